@@ -1,0 +1,1 @@
+"""FastFF: fast feed-forward and mixture-of-experts layers, compared."""
