@@ -1,0 +1,35 @@
+"""A gate and a bank of experts, as one layer."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fastff.layers.experts import Experts
+from fastff.layers.gate import Gate
+
+
+class RoutedLayer(nn.Module):
+    """A layer that routes every input to experts: an FFF with a tree gate, an MoE with a linear.
+
+    Args:
+        gate: gives routing weights (..., b, e).
+        experts: combines its experts by these weights; as many experts as the gate has.
+
+    """
+
+    def __init__(self, gate: Gate, experts: Experts) -> None:
+        super().__init__()
+        if gate.n_experts != experts.n_experts:
+            raise ValueError(
+                f"the gate routes to {gate.n_experts} experts, the bank has {experts.n_experts}"
+            )
+        self.gate = gate
+        self.experts = experts
+
+    def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
+        """Return the outputs (..., b, o) of inputs (..., b, i).
+
+        `hard` chooses the gate's form; by default soft in training mode, hard in evaluation mode.
+        """
+        out: Tensor = self.experts(x, self.gate(x, hard=hard))
+        return out

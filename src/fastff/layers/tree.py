@@ -1,0 +1,95 @@
+"""A complete binary tree in heap order, and the forms of its leaf probabilities.
+
+Root 0; the children of node i are 2i+1 (left) and 2i+2 (right); leaf l is node n-1+l of the
+n = 2**depth leaves. Everywhere: right iff the node's logit z > 0, and P(right) = sigmoid(z).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NODE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "logsigmoid": F.logsigmoid,
+    "softplus": F.softplus,
+    "relu": F.relu,
+    "linear": lambda z: z,
+}
+
+
+def path_matrix(depth: int) -> Tensor:
+    """Return the 0/1 matrix T (leaf, node and side), float32, 2**depth x 2(2**depth - 1).
+
+    Column j is node j's left side, column n_nodes + j its right side. An entry is 1 where the
+    path from the root to the leaf takes that side of that node.
+    """
+    n_nodes = 2**depth - 1
+    matrix = torch.zeros(n_nodes + 1, 2 * n_nodes)
+    leaves = torch.arange(n_nodes + 1)
+    child = leaves + n_nodes
+    for _ in range(depth):
+        parent = (child - 1) // 2
+        is_right = child == 2 * parent + 2
+        matrix[leaves, parent + n_nodes * is_right] = 1
+        child = parent
+    return matrix
+
+
+def product_form(z: Tensor) -> Tensor:
+    """Return the leaf probabilities (..., e), products of sigmoids taken level by level.
+
+    The form of the paper (Belcak & Wattenhofer, arXiv 2308.14711). `z` (..., n): node logits.
+    """
+    p = torch.ones_like(z[..., :1])
+    for start, stop in _levels(z):
+        level = z[..., start:stop]
+        sides = torch.stack([torch.sigmoid(-level), torch.sigmoid(level)], dim=-1)
+        p = (p.unsqueeze(-1) * sides).flatten(-2)  # (..., 2 * nodes of the level)
+    return p
+
+
+def log_form(z: Tensor) -> Tensor:
+    """Return the leaf probabilities (..., e) as sums of log-sigmoids, one exp at the end.
+
+    Equal to the product form, without its underflow. `z` (..., n): node logits.
+    """
+    log_p = torch.zeros_like(z[..., :1])
+    for start, stop in _levels(z):
+        level = z[..., start:stop]
+        sides = torch.stack([F.logsigmoid(-level), F.logsigmoid(level)], dim=-1)
+        log_p = (log_p.unsqueeze(-1) + sides).flatten(-2)
+    return log_p.exp()
+
+
+def transition_form(z: Tensor, matrix: Tensor, node_activation: str) -> Tensor:
+    """Return softmax(a([-z, z]) Tᵀ), the leaf weights (..., e), in one matrix product.
+
+    Equal to the product form for a = log-sigmoid; the other activations of the FastFF study
+    (softplus, relu, linear) give other distributions with the same most likely side at a node.
+
+    Args:
+        z: node logits (..., n).
+        matrix: T, from `path_matrix`, in the dtype of `z`.
+        node_activation: a key of NODE_ACTIVATIONS.
+
+    """
+    sides = torch.cat([-z, z], dim=-1)  # (..., s n)
+    return (NODE_ACTIVATIONS[node_activation](sides) @ matrix.mT).softmax(-1)
+
+
+def descend(z: Tensor) -> Tensor:
+    """Return the leaf (...) in 0..n-1 that a walk from the root reaches: right iff z > 0."""
+    n_nodes = z.shape[-1]
+    node = torch.zeros_like(z[..., :1], dtype=torch.long)
+    for _ in _levels(z):
+        node = 2 * node + 1 + (z.gather(-1, node) > 0).long()
+    return node.squeeze(-1) - n_nodes
+
+
+def _levels(z: Tensor) -> list[tuple[int, int]]:
+    """Return first and last + 1 node of each level of the tree whose node logits are `z`."""
+    depth = (z.shape[-1] + 1).bit_length() - 1
+    return [(2**level - 1, 2 ** (level + 1) - 1) for level in range(depth)]
