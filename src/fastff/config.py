@@ -6,9 +6,9 @@ JSON schema for editors.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,8 +102,9 @@ class Experiment(Spec):
                     raise ValueError(f"comparisons: {unknown(f'variant {name!r}', name, names)}")
         return self
 
-    def expand(self, templates: Iterable[str], experiment: str) -> list[str]:
-        """Return the names that `templates` stand for, in order and without repetition."""
+    def expand(self, kind: Literal["figures", "tables"], experiment: str) -> list[str]:
+        """Return the names of an experiment's figures or tables, in order, without repetition."""
+        templates = self.figures if kind == "figures" else self.tables
         names = [
             template.replace("{experiment}", experiment).replace("{variant}", variant.name)
             for template in templates
@@ -143,15 +144,15 @@ class Config(Spec):
             if name in RESERVED_NAMES:
                 raise ValueError(f"experiments.{name}: this name is reserved; choose another")
             self.train_specs(name)
-        for kind in ("figures", "tables"):
-            self._check_product_names(kind)
+        self._check_product_names("figures")
+        self._check_product_names("tables")
         return self
 
-    def _check_product_names(self, kind: str) -> None:
+    def _check_product_names(self, kind: Literal["figures", "tables"]) -> None:
         products = Counter(
             product
             for name, experiment in self.experiments.items()
-            for product in experiment.expand(getattr(experiment, kind), name)
+            for product in experiment.expand(kind, name)
         )
         for product, count in products.items():
             if count > 1:
@@ -184,14 +185,8 @@ def parse_config(values: Mapping[str, Any]) -> Config:
         ConfigError: with one line per fault: the key, what was given and what is allowed.
 
     """
-    try:
-        # JSON has YAML's lists where the models have tuples, and is as strict about types.
-        return Config.model_validate_json(json.dumps(values))
-    except ValidationError as error:
-        faults = error.errors(include_url=False)
-        raise ConfigError("\n".join(map(describe_fault, faults))) from None
-    except TypeError as error:
-        raise ConfigError(f"config: {error}; allowed are text, numbers and booleans") from None
+    with describe_faults("config"):
+        return Config.model_validate(dict(values))
 
 
 def load_config(path: Path) -> Config:
@@ -209,14 +204,25 @@ def load_config(path: Path) -> Config:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of a config file."""
-    schema = Config.model_json_schema()
+    schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema |= Config.model_json_schema()
     variant = schema["$defs"]["Experiment"]["properties"]["variants"]
     variant["items"] = {"anyOf": [{"enum": sorted(ZOO)}, variant["items"]]}
     return schema
 
 
-def describe_fault(fault: ErrorDetails) -> str:
-    """Return one line for one of pydantic's faults: where, what was wrong, what was given."""
+@contextmanager
+def describe_faults(what: str) -> Iterator[None]:
+    """Turn pydantic's ValidationError into a ConfigError about `what`, with a line per fault."""
+    try:
+        yield
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        raise ConfigError("\n".join(_describe(fault, what) for fault in faults)) from None
+
+
+def _describe(fault: ErrorDetails, what: str) -> str:
+    """Return one line for a fault: the key, what was given, what is wrong with it."""
     where = ""
     for part in fault["loc"]:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
@@ -224,7 +230,5 @@ def describe_fault(fault: ErrorDetails) -> str:
     if fault["type"] == "string_pattern_mismatch":
         message = f"should match {NAME_PATTERN}"
     given = fault["input"]
-    shown = "" if isinstance(given, dict | list) else f" = {given!r}"
-    if fault["type"] == "missing":
-        shown = ""
-    return f"{where or 'config'}{shown}: {message}"
+    shown = "" if isinstance(given, dict | tuple) else f" = {given!r}"
+    return f"{where or what}{shown}: {message}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -32,13 +32,14 @@ class Spec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_unknown_keys(cls, value: Any) -> Any:
-        """Say which keys there are: pydantic's own message names only the wrong one."""
-        if isinstance(value, dict):
-            for key in value:
-                if key not in cls.model_fields:
-                    raise ValueError(unknown(f"key {key!r}", key, cls.model_fields))
-        return value
+    def _read_mapping(cls, value: Any) -> Any:
+        """Say which keys there are for an unknown one, and take YAML's lists as tuples."""
+        if not isinstance(value, dict):
+            return value
+        for key in value:
+            if key not in cls.model_fields:
+                raise ValueError(unknown(f"key {key!r}", key, cls.model_fields))
+        return {key: tuple(x) if isinstance(x, list) else x for key, x in value.items()}
 
 
 class LinearGateSpec(Spec):
@@ -143,6 +144,13 @@ class Recipe(Spec):
         return value
 
 
+class Shape(NamedTuple):
+    """The size of a layer: 2**depth experts of `hidden_features` units each."""
+
+    depth: int
+    hidden_features: int
+
+
 class Grid(Spec):
     """The shapes of an experiment: every depth with every number of hidden units.
 
@@ -157,9 +165,9 @@ class Grid(Spec):
     def _check_unique(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return require_unique(value)
 
-    def shapes(self) -> list[tuple[int, int]]:
-        """Return every (depth, hidden_features), depth first."""
-        return [(d, h) for d in self.depth for h in self.hidden_features]
+    def shapes(self) -> list[Shape]:
+        """Return every shape, depth first."""
+        return [Shape(d, h) for d in self.depth for h in self.hidden_features]
 
 
 class TrainSpec(Spec):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from fastff.layers.experts import Experts
@@ -33,3 +34,12 @@ class RoutedLayer(nn.Module):
         """
         out: Tensor = self.experts(x, self.gate(x, hard=hard))
         return out
+
+    def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both forms' outputs (2, ..., b, o), and the hard routing weights (..., b, e).
+
+        Cheaper than two calls: the experts' first product, which is most of the work, is shared.
+        """
+        hard = self.gate.hard(x)
+        outputs: Tensor = self.experts(x, torch.stack([self.gate.soft(x), hard]))
+        return outputs, hard

@@ -20,6 +20,6 @@ class SoftMergedExperts(Experts):
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i) and routing weights (..., b, e)."""
-        p = weights.unsqueeze(-2)  # (..., b, 1, e)
-        merged = self.activate((p @ self.pre_activations(x)).squeeze(-2))  # (..., b, h)
-        return self.combine(weights.unsqueeze(-1) * merged.unsqueeze(-2), weights)
+        p = weights.unsqueeze(-1)  # (..., b, e, 1)
+        merged = self.activate((p * self.pre_activations(x)).sum(-2, keepdim=True))  # (..., b, 1, h)
+        return self.combine(p * merged, weights)

@@ -1,0 +1,203 @@
+"""The command line: every step of the pipeline, as the workflow's rules call it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastff.config import ConfigError, describe_faults, json_schema, load_config
+from fastff.data.errors import DataError
+from fastff.data.names import DATASET_NAMES
+from fastff.spec import TrainSpec
+
+log = logging.getLogger("fastff")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sub-command and return its exit code: 0, 1 for a failed check, 2 for bad input."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    log.info("command: fastff %s", shlex.join(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code: int = options.run(options)
+        return code
+    except (ConfigError, DataError, ValueError, OSError) as error:
+        print(f"fastff {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all sub-commands."""
+    parser = argparse.ArgumentParser(
+        prog="fastff", description="Steps of the FastFF artifact, as its workflow runs them."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_prepare(commands)
+    _add_train(commands)
+    _add_collect(commands)
+    _add_verify(commands)
+    _add_schema(commands)
+    return parser
+
+
+Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_prepare(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "prepare",
+        help="read a dataset and write it as one checked array file",
+        description="Read a dataset's original archives and write <data-dir>/<dataset>.npz, with "
+        "a .json of shapes, mean, std, split, source and checksums beside it.",
+    )
+    parser.add_argument("dataset", choices=DATASET_NAMES)
+    parser.add_argument("--data-dir", type=Path, required=True, help="where the files go")
+    parser.add_argument("--folder", type=Path, help="folder that holds the original archives")
+    parser.add_argument("--mirror", help="download from this address instead of the usual one")
+    parser.set_defaults(run=_prepare)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from fastff.data.prepare import prepare
+
+    path = prepare(
+        options.dataset, options.data_dir, folder=options.folder, mirror=options.mirror
+    )
+    log.info("wrote %s", path)
+    return 0
+
+
+def _add_train(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train the runs of a variant, or of a whole experiment",
+        description="Train every shape and seed of a job and write its tidy tables runs.csv, "
+        "epochs.csv and expert_counts.csv. What to train is either --spec, one job as the "
+        "workflow gives it, or an experiment of a config file.",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--spec", help="a job as JSON text, or a file that holds it")
+    what.add_argument("--configfile", type=Path, help="a config file; needs --experiment")
+    parser.add_argument("--experiment", help="an experiment of the config file")
+    parser.add_argument("--variant", help="one variant of it; by default all")
+    parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
+    parser.add_argument(
+        "--runs-per-stack",
+        type=_positive,
+        default=10,
+        help="runs trained as one batched computation (default: 10)",
+    )
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    import pandas as pd
+    import torch
+
+    from fastff.data.dataset import load
+    from fastff.train.device import choose_device
+    from fastff.train.job import train
+    from fastff.train.results import tidy_tables, write_tables
+    from fastff.train.store import RunStore, run_context
+
+    specs = _train_specs(options)
+    torch.set_num_threads(options.threads)
+    data = load(options.data, device=choose_device(options.device))
+    jobs = []
+    for spec in specs:
+        if spec.dataset != data.name:
+            raise ConfigError(f"--data {options.data} is {data.name}; the job needs {spec.dataset}")
+        store = RunStore(options.store, run_context(spec, data)) if options.store else None
+        results = train(spec, data, runs_per_stack=options.runs_per_stack, store=store)
+        jobs.append(tidy_tables(spec, results))
+    write_tables({name: pd.concat([job[name] for job in jobs]) for name in jobs[0]}, options.output)
+    return 0
+
+
+def _train_specs(options: argparse.Namespace) -> list[TrainSpec]:
+    """Return the jobs that --spec or --configfile, --experiment and --variant name."""
+    if options.spec is not None:
+        text = options.spec
+        if not text.lstrip().startswith("{"):
+            text = Path(text).read_text(encoding="utf-8")
+        with describe_faults("--spec"):
+            return [TrainSpec.model_validate_json(text)]
+    config = load_config(options.configfile)
+    if options.experiment not in config.experiments:
+        allowed = ", ".join(config.experiments)
+        raise ConfigError(f"--experiment {options.experiment}: allowed are {allowed}")
+    specs = config.train_specs(options.experiment)
+    chosen = [spec for spec in specs if options.variant in (None, spec.variant.name)]
+    if not chosen:
+        allowed = ", ".join(spec.variant.name for spec in specs)
+        raise ConfigError(f"--variant {options.variant}: allowed are {allowed}")
+    return chosen
+
+
+def _add_collect(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "collect",
+        help="join the tidy tables of an experiment's jobs",
+        description="Join the tables of several jobs, in the order given, into one of each kind.",
+    )
+    parser.add_argument("jobs", nargs="+", type=Path, help="folders that `fastff train` wrote")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the joined tables")
+    parser.set_defaults(run=_collect)
+
+
+def _collect(options: argparse.Namespace) -> int:
+    from fastff.tidy import collect
+
+    collect(options.jobs, options.output)
+    return 0
+
+
+def _add_verify(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="compare the results of two runs byte by byte",
+        description="Compare the tidy tables, tables and figures of two runs of a config. Exit "
+        "code 0: all identical; 1: the files that differ are listed.",
+    )
+    parser.add_argument("left", type=Path, help="folder that holds results/ and figures/")
+    parser.add_argument("right", type=Path, help="another such folder")
+    parser.add_argument("--name", default="quick", help="name of the config (default: quick)")
+    parser.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from fastff.verify import compare_runs
+
+    comparison = compare_runs(options.left, options.right, options.name)
+    print(comparison.report())
+    return 0 if comparison.identical else 1
+
+
+def _add_schema(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "schema",
+        help="print the JSON schema of a config file",
+        description="Print the JSON schema of a config file, for editors and for the workflow.",
+    )
+    parser.set_defaults(run=_schema)
+
+
+def _schema(options: argparse.Namespace) -> int:
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return number

@@ -1,0 +1,34 @@
+"""Which source files the result of a stage depends on.
+
+The workflow gives them to its rules as inputs, so that an edit reruns what it touches, and the
+run store makes their digest part of a run's key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+STAGES: dict[str, tuple[str, ...]] = {
+    "prepare": ("data/*.py", "files.py"),
+    "train": ("data/__init__.py", "data/dataset.py", "data/names.py")
+    + ("files.py", "sources.py", "spec.py", "tidy.py")
+    + ("layers/*.py", "train/*.py"),
+    "analysis": ("analysis/*.py", "files.py"),
+}
+
+
+def stage_files(stage: str) -> list[Path]:
+    """Return the source files of a stage, sorted. Raises KeyError for an unknown stage."""
+    files = {path for pattern in STAGES[stage] for path in PACKAGE.glob(pattern)}
+    return sorted(files)
+
+
+def stage_digest(stage: str) -> str:
+    """Return the SHA-256 of a stage's source files: names and contents."""
+    digest = hashlib.sha256()
+    for path in stage_files(stage):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(PACKAGE)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()

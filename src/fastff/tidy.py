@@ -1,0 +1,31 @@
+"""Joining the tidy tables of an experiment's jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastff.files import atomic_path
+
+TABLES = ("runs", "epochs", "expert_counts")
+
+
+def collect(jobs: Sequence[Path], output: Path) -> None:
+    """Write `<output>/<table>.csv`, the jobs' tables one after the other, for each of TABLES.
+
+    The rows are copied as they are, so that no number is rounded on the way.
+
+    Raises:
+        ValueError: where two jobs' tables have different columns.
+
+    """
+    for table in TABLES:
+        texts = [(job / f"{table}.csv").read_text(encoding="utf-8") for job in jobs]
+        header = texts[0].partition("\n")[0]
+        for job, text in zip(jobs, texts, strict=True):
+            found = text.partition("\n")[0]
+            if found != header:
+                raise ValueError(f"{job / table}.csv has columns {found}, {jobs[0]} has {header}")
+        rows = [text.partition("\n")[2] for text in texts]
+        with atomic_path(output / f"{table}.csv") as path:
+            path.write_text(f"{header}\n{''.join(rows)}", encoding="utf-8")

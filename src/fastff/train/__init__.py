@@ -1,0 +1,1 @@
+"""The training engine: many runs of one shape as one batched computation."""
