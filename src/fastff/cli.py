@@ -45,10 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
-def _add_prepare(commands: Commands) -> None:
+def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "prepare",
         help="read a dataset and write it as one checked array file",
@@ -65,14 +62,12 @@ def _add_prepare(commands: Commands) -> None:
 def _prepare(options: argparse.Namespace) -> int:
     from fastff.data.prepare import prepare
 
-    path = prepare(
-        options.dataset, options.data_dir, folder=options.folder, mirror=options.mirror
-    )
+    path = prepare(options.dataset, options.data_dir, folder=options.folder, mirror=options.mirror)
     log.info("wrote %s", path)
     return 0
 
 
-def _add_train(commands: Commands) -> None:
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "train",
         help="train the runs of a variant, or of a whole experiment",
@@ -143,7 +138,7 @@ def _train_specs(options: argparse.Namespace) -> list[TrainSpec]:
     return chosen
 
 
-def _add_collect(commands: Commands) -> None:
+def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "collect",
         help="join the tidy tables of an experiment's jobs",
@@ -161,7 +156,7 @@ def _collect(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_verify(commands: Commands) -> None:
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "verify",
         help="compare the results of two runs byte by byte",
@@ -182,7 +177,7 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if comparison.identical else 1
 
 
-def _add_schema(commands: Commands) -> None:
+def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "schema",
         help="print the JSON schema of a config file",

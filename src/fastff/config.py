@@ -31,7 +31,8 @@ from fastff.spec import (
 )
 from fastff.zoo import ZOO
 
-RESERVED_NAMES = frozenset({"all", "prepare", "train", "collect", "report", "reference", "store"})
+RESERVED_NAMES = frozenset({"all", "prepare", "train", "collect", "data", "reference"})
+RESERVED = ", ".join(sorted(RESERVED_NAMES))
 
 
 class ConfigError(Exception):
@@ -136,13 +137,20 @@ class Config(Spec):
     datasets: dict[Literal[DATASET_NAMES], DatasetOptions] = {}  # type: ignore[valid-type]
     experiments: dict[Name, Experiment] = Field(min_length=1)
 
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if value in RESERVED_NAMES:
+            raise ValueError(f"this name is reserved; allowed is any but {RESERVED}")
+        return value
+
     @model_validator(mode="after")
     def _check_products(self) -> Config:
-        if self.name in RESERVED_NAMES:
-            raise ValueError(f"name = {self.name!r} is reserved; choose another")
         for name in self.experiments:
             if name in RESERVED_NAMES:
-                raise ValueError(f"experiments.{name}: this name is reserved; choose another")
+                raise ValueError(
+                    f"experiments.{name}: this name is reserved; allowed is any but {RESERVED}"
+                )
             self.train_specs(name)
         self._check_product_names("figures")
         self._check_product_names("tables")
@@ -196,7 +204,9 @@ def load_config(path: Path) -> Config:
     except OSError as error:
         raise ConfigError(f"config file {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config file {path} is not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(
+            f"config file {path} is not YAML: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(values, dict):
         raise ConfigError(f"config file {path}: expected keys with values, found {values!r}")
     return parse_config(values)
@@ -218,6 +228,9 @@ def describe_faults(what: str) -> Iterator[None]:
         yield
     except ValidationError as error:
         faults = error.errors(include_url=False)
+        # a list whose items were all refused is also called too short: say only why they were
+        inner = {fault["loc"][:end] for fault in faults for end in range(len(fault["loc"]))}
+        faults = [f for f in faults if f["type"] != "too_short" or f["loc"] not in inner]
         raise ConfigError("\n".join(_describe(fault, what) for fault in faults)) from None
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 STAGES: dict[str, tuple[str, ...]] = {
     "prepare": ("data/*.py", "files.py"),
-    "train": ("data/__init__.py", "data/dataset.py", "data/names.py")
-    + ("files.py", "sources.py", "spec.py", "tidy.py")
-    + ("layers/*.py", "train/*.py"),
+    "train": (
+        *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
+        *("files.py", "sources.py", "spec.py", "tidy.py", "layers/*.py", "train/*.py"),
+    ),
     "analysis": ("analysis/*.py", "files.py"),
 }
 

@@ -78,7 +78,7 @@ class Experts(nn.Module, abc.ABC):
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """Return every expert's hidden units before activation, (..., b, e, h)."""
-        hidden = linear(x, self.w_in.flatten(-3, -2)).unflatten(-1, self.w_in.shape[-3:-1])
+        hidden: Tensor = linear(x, self.w_in.flatten(-3, -2)).unflatten(-1, self.w_in.shape[-3:-1])
         return hidden if self.b_in is None else hidden + self.b_in.unsqueeze(-3)
 
     def activate(self, hidden: Tensor) -> Tensor:

@@ -21,5 +21,7 @@ class SoftMergedExperts(Experts):
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i) and routing weights (..., b, e)."""
         p = weights.unsqueeze(-1)  # (..., b, e, 1)
-        merged = self.activate((p * self.pre_activations(x)).sum(-2, keepdim=True))  # (..., b, 1, h)
+        merged = self.activate(
+            (p * self.pre_activations(x)).sum(-2, keepdim=True)
+        )  # (..., b, 1, h)
         return self.combine(p * merged, weights)

@@ -79,8 +79,7 @@ def tidy_tables(
                 for class_, count in enumerate(by_class)
             ]
     return {
-        name: pd.DataFrame(rows)
-        for name, rows in zip(TABLES, (runs, epochs, counts), strict=True)
+        name: pd.DataFrame(rows) for name, rows in zip(TABLES, (runs, epochs, counts), strict=True)
     }
 
 

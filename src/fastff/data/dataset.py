@@ -1,0 +1,127 @@
+"""A prepared dataset, verified and ready for training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastff.data.errors import DataError
+
+RECORD_KEYS = ("name", "mean", "std", "n_classes", "class_names", "bytes", "sha256")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset as tensors, all on one device.
+
+    Attributes:
+        train_inputs: (n, in_features), float32, normalised by the training images' mean and std
+            per channel; channel, height and width are flattened in this order.
+        train_labels: (n,), int64.
+        validation_inputs: (m, in_features), normalised by the same numbers.
+        validation_labels: (m,), int64.
+        class_names: one for each class, in the order of the labels.
+        sha256: of the prepared file.
+
+    """
+
+    name: str
+    train_inputs: Tensor
+    train_labels: Tensor
+    validation_inputs: Tensor
+    validation_labels: Tensor
+    n_classes: int
+    class_names: tuple[str, ...]
+    sha256: str
+
+    @property
+    def in_features(self) -> int:
+        """Number of input features."""
+        return self.train_inputs.shape[1]
+
+    def to(self, device: str | torch.device) -> Dataset:
+        """Return the dataset with its tensors on `device`."""
+        return replace(
+            self,
+            train_inputs=self.train_inputs.to(device),
+            train_labels=self.train_labels.to(device),
+            validation_inputs=self.validation_inputs.to(device),
+            validation_labels=self.validation_labels.to(device),
+        )
+
+
+def load(path: Path, *, device: str | torch.device = "cpu") -> Dataset:
+    """Load what `fastff.data.prepare.prepare` wrote, after verifying its SHA-256.
+
+    The inputs are computed on the CPU, so that they are the same bit for bit on every device.
+
+    Args:
+        path: the npz; its json lies beside it.
+        device: where the tensors go.
+
+    Raises:
+        DataError: a file is missing, truncated or altered.
+
+    """
+    if path.suffix != ".npz":
+        raise DataError(f"{path}: a prepared dataset is a file that ends in .npz")
+    record = _read_record(path.with_suffix(".json"))
+    arrays = _read_arrays(path, record)
+    mean, std = (torch.tensor(record[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
+
+    def inputs(images: np.ndarray) -> Tensor:
+        pixels = torch.from_numpy(images).to(torch.float32)  # (n, channels, height, width)
+        return pixels.div_(255).sub_(mean).div_(std).flatten(1)
+
+    dataset = Dataset(
+        name=record["name"],
+        train_inputs=inputs(arrays["train_images"]),
+        train_labels=torch.from_numpy(arrays["train_labels"]),
+        validation_inputs=inputs(arrays["validation_images"]),
+        validation_labels=torch.from_numpy(arrays["validation_labels"]),
+        n_classes=record["n_classes"],
+        class_names=tuple(record["class_names"]),
+        sha256=record["sha256"],
+    )
+    return dataset.to(device)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; prepare the dataset first") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); prepare the dataset again") from error
+    missing = [key for key in RECORD_KEYS if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise DataError(f"{path}: no key {missing[0]!r}; prepare the dataset again")
+    return dict(record)
+
+
+def _read_arrays(path: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; prepare the dataset first") from error
+    with file:  # one handle, so that what was verified is what is read
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != record["sha256"]:
+            raise DataError(
+                f"{path}: {file.tell()} bytes with SHA-256 {found}; {path.with_suffix('.json')} "
+                f"says {record['bytes']} bytes with {record['sha256']}; prepare the dataset again"
+            )
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: {error}; prepare the dataset again") from error

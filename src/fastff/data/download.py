@@ -1,0 +1,78 @@
+"""Downloads that leave a verified file or none."""
+
+import http.client
+import ipaddress
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from fastff.data.checksum import algorithm_of, checksum_file
+from fastff.data.errors import DataError
+from fastff.files import atomic_path
+
+TIMEOUT_SECONDS = 60
+
+
+def check_mirror(url: str) -> str:
+    """Return `url`, ending in a slash, if a mirror may have it.
+
+    Raises:
+        DataError: it is neither https nor http on a loopback address.
+
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        allowed = bool(parts.hostname) and (
+            parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(url))
+        )
+    except ValueError:  # such as a broken IPv6 address
+        allowed = False
+    if not allowed:
+        raise DataError(
+            f"mirror: {url!r}; allowed are https URLs, and http URLs of a loopback address"
+        )
+    return url if url.endswith("/") else url + "/"
+
+
+def download(url: str, target: Path, expected: str) -> None:
+    """Download `url` to `target`, which appears only once its checksum is `expected`.
+
+    Raises:
+        DataError: the server cannot be reached or refuses, leads from https to http, or sends
+            something else than expected; the message names the URL.
+
+    """
+    try:
+        with _open(url) as response, atomic_path(target) as temporary:
+            with temporary.open("wb") as file:
+                shutil.copyfileobj(response, file)
+            found = checksum_file(temporary, algorithm_of(expected))
+            if found != expected:
+                raise DataError(f"{url}: expected {expected}, found {found}")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise DataError(f"{url}: {error}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise DataError(f"{url}: {error}") from error
+
+
+def _open(url: str) -> BinaryIO:
+    request = urllib.request.Request(url, headers={"User-Agent": "fastff"})
+    # A proxy cannot know this machine's loopback addresses.
+    handlers = [urllib.request.ProxyHandler({})] if _is_loopback(url) else []
+    response = urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_SECONDS)
+    if url.startswith("https:") and not response.url.startswith("https:"):
+        response.close()
+        raise DataError(f"{url}: redirected to {response.url}, which is not https")
+    return cast(BinaryIO, response)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False

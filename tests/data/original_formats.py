@@ -1,0 +1,152 @@
+"""Small datasets in the formats of the real ones: IDX files, and Python 2's pickles in a tar."""
+
+import gzip
+import hashlib
+import io
+import struct
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fastff.data.cifar10 import CIFAR10_SOURCE
+from fastff.data.idx import MNIST_SOURCE
+from fastff.data.source import Archive, DatasetSource
+
+IDX_NAMES = tuple(archive.unpacked for archive in MNIST_SOURCE.archives)
+NOWHERE = "http://127.0.0.1:9/"  # the port of "discard": nothing answers
+
+
+def md5(content: bytes) -> str:
+    return f"md5:{hashlib.md5(content).hexdigest()}"
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def put(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+# IDX
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+def idx_files(seed: int = 0) -> dict[str, bytes]:
+    """Return the four files of a dataset of 5 x 4 images, plain."""
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for n in (30, 20):
+        arrays += [rng.integers(0, 256, (n, 5, 4)), rng.integers(0, 10, n)]
+    return {name: idx(array) for name, array in zip(IDX_NAMES, arrays, strict=True)}
+
+
+def gzipped(files: dict[str, bytes], mtime: int = 1) -> dict[str, bytes]:
+    return {f"{name}.gz": gzip.compress(data, mtime=mtime) for name, data in files.items()}
+
+
+def idx_source(files: dict[str, bytes], **changes: object) -> DatasetSource:
+    """Return the description of `files` (plain); published is their gzipped form."""
+    archives = tuple(
+        Archive(f"{name}.gz", md5(gzipped(files)[f"{name}.gz"]), name, sha256(data))
+        for name, data in files.items()
+    )
+    return replace(MNIST_SOURCE, name="small", archives=archives, base_urls=(NOWHERE,), **changes)
+
+
+# Python 2's pickle, protocol 2: byte strings, and array flags as integers
+
+
+def string(text: bytes) -> bytes:
+    if len(text) < 256:
+        return b"U" + bytes([len(text)]) + text
+    return b"T" + struct.pack("<i", len(text)) + text
+
+
+def integer(number: int) -> bytes:
+    return b"J" + struct.pack("<i", number)
+
+
+def sequence(*items: bytes) -> bytes:
+    return b"(" + b"".join(items) + b"t"
+
+
+def array(values: np.ndarray) -> bytes:
+    code = values.dtype.str[1:].encode()  # u1
+    flags = sequence(string(code), integer(0), integer(1))
+    state = sequence(integer(3), string(values.dtype.str[:1].encode()), b"NNN", *[integer(-1)] * 2)
+    state = state[:-1] + integer(0) + b"t"
+    dtype = b"cnumpy\ndtype\n" + flags + b"R" + state + b"b"
+    empty = sequence(b"cnumpy\nndarray\n", sequence(integer(0)), string(b"b"))
+    shape = sequence(*map(integer, values.shape))
+    content = sequence(integer(1), shape, dtype, b"\x89", string(values.tobytes()))
+    return b"cnumpy.core.multiarray\n_reconstruct\n" + empty + b"R" + content + b"b"
+
+
+def integers(values: np.ndarray) -> bytes:
+    return b"](" + b"".join(integer(int(value)) for value in values) + b"e"
+
+
+def mapping(items: dict[bytes, bytes]) -> bytes:
+    return b"}(" + b"".join(string(key) + value for key, value in items.items()) + b"u"
+
+
+def pickled(value: bytes) -> bytes:
+    return b"\x80\x02" + value + b"."
+
+
+# CIFAR-10
+
+
+def batch(images: np.ndarray, labels: np.ndarray) -> bytes:
+    """Return a batch file: images (n, 3, 32, 32)."""
+    items = {
+        b"batch_label": string(b"a batch"),
+        b"labels": integers(labels),
+        b"data": array(images.reshape(len(images), -1).astype(np.uint8)),
+        b"filenames": b"](" + b"".join(string(b"x.png") for _ in labels) + b"e",
+    }
+    return pickled(mapping(items))
+
+
+def cifar_parts(seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return images and labels of each batch, by its name."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: (rng.integers(0, 256, (7, 3, 32, 32)).astype(np.uint8), rng.integers(0, 10, 7))
+        for name, _ in CIFAR10_SOURCE.archives[0].members
+    }
+
+
+def cifar_batches(seed: int = 0) -> dict[str, bytes]:
+    return {name: batch(*part) for name, part in cifar_parts(seed).items()}
+
+
+def cifar_tar(batches: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in {"batches.meta": b"", **batches}.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def cifar_source(batches: dict[str, bytes], tar: bytes) -> DatasetSource:
+    archive = replace(
+        CIFAR10_SOURCE.archives[0],
+        published=md5(tar),
+        members=tuple(
+            (name, md5(batches.get(name, b""))) for name, _ in CIFAR10_SOURCE.archives[0].members
+        ),
+    )
+    return replace(CIFAR10_SOURCE, name="small", archives=(archive,), base_urls=(NOWHERE,))

@@ -1,0 +1,160 @@
+"""A job: its grid, the run store, and the tidy tables."""
+
+import json
+import logging
+
+import pandas as pd
+import pytest
+import torch
+
+from fastff.spec import Grid, Recipe, TrainSpec
+from fastff.tidy import TABLES, collect
+from fastff.train import job
+from fastff.train.job import train
+from fastff.train.results import RunResult, tidy_tables, write_tables
+from fastff.train.store import RunStore, run_context
+from fastff.zoo import ZOO
+
+
+def spec_of(seeds=(0, 1, 2), depths=(1, 2), variant="moe_mixture", **changes) -> TrainSpec:
+    return TrainSpec(
+        experiment="trial",
+        dataset="mnist5k",
+        variant=ZOO[variant],
+        grid=Grid(depth=depths, hidden_features=(4,)),
+        seeds=seeds,
+        recipe=Recipe(**({"epochs": 2, "batch_size": 64, "learning_rate": 0.01} | changes)),
+    )
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Record which runs are really trained."""
+    seen = []
+    original = job.train_stack
+
+    def record(variant, shape, seeds, *args, **options):
+        seen.extend((shape.depth, seed) for seed in seeds)
+        return original(variant, shape, seeds, *args, **options)
+
+    monkeypatch.setattr(job, "train_stack", record)
+    return seen
+
+
+def test_results_do_not_depend_on_the_stacks(data):
+    tables = [tidy_tables(spec_of(), train(spec_of(), data, runs_per_stack=n)) for n in (1, 2, 10)]
+    for other in tables[1:]:
+        for name in TABLES:
+            pd.testing.assert_frame_equal(tables[0][name], other[name], rtol=1e-5)
+
+
+def test_only_new_runs_are_trained(data, tmp_path, trained):
+    def run(spec):
+        trained.clear()
+        store = RunStore(tmp_path / "store", run_context(spec, data))
+        return train(spec, data, runs_per_stack=10, store=store)
+
+    first = run(spec_of())
+    assert trained == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+    assert run(spec_of()) == first
+    assert trained == []
+    run(spec_of(seeds=(0, 1, 2, 7)))
+    assert trained == [(1, 7), (2, 7)]
+    run(spec_of(depths=(1, 2, 3)))
+    assert trained == [(3, 0), (3, 1), (3, 2)]
+    run(spec_of(learning_rate=0.02))
+    assert len(trained) == 6
+    run(spec_of(variant="moe_top1_switch"))
+    assert len(trained) == 6
+
+
+def test_a_renamed_variant_is_the_same_variant(data, tmp_path):
+    spec = spec_of()
+    renamed = spec.model_copy(
+        update={"variant": spec.variant.model_copy(update={"name": "other", "label": "Other"})}
+    )
+    shape = spec.grid.shapes()[0]
+    stores = [RunStore(tmp_path, run_context(one, data)) for one in (spec, renamed)]
+    assert stores[0].path(shape, 0) == stores[1].path(shape, 0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"sources": "edited"}, {"torch": "0.1"}, {"threads": 64}, {"data": "other"}]
+)
+def test_a_run_of_other_code_data_or_device_is_another(change, data, tmp_path):
+    spec = spec_of()
+    context = run_context(spec, data)
+    shape = spec.grid.shapes()[0]
+    assert change.keys() <= context.keys()
+    paths = {RunStore(tmp_path, one).path(shape, 0) for one in (context, context | change)}
+    assert len(paths) == 2
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"n_parameters": 3}', '{"epochs": 1}'])
+def test_a_damaged_stored_run_is_trained_again(damage, data, tmp_path, trained, caplog):
+    spec = spec_of(seeds=(0,), depths=(1,))
+    store = RunStore(tmp_path, run_context(spec, data))
+    expected = train(spec, data, runs_per_stack=1, store=store)
+    store.path(spec.grid.shapes()[0], 0).write_text(damage)
+    trained.clear()
+    with caplog.at_level(logging.WARNING):
+        assert train(spec, data, runs_per_stack=1, store=store) == expected
+    assert trained == [(1, 0)]
+    assert "is damaged" in caplog.text
+
+
+def test_results_survive_json(data):
+    results = train(spec_of(), data, runs_per_stack=10)
+    for result in results.values():
+        assert RunResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_tidy_tables(data, tmp_path):
+    spec = spec_of()
+    tables = tidy_tables(spec, train(spec, data, runs_per_stack=10))
+    runs, epochs, counts = (tables[name] for name in TABLES)
+    assert len(runs) == 6
+    assert runs.set_index(["depth", "seed"]).index.is_unique
+    assert set(runs["n_experts"]) == {2, 4}
+    # gate e*i, first layer e*h*i, second e*h*o, of in 24, hidden 4, out 5
+    assert set(runs["n_parameters"]) == {e * (24 + 4 * 24 + 4 * 5) for e in (2, 4)}
+    assert len(epochs) == 12
+    last = epochs[epochs["epoch"] == 2].reset_index(drop=True)
+    for name in ("train_loss", "validation_loss", "accuracy_soft", "accuracy_hard"):
+        assert last[name].tolist() == runs[name].tolist()
+    assert len(counts) == 3 * (2 + 4) * 5
+    assert set(counts.groupby(["depth", "seed"])["count"].sum()) == {100}
+
+    write_tables(tables, tmp_path)
+    for name in TABLES:
+        back = pd.read_csv(tmp_path / f"{name}.csv")
+        pd.testing.assert_frame_equal(back, tables[name], check_dtype=False, rtol=1e-15)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.csv" for n in TABLES)
+
+
+def test_collecting_jobs_copies_their_rows(data, tmp_path):
+    folders = []
+    for variant in ("moe_mixture", "moe_top1_switch"):
+        spec = spec_of(variant=variant)
+        write_tables(tidy_tables(spec, train(spec, data, runs_per_stack=10)), tmp_path / variant)
+        folders.append(tmp_path / variant)
+    collect(folders, tmp_path / "all")
+    for name in TABLES:
+        whole = (tmp_path / "all" / f"{name}.csv").read_text().splitlines()
+        parts = [(folder / f"{name}.csv").read_text().splitlines() for folder in folders]
+        assert whole == parts[0] + parts[1][1:]
+
+
+def test_collecting_tables_of_other_columns_is_refused(tmp_path):
+    for job_name, header in (("a", "x,y"), ("b", "x,z")):
+        (tmp_path / job_name).mkdir()
+        for name in TABLES:
+            (tmp_path / job_name / f"{name}.csv").write_text(f"{header}\n1,2\n")
+    with pytest.raises(ValueError, match="has columns x,z"):
+        collect([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
+    assert not (tmp_path / "all").exists() or not any((tmp_path / "all").iterdir())
+
+
+def test_threads_are_part_of_the_context(data):
+    before = torch.get_num_threads()
+    assert run_context(spec_of(), data)["threads"] == before
