@@ -7,7 +7,7 @@ JSON schema for editors.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -134,7 +134,9 @@ class Config(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     runs_per_stack: int = Field(default=10, ge=1, le=10_000)
-    datasets: dict[Literal[DATASET_NAMES], DatasetOptions] = {}  # type: ignore[valid-type]
+    datasets: dict[Literal[DATASET_NAMES], DatasetOptions] = Field(  # type: ignore[valid-type]
+        default={}
+    )
     experiments: dict[Name, Experiment] = Field(min_length=1)
 
     @field_validator("name")

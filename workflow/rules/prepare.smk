@@ -1,13 +1,6 @@
 # Datasets: the original archives -> one checked array file each.
 
 
-def dataset_options(wildcards):
-    """Return the command-line options that config gives for a dataset."""
-    options = CONFIG.datasets.get(wildcards.dataset)
-    given = options.model_dump(exclude_none=True) if options else {}
-    return [word for key, value in given.items() for word in (f"--{key}", value)]
-
-
 rule prepare:
     input:
         sources("prepare"),
@@ -17,10 +10,11 @@ rule prepare:
         f"{CONFIG.data_dir}/logs/{{dataset}}.log",
     benchmark:
         f"{CONFIG.data_dir}/benchmarks/{{dataset}}.tsv"
-    params:
-        folder=CONFIG.data_dir,
-        options=dataset_options,
     conda:
         ENVIRONMENT
+    params:
+        folder=subpath(output[0], parent=True),
+        options=dataset_options,
     shell:
-        "fastff prepare {wildcards.dataset} --data-dir {params.folder:q} {params.options:q} 2> {log:q}"
+        "fastff prepare {wildcards.dataset} --data-dir {params.folder:q}"
+        " {params.options:q} 2> {log:q}"

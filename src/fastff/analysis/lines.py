@@ -1,0 +1,76 @@
+"""Lines of means with their intervals, and the legend below the panels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+
+from fastff.analysis.looks import Look
+from fastff.analysis.style import CHARACTER
+
+PERCENT = ("accuracy_soft", "accuracy_hard")
+
+
+def draw_lines(
+    axes: Axes,
+    summary: pd.DataFrame,
+    x: str,
+    metric: str,
+    styles: Mapping[str, Look],
+    *,
+    spread: float = 0.36,
+    log: bool = False,
+) -> None:
+    """Draw a line per variant: means, and 95 % intervals as bars.
+
+    The lines are drawn from the summary that the tables print, so a figure can't say anything
+    else. Variants are set side by side, or equal ones would hide each other.
+
+    Args:
+        axes: where to draw.
+        summary: what `summarise` returned, of one row per variant and `x`.
+        x: the column to draw over.
+        metric: the name before `_mean` and `_ci`.
+        styles: the look of each variant, in the order of the legend.
+        spread: the width that the variants of one x share, in units of x (of log2 x with `log`).
+        log: set them apart by a factor instead of a sum.
+
+    """
+    scale = 100.0 if metric in PERCENT else 1.0
+    offsets = np.linspace(-0.5, 0.5, len(styles)) * spread if len(styles) > 1 else [0.0]
+    for (variant, look), offset in zip(styles.items(), offsets, strict=True):
+        rows = summary[summary["variant"] == variant].sort_values(x)
+        places = rows[x] * 2.0**offset if log else rows[x] + offset
+        axes.errorbar(
+            places,
+            scale * rows[f"{metric}_mean"],
+            yerr=scale * rows[f"{metric}_ci"],
+            elinewidth=0.7,
+            **look.line,
+        )
+
+
+def add_legend(figure: Figure, styles: Mapping[str, Look], labels: Mapping[str, str]) -> Legend:
+    """Put the variants' legend below the panels, in as many columns as fit."""
+    names = [labels[variant] for variant in styles]
+    handles = [Line2D([], [], label=labels[v], **look.line) for v, look in styles.items()]
+    return figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=_fitting_columns(figure, names),
+        title="mean over seeds, bars: 95 % t-interval",
+    )
+
+
+def _fitting_columns(figure: Figure, names: Sequence[str]) -> int:
+    entry = 0.55 + CHARACTER * max(len(name) for name in names)
+    most = max(1, int(figure.get_figwidth() / entry))
+    # columns of equal length read as groups; at most four rows, or the panels get too little room
+    even = [n for n in range(most, 0, -1) if len(names) % n == 0 and len(names) / n <= 4]
+    return even[0] if even else most

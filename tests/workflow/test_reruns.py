@@ -1,0 +1,116 @@
+"""An edit reruns what it touches and nothing else: real dry runs after a complete run."""
+
+import os
+
+import pytest
+
+SOFT_MERGING = (
+    "fff_mixture_softplus",
+    "fff_soft_merged_softplus",
+    "fff_mixture_logsigmoid",
+    "fff_soft_merged_logsigmoid",
+    "moe_soft_merged",
+    "moe_top1_renormalised",
+    "moe_top1_switch",
+)
+GATE_ACTIVATION = tuple(
+    f"fff_mixture_{activation}" for activation in ("linear", "relu", "softplus", "logsigmoid")
+)
+EXPERT_DISTRIBUTION = ("fff_mixture_logsigmoid", "moe_mixture")
+VARIANTS = {
+    "soft_merging": SOFT_MERGING,
+    "gate_activation": GATE_ACTIVATION,
+    "expert_distribution": EXPERT_DISTRIBUTION,
+}
+DRAWN = {f"draw_{experiment}" for experiment in VARIANTS}
+CONFIG = "config/smoke.yaml"
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def trained(*experiments: str) -> set[str]:
+    """Return all jobs of experiments, from training to figures."""
+    jobs = {f"draw_{experiment}" for experiment in experiments}
+    jobs |= {f"collect {experiment}" for experiment in experiments}
+    return jobs | {f"train {e} {variant}" for e in experiments for variant in VARIANTS[e]}
+
+
+def test_after_a_complete_run_there_is_nothing_to_do(finished):
+    assert finished.planned() == set()
+    assert "Nothing to be done" in finished.snakemake("--dry-run").stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "expected"),
+    [
+        ("src/fastff/layers/mixture.py", '"""', '# edited\n"""', trained(*VARIANTS)),
+        ("src/fastff/train/loop.py", '"""', '# edited\n"""', trained(*VARIANTS)),
+        ("src/fastff/analysis/style.py", '"""', '# edited\n"""', DRAWN),
+        ("src/fastff/verify.py", '"""', '# edited\n"""', set()),
+        ("README.md", "\n", "\n<!-- edited -->\n", set()),
+        (CONFIG, "# Every", "# Edited: every", set()),
+        (CONFIG, "title: Soft merging", "title: Merging", {"draw_soft_merging"}),
+        ("notebooks/gate_activation.ipynb", '"cells"', ' "cells"', {"draw_gate_activation"}),
+    ],
+)
+def test_an_edit_reruns_what_it_touches(edited, path, old, new, expected):
+    edited.edit(path, old, new)
+    assert edited.planned() - {"all"} == expected
+
+
+def test_a_reader_of_datasets_reruns_from_the_data_on(edited):
+    edited.edit("src/fastff/data/mnist5k.py", '"""', '# edited\n"""')
+    assert edited.planned() - {"all"} == {"prepare mnist5k"} | trained(*VARIANTS)
+
+
+def test_a_touched_file_with_the_same_content_reruns_nothing(edited):
+    for path in edited.folder.glob("src/fastff/**/*.py"):
+        os.utime(path)
+    assert edited.planned() == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    recipe: *recipe", "    recipe: {epochs: 1, batch_size: 128, learning_rate: 0.01}"),
+        ("    seeds: [0, 1]\n    recipe: *recipe", "    seeds: [0, 1, 9]\n    recipe: *recipe"),
+        ("    grid: *grid", "    grid: {depth: [1, 2, 3], hidden_features: [4, 8]}"),
+    ],
+    ids=["learning rate", "seed", "grid point"],
+)
+def test_a_change_of_one_experiment_reruns_that_experiment(edited, old, new):
+    edited.edit(CONFIG, old, new)  # the first such line is gate_activation's
+    assert edited.planned() - {"all"} == trained("gate_activation")
+
+
+def test_a_new_variant_trains_only_itself(edited):
+    edited.edit(CONFIG, "      - fff_mixture_linear", "      - moe_mixture\n      - fff_mixture_linear")
+    assert edited.planned() - {"all"} == {
+        "train gate_activation moe_mixture",
+        "collect gate_activation",
+        "draw_gate_activation",
+    }
+
+
+def test_a_target_builds_only_what_it_needs(edited):
+    for path in ("results", "figures", ".snakemake"):
+        (edited.folder / path).rename(edited.folder / f"{path}.old")
+    needed = {"prepare mnist5k"} | trained("expert_distribution")
+    assert edited.planned("figures/smoke/expert_distribution.pdf") == needed
+    assert edited.planned("results/smoke/tables/expert_distribution_trend.tex") == needed
+    assert edited.planned("expert_distribution") - {"expert_distribution"} == needed
+
+
+def test_a_new_seed_trains_only_the_new_runs(edited):
+    """The real thing: the job is rerun, and takes the runs it had from the store."""
+    edited.edit(
+        CONFIG, "    seeds: [0, 1]\n    recipe: *recipe", "    seeds: [0, 1, 9]\n    recipe: *recipe"
+    )
+    target = "results/smoke/jobs/gate_activation/fff_mixture_relu/runs.csv"
+    before = (edited.folder / target).read_text().splitlines()
+    edited.snakemake(target)
+    log = edited.folder / "results/smoke/logs/train/gate_activation/fff_mixture_relu.log"
+    assert "12 runs: 8 stored, 4 to train" in log.read_text()
+    after = (edited.folder / target).read_text().splitlines()
+    assert set(before) < set(after)
+    assert len(after) == 13

@@ -1,0 +1,134 @@
+"""Whole runs: the same bytes on any number of cores, every product there, clear failures."""
+
+import json
+import re
+import shutil
+import sys
+
+import nbformat
+import pytest
+import yaml
+from trees import ROOT, copy_tree
+
+from fastff.config import load_config
+
+pytestmark = pytest.mark.xdist_group("workflow")
+SMOKE = load_config(ROOT / "config" / "smoke.yaml")
+
+
+def test_every_product_is_there_and_whole(finished):
+    for name, experiment in SMOKE.experiments.items():
+        for figure in experiment.expand("figures", name):
+            stem = finished.folder / "figures" / "smoke" / figure
+            assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+            assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+            assert "</svg>" in stem.with_suffix(".svg").read_text()
+        for table in experiment.expand("tables", name):
+            stem = finished.folder / "results" / "smoke" / "tables" / table
+            assert stem.with_suffix(".csv").read_text().count("\n") > 1
+            assert stem.with_suffix(".md").read_text().startswith("|")
+            assert r"\toprule" in stem.with_suffix(".tex").read_text()
+        executed = finished.folder / "results" / "smoke" / "notebooks" / f"{name}.ipynb"
+        cells = nbformat.read(executed, as_version=4).cells
+        assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
+        assert "</html>" in executed.with_suffix(".html").read_text()
+
+
+def test_two_runs_give_the_same_bytes_on_any_number_of_cores(finished, tmp_path):
+    other = copy_tree(tmp_path / "other")
+    other.snakemake("--cores", "1")
+    command = [sys.executable, "-m", "fastff", "verify", str(finished.folder), str(other.folder)]
+    done = finished.run([*command, "--name", "smoke"])
+    assert re.fullmatch(r"\d+ files identical, 0 not\n", done.stdout)
+    assert int(done.stdout.split()[0]) >= 9 + 15 + 15
+
+    table = other.folder / "results" / "smoke" / "tables" / "soft_merging.csv"
+    table.write_bytes(table.read_bytes().replace(b"0", b"1", 1))
+    (other.folder / "figures" / "smoke" / "soft_merging.pdf").unlink()
+    done = finished.run([*command, "--name", "smoke"], check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[:2] == [
+        "differs: results/smoke/tables/soft_merging.csv",
+        "only on the left: figures/smoke/soft_merging.pdf",
+    ]
+
+
+def test_a_job_repeats_by_hand_from_its_log(finished, tmp_path):
+    log = finished.folder / "results/smoke/logs/train/gate_activation/fff_mixture_relu.log"
+    command = re.search(r"command: (fastff train .*)", log.read_text()).group(1)
+    by_hand = command.replace("results/smoke/jobs", str(tmp_path)).replace(
+        "results/smoke/store", str(tmp_path / "store")
+    )
+    finished.run(["bash", "-c", by_hand])
+    for name in ("runs", "epochs", "expert_counts"):
+        job = f"gate_activation/fff_mixture_relu/{name}.csv"
+        kept = finished.folder / "results" / "smoke" / "jobs" / job
+        assert (tmp_path / job).read_bytes() == kept.read_bytes()
+
+
+def test_a_failing_cell_fails_the_rule_and_leaves_the_notebook(edited):
+    path = edited.folder / "notebooks" / "gate_activation.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("raise RuntimeError('a broken cell')"))
+    nbformat.write(notebook, path)
+    done = edited.snakemake("gate_activation", check=False)
+    assert done.returncode != 0
+    executed = (edited.folder / "results/smoke/notebooks/gate_activation.ipynb").read_text()
+    assert "a broken cell" in executed
+    assert not (edited.folder / "figures/smoke/gate_activation.pdf").exists()
+    assert not (edited.folder / "results/smoke/notebooks/gate_activation.html").exists()
+    assert (edited.folder / "figures/smoke/soft_merging.pdf").exists()
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"depth": [0]}, "experiments.soft_merging.grid.depth[0] = 0: Input should be greater"),
+        ({"depth": [40]}, "experiments.soft_merging.grid.depth[0] = 40: Input should be less"),
+        ({"dpeth": [1]}, "experiments.soft_merging.grid: unknown key 'dpeth', did you mean 'depth'"),
+        ({"variants": ["x"]}, "experiments.soft_merging.variants[0] = 'x': unknown variant 'x'"),
+        ({"dataset": "x"}, "experiments.soft_merging.dataset = 'x': Input should be 'mnist5k'"),
+    ],
+)
+def test_a_bad_config_is_refused_before_any_job(edit, message, tmp_path):
+    tree = copy_tree(tmp_path / "tree")
+    values = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+    block = values["experiments"]["soft_merging"]
+    for key, value in edit.items():
+        (block["grid"] if key in ("depth", "dpeth") else block)[key] = value
+    (tree.folder / "config" / "bad.yaml").write_text(yaml.safe_dump(values))
+    done = tree.snakemake(config="bad", check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tree.folder / "results").exists()
+
+
+def test_results_go_where_the_config_says(finished, tmp_path):
+    tree = copy_tree(tmp_path / "a tree")
+    values = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+    values |= {"name": "mine", "results_dir": "my results", "figures_dir": "my figures"}
+    values |= {"data_dir": "my data"}
+    values["experiments"] = {"again": values["experiments"]["gate_activation"]}
+    values["experiments"]["again"]["notebook"] = "gate_activation"
+    (tree.folder / "config" / "mine.yaml").write_text(json.dumps(values))
+    shutil.copytree(finished.folder / "results" / "data", tree.folder / "my data")
+    tree.snakemake(config="mine")
+    assert (tree.folder / "my figures" / "mine" / "again.pdf").exists()
+    assert (tree.folder / "my results" / "mine" / "tables" / "again.csv").exists()
+    assert not (tree.folder / "results").exists()
+
+
+def test_the_report_has_every_figure_with_its_caption(finished, tmp_path):
+    path = tmp_path / "report.html"
+    finished.snakemake("--report", str(path))
+    page = path.read_text()
+    for name, experiment in SMOKE.experiments.items():
+        assert experiment.title in page
+        for figure in experiment.expand("figures", name):
+            assert f"{figure}.png" in page
+
+
+def test_the_workflow_is_clean_of_lint(finished):
+    done = finished.snakemake("--lint", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
