@@ -37,7 +37,7 @@ def trained(*experiments: str) -> set[str]:
 
 def test_after_a_complete_run_there_is_nothing_to_do(finished):
     assert finished.planned() == set()
-    assert "Nothing to be done" in finished.snakemake("--dry-run").stderr
+    assert "Nothing to be done" in finished.snakemake("--dry-run").stdout
 
 
 @pytest.mark.parametrize(

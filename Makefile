@@ -1,0 +1,118 @@
+# Builds, tests and checks the artifact. The active environment is used as it is where it serves;
+# otherwise .venv is made here, with the versions of requirements.lock.
+
+# Variables to set on the command line, as in `make run CONFIG=config/paper.yaml CORES=8`.
+CONFIG =
+CORES = all
+WORKERS = 2
+ARGS =
+PYTHON = python3.11 python3.12 python3
+
+IN_ENVIRONMENT = env run test test-slow lint format verify report
+CHECKS = test test-slow lint format
+
+.DEFAULT_GOAL := help
+.PHONY: $(IN_ENVIRONMENT) help lock clean stale
+.DELETE_ON_ERROR:
+
+ifneq ($(filter $(IN_ENVIRONMENT),$(MAKECMDGOALS)),)
+
+# Prints the folder of a python's commands, if it imports the package of this very checkout (another
+# clone's would run other code) and the modules named after it.
+PROBE = from importlib.util import find_spec as find; from pathlib import Path; \
+	import sys, sysconfig; commands = sysconfig.get_path("scripts"); \
+	here = Path(find("fastff").origin).samefile("src/fastff/__init__.py"); \
+	all(map(find, sys.argv[1:])) and here and Path(commands, "fastff").exists() and print(commands)
+MODULES = snakemake papermill \
+	$(if $(filter $(CHECKS),$(MAKECMDGOALS)),hypothesis mypy nbstripout pytest ruff snakefmt xdist)
+
+BIN := $(shell python -c '$(PROBE)' $(MODULES) 2>/dev/null)
+# A .venv that was made here is kept up to date, active or not.
+OWN := $(if $(wildcard .venv/.installed),$(CURDIR)/.venv/bin)
+ifeq ($(or $(BIN),$(OWN)),$(OWN))
+BIN := $(CURDIR)/.venv/bin
+ENVIRONMENT := .venv/.installed
+# A .venv that was moved, or whose python is gone, is made anew.
+STALE := $(if $(OWN),$(if $(shell .venv/bin/python -c '$(PROBE)' $(MODULES) 2>/dev/null),,stale))
+# Set, since an IPython kernel adds the packages of the environment that this names.
+export VIRTUAL_ENV := $(CURDIR)/.venv
+endif
+# The rules of the workflow call fastff, papermill and jupyter by name.
+export PATH := $(BIN):$(PATH)
+
+endif
+
+SNAKEMAKE = "$(BIN)/snakemake" $(if $(CONFIG),--configfile "$(CONFIG)")
+CONFIG_NAME = "$(BIN)/python" -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["name"])' \
+	"$(or $(CONFIG),config/config.yaml)"
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@echo 'Variables: CONFIG=FILE  CORES=N  WORKERS=N (test processes)  PYTHON=PROGRAM  ARGS=MORE'
+
+env: $(ENVIRONMENT)  ## make .venv, unless the active environment serves
+	@echo "Commands come from $(BIN)"
+
+run: $(ENVIRONMENT)  ## build all results and figures of CONFIG (default: config/config.yaml)
+	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+
+test: $(ENVIRONMENT)  ## run the quick tests
+	"$(BIN)/pytest" -m "not slow" -n $(WORKERS) $(ARGS)
+
+test-slow: $(ENVIRONMENT)  ## run the tests that take longer than half a minute each
+	"$(BIN)/pytest" -m slow $(ARGS)
+
+lint: $(ENVIRONMENT)  ## check style, types, the workflow, and that notebooks hold no outputs
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
+	"$(BIN)/snakefmt" --check workflow
+	$(SNAKEMAKE) --lint
+	"$(BIN)/nbstripout" --verify notebooks/*.ipynb
+
+format: $(ENVIRONMENT)  ## rewrite code, workflow and notebooks in the style that lint checks
+	"$(BIN)/ruff" check --fix .
+	"$(BIN)/ruff" format .
+	"$(BIN)/snakefmt" workflow
+	"$(BIN)/nbstripout" notebooks/*.ipynb
+
+verify: run  ## build CONFIG a second time on one core, and compare tables and figures
+	@set -e; name=$$($(CONFIG_NAME)); again=$$(mktemp -d); \
+	echo "Second run of config $$name in $$again"; \
+	$(SNAKEMAKE) --cores 1 --directory "$$again" $(ARGS); \
+	"$(BIN)/fastff" verify . "$$again" --name "$$name" \
+		|| { echo "The second run is kept in $$again" >&2; exit 1; }; \
+	rm -rf "$$again"
+
+report: run  ## write results/report.html: every figure and table with its caption
+	$(SNAKEMAKE) --report results/report.html
+
+lock:  ## refresh requirements.lock for pyproject.toml (ARGS=--upgrade: newest versions)
+	@command -v uv >/dev/null || { echo 'make lock needs uv: python -m pip install uv' >&2; exit 1; }
+	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --quiet \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+		--output-file requirements.lock $(ARGS)
+
+clean:  ## remove results and figures, but not the committed ones, and Snakemake's records
+	for folder in results figures; do \
+		[ ! -d $$folder ] || find $$folder -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; \
+	done
+	rm -rf .snakemake
+
+# Each stamp is written last, so an interrupted install is done again.
+.venv/.locked: requirements.lock $(STALE)
+	@for python in $(PYTHON); do \
+		"$$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
+			>/dev/null 2>&1 && break; \
+		python=; \
+	done; \
+	[ -n "$$python" ] || { echo 'No Python 3.11 or 3.12 with venv and pip found (tried: $(PYTHON)).' \
+		'Install one, or name it: PYTHON=/path/to/python3.12' >&2; exit 1; }; \
+	echo "Making .venv with $$("$$python" -V): takes minutes, and on Linux some gigabytes"; \
+	"$$python" -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --requirement requirements.lock
+	@touch $@
+
+.venv/.installed: .venv/.locked pyproject.toml
+	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

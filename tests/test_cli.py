@@ -1,0 +1,139 @@
+"""The command line: what the workflow calls, by hand."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from fastff.cli import main
+from fastff.config import load_config
+from fastff.data.prepare import prepare
+
+CONFIG = """
+name: trial
+experiments:
+  trial:
+    title: A trial
+    dataset: mnist5k
+    seeds: [0, 1]
+    recipe: {epochs: 1, batch_size: 500, learning_rate: 0.001}
+    grid: {depth: [1], hidden_features: [2]}
+    variants: [moe_mixture, moe_top1_switch]
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return prepare("mnist5k", tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "trial.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_a_spec_and_a_config_file_train_the_same(prepared, config, tmp_path):
+    shared = ["--data", str(prepared), "--device", "cpu"]
+    by_config = ["--configfile", str(config), "--experiment", "trial", "--variant", "moe_mixture"]
+    spec = load_config(config).train_specs("trial")[0].model_dump_json()
+    file = tmp_path / "spec.json"
+    file.write_text(spec)
+    for name, what in {"a": by_config, "b": ["--spec", spec], "c": ["--spec", str(file)]}.items():
+        assert main(["train", *what, *shared, "--output", str(tmp_path / name)]) == 0
+    for table in ("runs", "epochs", "expert_counts"):
+        texts = {(tmp_path / name / f"{table}.csv").read_text() for name in "abc"}
+        assert len(texts) == 1
+
+
+def test_an_experiment_trains_all_its_variants(prepared, config, tmp_path):
+    output = tmp_path / "all"
+    arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
+    assert main([*arguments, "--data", str(prepared), "--output", str(output)]) == 0
+    runs = pd.read_csv(output / "runs.csv")
+    assert list(runs["variant"]) == ["moe_mixture"] * 2 + ["moe_top1_switch"] * 2
+    assert set(runs["experiment"]) == {"trial"}
+
+
+def test_progress_is_plain_lines_without_a_terminal(prepared, config, tmp_path, capfd):
+    arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
+    main([*arguments, "--data", str(prepared), "--output", str(tmp_path / "out")])
+    lines = capfd.readouterr().err.splitlines()
+    assert any(line.startswith("trial moe_mixture: 2/2 run·epochs, ") for line in lines)
+    assert not any("\r" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--experiment": "none"}, "--experiment none: allowed are trial"),
+        ({"--variant": "none"}, "--variant none: allowed are moe_mixture, moe_top1_switch"),
+        ({"--configfile": "none.yaml"}, "config file none.yaml: No such file"),
+        ({"--data": "none.npz"}, "none"),
+        ({"--device": "cuda"}, "torch finds no CUDA device here; allowed are auto, cpu"),
+    ],
+)
+def test_bad_input_gives_one_line_and_code_2(changes, message, prepared, config, tmp_path, capsys,
+                                             monkeypatch):  # fmt: skip
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    values = {
+        "--configfile": str(config), "--experiment": "trial", "--variant": "moe_mixture",
+        "--data": str(prepared), "--output": str(tmp_path / "out"), **changes,
+    }  # fmt: skip
+    assert main(["train", *(word for pair in values.items() for word in pair)]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[-1].startswith("fastff train: ")
+    assert message in errors[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_spec_names_its_keys(prepared, tmp_path, capsys):
+    spec = json.dumps({"experiment": "x", "dataset": "mnist"})
+    arguments = ["--data", str(prepared), "--output", str(tmp_path / "out")]
+    assert main(["train", "--spec", spec, *arguments]) == 2
+    printed = capsys.readouterr().err
+    for key in ("variant", "grid", "seeds", "recipe"):
+        assert f"{key}: Field required" in printed
+
+
+def test_data_of_another_dataset_is_refused(prepared, config, tmp_path, capsys):
+    config.write_text(CONFIG.replace("mnist5k", "fashion_mnist"))
+    arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
+    arguments += ["--data", str(prepared), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "is mnist5k; the job needs fashion_mnist" in capsys.readouterr().err
+
+
+def test_the_first_line_of_the_log_repeats_the_command(caplog, tmp_path):
+    with caplog.at_level("INFO"):
+        main(["verify", str(tmp_path), str(tmp_path / "a b"), "--name", "x"])
+    assert f"command: fastff verify {tmp_path} '{tmp_path}/a b' --name x" in caplog.text
+
+
+def test_comparing_nothing_is_an_error(tmp_path, capsys):
+    assert main(["verify", str(tmp_path), str(tmp_path)]) == 2
+    assert "holds no results of a config named quick" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "collect", "verify", "schema"])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: fastff {command}")
+    assert len(text.splitlines()) > 5
+
+
+def test_the_schema_is_json(capsys):
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "Config"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x"])
+def test_counts_must_be_positive(value, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--spec", "{}", "--data", "d", "--output", "o", "--threads", value])
+    assert stopped.value.code == 2
+    assert "--threads" in capsys.readouterr().err
