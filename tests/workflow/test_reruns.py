@@ -84,7 +84,9 @@ def test_a_change_of_one_experiment_reruns_that_experiment(edited, old, new):
 
 
 def test_a_new_variant_trains_only_itself(edited):
-    edited.edit(CONFIG, "      - fff_mixture_linear", "      - moe_mixture\n      - fff_mixture_linear")
+    edited.edit(
+        CONFIG, "      - fff_mixture_linear", "      - moe_mixture\n      - fff_mixture_linear"
+    )
     assert edited.planned() - {"all"} == {
         "train gate_activation moe_mixture",
         "collect gate_activation",
@@ -104,7 +106,9 @@ def test_a_target_builds_only_what_it_needs(edited):
 def test_a_new_seed_trains_only_the_new_runs(edited):
     """The real thing: the job is rerun, and takes the runs it had from the store."""
     edited.edit(
-        CONFIG, "    seeds: [0, 1]\n    recipe: *recipe", "    seeds: [0, 1, 9]\n    recipe: *recipe"
+        CONFIG,
+        "    seeds: [0, 1]\n    recipe: *recipe",
+        "    seeds: [0, 1, 9]\n    recipe: *recipe",
     )
     target = "results/smoke/jobs/gate_activation/fff_mixture_relu/runs.csv"
     before = (edited.folder / target).read_text().splitlines()

@@ -85,7 +85,10 @@ def test_a_failing_cell_fails_the_rule_and_leaves_the_notebook(edited):
     [
         ({"depth": [0]}, "experiments.soft_merging.grid.depth[0] = 0: Input should be greater"),
         ({"depth": [40]}, "experiments.soft_merging.grid.depth[0] = 40: Input should be less"),
-        ({"dpeth": [1]}, "experiments.soft_merging.grid: unknown key 'dpeth', did you mean 'depth'"),
+        (
+            {"dpeth": [1]},
+            "experiments.soft_merging.grid: unknown key 'dpeth', did you mean 'depth'",
+        ),
         ({"variants": ["x"]}, "experiments.soft_merging.variants[0] = 'x': unknown variant 'x'"),
         ({"dataset": "x"}, "experiments.soft_merging.dataset = 'x': Input should be 'mnist5k'"),
     ],

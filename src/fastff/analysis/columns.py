@@ -1,4 +1,4 @@
-"""How a number is printed in a table: which unit, how many digits, what a missing one looks like."""
+"""How a number is printed in a table: its unit, its digits, and a dash where there is none."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -51,12 +50,10 @@ def draw_distribution(tidy: Tidy, variant: str, title: str) -> Figure:
     classes = sorted(counts["class"].unique())
     colours = class_colours(len(classes))
 
-    with matplotlib.rc_context(theme()):
+    with theme():
         size = (width_of(len(widths)), 1.1 + BARS_HEIGHT * len(depths))
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(
-            len(depths), len(widths), sharex="row", sharey="row", squeeze=False
-        )
+        grid = figure.subplots(len(depths), len(widths), sharex="row", sharey="row", squeeze=False)
         for row, depth in zip(grid, depths, strict=True):
             row[0].set_ylabel(f"depth {depth}")
             highest = 0.0
@@ -86,11 +83,14 @@ def draw_distribution(tidy: Tidy, variant: str, title: str) -> Figure:
                 ha="center",
             )
         label = f"{title}: {runs['label'].iloc[0]}"
-        figure.suptitle(wrap(heading(runs, label), figure.get_figwidth()))
-        figure.supylabel("share of validation samples (%)", fontsize="medium")
+        figure.suptitle(wrap(heading(runs, label), figure.get_figwidth(), heading=True))
+        figure.supylabel("share of validation samples (%)")
         figure.legend(
             handles=[Patch(color=c, label=str(k)) for k, c in zip(classes, colours, strict=True)],
-            title="class (mean over seeds; top right: mean entropy; dashed: even share)",
+            title=wrap(
+                "class (mean over seeds; top right: mean entropy; dashed: even share)",
+                figure.get_figwidth(),
+            ),
             loc="outside lower center",
             ncols=min(len(classes), int(figure.get_figwidth() / 0.6)),
             handlelength=1.0,
@@ -145,7 +145,7 @@ def draw_entropy(tidy: Tidy, title: str) -> Figure:
     styles = looks(list(labels))
     depths = sorted(summary["depth"].unique())
     widths = sorted(summary["hidden_features"].unique())
-    with matplotlib.rc_context(theme()):
+    with theme():
         size = (width_of(len(depths)), 0.9 + LINES_HEIGHT * len(MEASURES))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(MEASURES), len(depths), sharex=True, squeeze=False)
@@ -168,6 +168,6 @@ def draw_entropy(tidy: Tidy, title: str) -> Figure:
         for axes, label in zip(grid[:, 0], MEASURES.values(), strict=True):
             axes.set_ylabel(label)
         figure.align_ylabels(grid[:, 0])
-        figure.suptitle(wrap(heading(runs, title), figure.get_figwidth()))
-        add_legend(figure, styles, labels)
+        figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
+        add_legend(figure, styles, labels, "; dashed: the most there can be")
     return figure

@@ -50,7 +50,7 @@ def describe_ranking(ranking: pd.DataFrame, metric: str = "accuracy_hard") -> st
 
 
 def describe_trend(trend: pd.DataFrame) -> str:
-    """Return a line per variant and depth: does entropy fall as experts get wider?"""
+    """Return a line per variant and depth: whether entropy falls as experts get wider."""
     lines = []
     for row in trend.to_dict("records"):
         where = f"- **{row['label']}**, depth {row['depth']} ({row['n_experts']} experts)"
@@ -60,12 +60,11 @@ def describe_trend(trend: pd.DataFrame) -> str:
         if row["p"] >= LEVEL:
             verdict = "no clear trend"
         elif row["rho"] < 0:
-            verdict = "wider experts, fewer of them in use: the data moves to a peak"
+            verdict = "entropy falls as experts get wider: the data moves to fewer of them"
         else:
-            verdict = "wider experts, more of them in use: the data spreads"
+            verdict = "entropy rises as experts get wider: the data spreads"
         lines.append(
-            f"{where}: rho = {row['rho']:+.2f}, p = {show_p(row['p'])}, "
-            f"{row['n_runs']} runs: {verdict}."
+            f"{where}: rho = {row['rho']:+.2f}, {_p(row['p'])}, {row['n_runs']} runs: {verdict}."
         )
     return "\n".join(lines)
 
@@ -74,4 +73,9 @@ def _verdict(t: float, p: float) -> str:
     if pd.isna(p):
         return "no test is possible"
     significant = "significant" if p < LEVEL else "not significant"
-    return f"paired t = {t:.2f}, p = {show_p(p)}: {significant} at {LEVEL:.0%}"
+    return f"paired t = {t:.2f}, {_p(p)}: {significant} at {100 * LEVEL:g} %"
+
+
+def _p(value: float) -> str:
+    shown = show_p(value)
+    return f"p < {shown[1:]}" if shown.startswith("<") else f"p = {shown}"

@@ -12,7 +12,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from fastff.analysis.looks import Look
-from fastff.analysis.style import CHARACTER
+from fastff.analysis.style import CHARACTER, wrap
 
 PERCENT = ("accuracy_soft", "accuracy_hard")
 
@@ -56,15 +56,17 @@ def draw_lines(
         )
 
 
-def add_legend(figure: Figure, styles: Mapping[str, Look], labels: Mapping[str, str]) -> Legend:
-    """Put the variants' legend below the panels, in as many columns as fit."""
+def add_legend(
+    figure: Figure, styles: Mapping[str, Look], labels: Mapping[str, str], note: str = ""
+) -> Legend:
+    """Put the variants' legend below the panels; `note` explains what else is drawn."""
     names = [labels[variant] for variant in styles]
     handles = [Line2D([], [], label=labels[v], **look.line) for v, look in styles.items()]
     return figure.legend(
         handles=handles,
         loc="outside lower center",
         ncols=_fitting_columns(figure, names),
-        title="mean over seeds, bars: 95 % t-interval",
+        title=wrap(f"mean over seeds; bars: 95 % t-interval{note}", figure.get_figwidth()),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
@@ -44,14 +43,12 @@ def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
     styles = looks(list(labels_of(runs)))
     widths = sorted(summary["hidden_features"].unique())
     depths = sorted(summary["depth"].unique())
-    with matplotlib.rc_context(theme()):
+    with theme():
         figure = Figure(
             figsize=(width_of(len(widths)), 0.9 + PANEL_HEIGHT * len(METRICS)),
             layout="constrained",
         )
-        grid = figure.subplots(
-            len(METRICS), len(widths), sharex=True, sharey="row", squeeze=False
-        )
+        grid = figure.subplots(len(METRICS), len(widths), sharex=True, sharey="row", squeeze=False)
         for row, (metric, label) in zip(grid, METRICS.items(), strict=True):
             row[0].set_ylabel(label)
             for axes, width in zip(row, widths, strict=True):
@@ -63,6 +60,6 @@ def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
             axes.set_xlabel("depth")
             axes.xaxis.set_major_locator(FixedLocator(depths))
         figure.align_ylabels(grid[:, 0])
-        figure.suptitle(wrap(heading(runs, title), figure.get_figwidth()))
+        figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
         add_legend(figure, styles, labels_of(runs))
     return figure

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from fastff.analysis.style import theme
@@ -31,13 +30,16 @@ class SavedFigure:
 
 
 def save_figure(figure: Figure, folder: str | os.PathLike[str], name: str) -> SavedFigure:
-    """Write `<folder>/<name>.pdf`, `.png` (300 dpi) and `.svg`, each whole or not at all."""
+    """Write `<folder>/<name>.pdf`, `.png` (300 dpi) and `.svg`, each whole or not at all.
+
+    The layout is settled once, so that all three have the same; the figure keeps it.
+    """
     paths = {kind: Path(folder) / f"{name}.{kind}" for kind in METADATA}
     # without a salt, the ids in an SVG are random
-    with matplotlib.rc_context({**theme(), "svg.hashsalt": "fastff"}):
+    with theme(**{"svg.hashsalt": "fastff"}):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for kind, path in paths.items():
             with atomic_path(path) as temporary:
-                figure.savefig(
-                    temporary, format=kind, dpi=DOTS_PER_INCH, metadata=METADATA[kind]
-                )
+                figure.savefig(temporary, format=kind, dpi=DOTS_PER_INCH, metadata=METADATA[kind])
     return SavedFigure(**paths)

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import matplotlib
 import seaborn as sns
 
 ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # widths in inches, of a two-column page
 FONT_SIZE = 7.0  # points; a figure is printed at its own size
+SIZED = (
+    *("font.size", "axes.titlesize", "axes.labelsize", "figure.labelsize"),
+    *("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"),
+)
 CHARACTER = 0.056  # mean width of a character of that size, in inches
 
 
-def theme() -> dict[str, Any]:
-    """Return the theme as matplotlib settings, for `matplotlib.rc_context`.
+@contextmanager
+def theme(**more: Any) -> Iterator[None]:
+    """Draw or save in the project's theme; `more` adds settings of matplotlib.
 
-    DejaVu Sans comes with matplotlib: with a font of the system, figures of two machines would
-    differ.
+    It starts from matplotlib's own defaults and takes the font that comes with it: settings and
+    fonts of a machine would make its figures differ from another's.
     """
-    sizes = {
-        key: FONT_SIZE
-        for key in (
-            *("font.size", "axes.titlesize", "axes.labelsize"),
-            *("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"),
-        )
-    }
-    return {
+    settings: Any = {
         **sns.axes_style("ticks"),
         **sns.plotting_context("paper"),
-        **sizes,
+        **dict.fromkeys(SIZED, FONT_SIZE),
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans"],
         "figure.titlesize": FONT_SIZE + 1,
@@ -53,7 +54,12 @@ def theme() -> dict[str, Any]:
         "legend.handlelength": 3.0,
         "pdf.fonttype": 42,  # text stays text, with its font embedded
         "svg.fonttype": "path",  # the reader needs no font
+        **more,
     }
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings)
+        yield
 
 
 def class_colours(n_classes: int) -> list[str]:
@@ -67,6 +73,7 @@ def width_of(n_columns: int) -> float:
     return ONE_COLUMN if n_columns == 1 else max(TWO_COLUMNS, 1.7 * n_columns)
 
 
-def wrap(text: str, width: float) -> str:
-    """Return a title, broken into lines that fit `width` inches."""
-    return textwrap.fill(text, width=int(width / (1.35 * CHARACTER)))
+def wrap(text: str, width: float, *, heading: bool = False) -> str:
+    """Return a text, broken into lines that fit `width` inches; a heading is larger and bold."""
+    character = CHARACTER * (1.35 if heading else 1.0)
+    return textwrap.fill(text, width=int(width / character))

@@ -86,7 +86,9 @@ def seed_means(runs: pd.DataFrame, variants: Iterable[str], metric: str) -> pd.D
     found = list(dict.fromkeys(runs["variant"]))
     for variant in variants:
         if variant not in found:
-            raise ValueError(f"no runs of variant {variant!r}; there are runs of {', '.join(found)}")
+            raise ValueError(
+                f"no runs of variant {variant!r}; there are runs of {', '.join(found)}"
+            )
     summary = summarise(runs[runs["variant"].isin(list(variants))], [metric])
     means = summary.pivot(
         index=["depth", "hidden_features"], columns="variant", values=f"{metric}_mean"

@@ -1,0 +1,45 @@
+"""Made-up experiments: a small one, and ones of the default config's shapes."""
+
+from pathlib import Path
+
+import pytest
+from synthetic import synthetic_tables, write_tidy
+
+from fastff.analysis import Tidy, load_tidy
+from fastff.config import load_config
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def default_folders(tmp_path_factory) -> dict[str, Path]:
+    """Tidy tables of each experiment of the default config, with its variants, grid and seeds."""
+    folder = tmp_path_factory.mktemp("tidy")
+    written = {}
+    for name, block in load_config(REPOSITORY / "config" / "config.yaml").experiments.items():
+        tables = synthetic_tables(
+            tuple(variant.name for variant in block.variants),
+            block.grid.depth,
+            block.grid.hidden_features,
+            block.seeds,
+            experiment=name,
+        )
+        written[name] = write_tidy(tables, folder / name)
+    return written
+
+
+@pytest.fixture
+def tables():
+    """The three tables of a small experiment, to be spoilt."""
+    return synthetic_tables(("fff_mixture_logsigmoid", "moe_mixture"))
+
+
+@pytest.fixture
+def small(tables) -> Tidy:
+    return Tidy(**tables)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Write tables as the pipeline does, and read them."""
+    return lambda tables: load_tidy(write_tidy(tables, tmp_path / "tidy"))

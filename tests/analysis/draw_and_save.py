@@ -1,0 +1,12 @@
+"""Draw every kind of figure and save it: run by a test, in processes of their own."""
+
+import sys
+from pathlib import Path
+
+from fastff.analysis import draw_distribution, draw_entropy, draw_panels, load_tidy, save_figure
+
+if __name__ == "__main__":
+    tidy, folder = load_tidy(sys.argv[1]), Path(sys.argv[2])
+    save_figure(draw_panels(tidy.runs, "Panels"), folder, "panels")
+    save_figure(draw_entropy(tidy, "Entropy"), folder, "entropy")
+    save_figure(draw_distribution(tidy, "moe_mixture", "Bars"), folder, "bars")

@@ -1,0 +1,96 @@
+"""Notebooks: stored bare, thin, and drawing what the config says they draw."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from fastff.config import load_config
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = load_config(REPOSITORY / "config" / "config.yaml")
+NAMES = tuple(CONFIG.experiments)
+
+
+def stored(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stored_without_outputs(name):
+    book = stored(name)
+    nbformat.validate(book)
+    assert book.metadata.kernelspec.name == "python3"
+    ids = [cell.id for cell in book.cells]
+    assert len(set(ids)) == len(ids)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_those_that_the_workflow_gives(name):
+    tagged = [c for c in stored(name).cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    given = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(tagged[0].source).body
+    }
+    assert given == {
+        "experiment": name,
+        "title": CONFIG.experiments[name].title,
+        "tidy": f"results/quick/tidy/{name}",
+        "figures": "figures/quick",
+        "tables": "results/quick/tables",
+        "comparisons": [],
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebooks_only_call_the_package(name):
+    for cell in stored(name).cells:
+        if cell.cell_type != "code":
+            continue
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.Import | ast.FunctionDef | ast.BinOp)
+            if isinstance(node, ast.ImportFrom):
+                assert node.module in ("fastff.analysis", "IPython.display")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_what_the_config_names(name, default_folders, tmp_path):
+    """The notebook serves any block, so it runs under another experiment's name."""
+    block, alias = CONFIG.experiments[name], f"{name}_again"
+    parameters = {
+        "experiment": alias,
+        "title": block.title,
+        "tidy": str(default_folders[name]),
+        "figures": str(tmp_path / "figures"),
+        "tables": str(tmp_path / "tables"),
+        "comparisons": [comparison.model_dump() for comparison in block.comparisons],
+    }
+    executed = tmp_path / "executed.ipynb"
+    notebook = REPOSITORY / "notebooks" / f"{name}.ipynb"
+    command = [sys.executable, "-m", "papermill", str(notebook), str(executed)]
+    command += ["--parameters_yaml", yaml.safe_dump(parameters), "--kernel", "python3"]
+    command += ["--no-progress-bar", "--cwd", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    for kind, endings in (("figures", ("pdf", "png", "svg")), ("tables", ("csv", "md", "tex"))):
+        stems = block.expand(kind, alias)
+        expected = {f"{stem}.{ending}" for stem in stems for ending in endings}
+        assert {path.name for path in (tmp_path / kind).iterdir()} == expected
+
+    cells = nbformat.read(executed, as_version=4).cells
+    shown = [output for cell in cells for output in cell.get("outputs", [])]
+    assert {output.output_type for output in shown} == {"display_data"}
+    images = [output for output in shown if "image/png" in output.data]
+    assert len(images) == len(block.expand("figures", alias))
+    assert all(output.metadata["image/png"]["alt"] for output in images)
+    said = cells[-1].outputs[-1].data["text/markdown"]
+    n_lines = len(block.comparisons) * 2 or len(block.variants) * len(block.grid.depth)
+    assert said.count("\n") + 1 == n_lines

@@ -1,0 +1,108 @@
+"""Tables: every digit in the CSV, and readable text in Markdown and LaTeX."""
+
+import csv
+import math
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+
+from fastff.analysis import compare, summarise, to_latex, to_markdown, write_table
+from fastff.analysis.columns import Column, show_p
+
+FRAME = pd.DataFrame(
+    {
+        "experiment": "trial",
+        "dataset": "mnist5k",
+        "variant": ["a", "b"],
+        "label": ["50 % & more_|", "plain"],
+        "depth": [1, 2],
+        "train_loss_mean": [0.123456789, math.nan],
+        "train_loss_ci": [0.01, math.nan],
+        "accuracy_hard_mean": [0.98765, 0.5],
+        "accuracy_hard_ci": [0.00123, math.nan],
+        "p": [0.00001, math.nan],
+    }
+)
+
+
+def cells(markdown: str) -> list[list[str]]:
+    rows = [line.replace(r"\|", "¦").strip("|").split("|") for line in markdown.splitlines()]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_csv_has_every_digit(tmp_path, small):
+    frame = summarise(small.runs, ["train_loss", "accuracy_hard"])
+    saved = write_table(frame, tmp_path / "new" / "trial")
+    with saved.csv.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for column in frame:
+        texts = [row[column] for row in rows]
+        kind = type(frame[column].tolist()[0])
+        assert [kind(text) for text in texts] == frame[column].tolist()
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        *("trial.csv", "trial.md", "trial.tex")
+    }
+
+
+def test_markdown():
+    head, rule, first, second = cells(to_markdown(FRAME))
+    assert head == ["dataset", "variant", "depth", "train loss (nats)", "hard accuracy (%)", "p"]
+    assert first == ["mnist5k", "50 % & more_¦", "1", "0.123 ± 0.010", "98.77 ± 0.12", "<0.0001"]
+    assert second == ["mnist5k", "plain", "2", "–", "50.00 ± –", "–"]
+    assert [cell.endswith(":") for cell in rule] == [False, False, True, True, True, True]
+
+
+def test_latex_is_escaped():
+    text = to_latex(FRAME)
+    assert r"50 \% \& more\_|" in text
+    assert r"0.123 $\pm$ 0.010 & 98.77 $\pm$ 0.12 & $<$0.0001 \\" in text
+    assert r"50.00 $\pm$ -- & -- \\" in text
+    assert r"hard accuracy (\%)" in text
+    assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
+    assert text.isascii()
+
+
+def test_a_name_without_label_is_shown():
+    assert "variant" in to_markdown(FRAME.drop(columns="label")).splitlines()[0]
+
+
+def test_changes_are_signed_percent(small):
+    pair = {"treatment": "moe_mixture", "baseline": "fff_mixture_logsigmoid"}
+    table = compare(small.runs, [pair])
+    change = 100 * table["change_mean"].iloc[0]
+    shown = dict(zip(*(cells(to_markdown(table))[row] for row in (0, 2)), strict=True))
+    assert shown["change (%)"].startswith(f"{change:+.2f} ±")
+    assert shown["treatment"] == "MoE, mixture"
+    assert shown["metric"] == "hard accuracy"
+
+
+def test_empty_table(tmp_path, small):
+    saved = write_table(compare(small.runs, []), tmp_path / "none")
+    assert pd.read_csv(saved.csv).empty
+    assert len(saved.md.read_text().splitlines()) == 2
+    assert r"\bottomrule" in saved.tex.read_text()
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [(0.5, "0.50"), (0.0379, "0.038"), (0.0079, "0.0079"), (0.003, "0.0030"), (1e-9, "<0.0001")],
+)
+def test_p_values(p, shown):
+    assert show_p(p) == shown
+
+
+def test_numbers():
+    assert Column("", digits=1, scale=100).show_interval(0.5, 0.0149) == "50.0 ± 1.5"
+    assert Column("", signed=True).show(0.5) == "+0.50"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(tmp_path):
+    write_table(FRAME, tmp_path / "table")
+    document = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}"
+    (tmp_path / "main.tex").write_text(document + r"\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
