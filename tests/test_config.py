@@ -153,7 +153,7 @@ BAD = [
     (f"{BLOCK}.variants",
      [{"name": "m", "label": "m", "gate": {"kind": "cube"}, "experts": {"kind": "mixture"}}],
      f"{BLOCK}.variants[0].gate: Input tag 'cube' found using 'kind' does not match any of the "
-     "expected tags: 'linear', 'tree'"),
+     "expected tags: 'linear', 'noisy_top_k', 'hypercube', 'tree'"),
 ]  # fmt: skip
 
 

@@ -42,6 +42,11 @@ class Spec(BaseModel):
         return {key: tuple(x) if isinstance(x, list) else x for key, x in value.items()}
 
 
+def _check_renormalise(gate: LinearGateSpec | HypercubeGateSpec | TreeGateSpec) -> None:
+    if gate.renormalise and gate.top_k is None:
+        raise ValueError("renormalise = true has no meaning without top_k; set top_k too")
+
+
 class LinearGateSpec(Spec):
     """Softmax over one logit per expert: the gate of a mixture of experts.
 
@@ -56,28 +61,61 @@ class LinearGateSpec(Spec):
 
     @model_validator(mode="after")
     def _check_renormalise(self) -> LinearGateSpec:
-        if self.renormalise and self.top_k is None:
-            raise ValueError("renormalise = true has no meaning without top_k; set top_k too")
+        _check_renormalise(self)
+        return self
+
+
+class NoisyTopKGateSpec(Spec):
+    """The linear gate with learned noise and renormalised top-k, and its two balancing losses."""
+
+    kind: Literal["noisy_top_k"] = "noisy_top_k"
+    top_k: int = Field(ge=1)
+    importance_weight: float = Field(default=0.0, ge=0)
+    load_weight: float = Field(default=0.0, ge=0)
+
+
+class HypercubeGateSpec(Spec):
+    """One logit per level and an expert per pattern of their signs; `top_k` as in the linear."""
+
+    kind: Literal["hypercube"] = "hypercube"
+    top_k: int | None = Field(default=None, ge=1)
+    renormalise: bool = False
+
+    @model_validator(mode="after")
+    def _check_renormalise(self) -> HypercubeGateSpec:
+        _check_renormalise(self)
         return self
 
 
 class TreeGateSpec(Spec):
     """A binary tree of 2**depth leaves, every node one linear logit: the gate of an FFF.
 
-    `form` names how the leaf probabilities are computed. Only the transition form reads
-    `node_activation`; the others are the product of sigmoids by definition.
+    `form` names how the leaf probabilities are computed. Only the transition forms read
+    `node_activation`; the others are the product of sigmoids by definition. `top_k` keeps the
+    best leaves in the soft form; region leak, hardening and hard training are the paper's.
     """
 
     kind: Literal["tree"] = "tree"
-    form: Literal["product", "log", "transition"] = "log"
+    form: Literal["product", "log", "transition", "learned_transition"] = "log"
     node_activation: NodeActivation = "logsigmoid"
+    top_k: int | None = Field(default=None, ge=1)
+    renormalise: bool = False
+    region_leak: float = Field(default=0.0, ge=0, le=1)
+    hardening_weight: float = Field(default=0.0, ge=0)
+    hard_training: bool = False
 
     @model_validator(mode="after")
-    def _check_activation(self) -> TreeGateSpec:
-        if self.form != "transition" and self.node_activation != "logsigmoid":
+    def _check_combination(self) -> TreeGateSpec:
+        _check_renormalise(self)
+        if "transition" not in self.form and self.node_activation != "logsigmoid":
             raise ValueError(
                 f"node_activation = {self.node_activation!r} needs form = 'transition'; "
                 f"the {self.form} form is 'logsigmoid' by definition"
+            )
+        if self.hard_training and (self.top_k is not None or self.hardening_weight > 0):
+            raise ValueError(
+                "hard_training = true takes one leaf and gives its nodes no gradient, so that "
+                "neither top_k nor hardening_weight has a meaning with it"
             )
         return self
 
@@ -87,6 +125,7 @@ class MixtureSpec(Spec):
 
     kind: Literal["mixture"] = "mixture"
     activation: ExpertActivation = "relu"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
 class SoftMergedSpec(Spec):
@@ -94,9 +133,13 @@ class SoftMergedSpec(Spec):
 
     kind: Literal["soft_merged"] = "soft_merged"
     activation: ExpertActivation = "relu"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-GateSpec = Annotated[LinearGateSpec | TreeGateSpec, Field(discriminator="kind")]
+GateSpec = Annotated[
+    LinearGateSpec | NoisyTopKGateSpec | HypercubeGateSpec | TreeGateSpec,
+    Field(discriminator="kind"),
+]
 ExpertsSpec = Annotated[MixtureSpec | SoftMergedSpec, Field(discriminator="kind")]
 
 
@@ -183,10 +226,13 @@ class TrainSpec(Spec):
     @model_validator(mode="after")
     def _check_top_k(self) -> TrainSpec:
         gate, fewest = self.variant.gate, 2 ** min(self.grid.depth)
-        if isinstance(gate, LinearGateSpec) and gate.top_k is not None and gate.top_k > fewest:
+        where = f"depth {min(self.grid.depth)} has only {fewest} experts"
+        if gate.top_k is not None and gate.top_k > fewest:
+            raise ValueError(f"variant {self.variant.name!r} has top_k = {gate.top_k}, but {where}")
+        if isinstance(gate, NoisyTopKGateSpec) and gate.load_weight > 0 and gate.top_k == fewest:
             raise ValueError(
-                f"variant {self.variant.name!r} has top_k = {gate.top_k}, "
-                f"but depth {min(self.grid.depth)} has only {fewest} experts"
+                f"variant {self.variant.name!r}: load_weight > 0 needs an expert that is left "
+                f"out, but top_k = {gate.top_k} and {where}"
             )
         return self
 

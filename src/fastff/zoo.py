@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import get_args
 
 from fastff.spec import (
+    HypercubeGateSpec,
     LinearGateSpec,
     MixtureSpec,
     NodeActivation,
+    NoisyTopKGateSpec,
     SoftMergedSpec,
     TreeGateSpec,
     Variant,
@@ -39,6 +41,26 @@ def _tree_variants(activation: NodeActivation) -> list[Variant]:
     ]
 
 
+_OTHER_VARIANTS = [
+    Variant(
+        name="moe_noisy_top2",
+        label="MoE, noisy top-2",
+        gate=NoisyTopKGateSpec(top_k=2, importance_weight=0.1),
+        experts=MIXTURE,
+    ),
+    Variant(
+        name="hypercube_mixture",
+        label="hypercube, mixture",
+        gate=HypercubeGateSpec(),
+        experts=MIXTURE,
+    ),
+    Variant(
+        name="fff_mixture_learned_transition",
+        label="FFF, mixture, learned transition",
+        gate=TreeGateSpec(form="learned_transition"),
+        experts=MIXTURE,
+    ),
+]
 _LINEAR_VARIANTS = [
     Variant(name="moe_mixture", label="MoE, mixture", gate=LinearGateSpec(), experts=MIXTURE),
     Variant(
@@ -63,5 +85,6 @@ ZOO: dict[str, Variant] = {
     for variant in [
         *_LINEAR_VARIANTS,
         *(variant for name in get_args(NodeActivation) for variant in _tree_variants(name)),
+        *_OTHER_VARIANTS,
     ]
 }

@@ -16,7 +16,7 @@ SIZES = {"in_features": 20, "hidden_features": 6, "out_features": 4, "depth": 3}
 @pytest.mark.parametrize("variant", ZOO.values(), ids=ZOO)
 def test_a_stack_computes_what_its_parts_compute(variant, generator):
     layers = [build_layer(variant, **SIZES, generator=generator).double() for _ in range(3)]
-    stacked = stack(layers)
+    stacked = stack([layer.eval() for layer in layers])  # without noise
     own = torch.randn(3, 16, 20, generator=generator, dtype=torch.float64)
     for x in (own, own[0]):  # inputs of its own for each run, and the same for all
         soft_and_hard, routing = stacked.soft_and_hard(x)
@@ -32,23 +32,28 @@ def test_a_stack_computes_what_its_parts_compute(variant, generator):
 @pytest.mark.parametrize("variant", ZOO.values(), ids=ZOO)
 def test_gradients_of_a_stack_are_its_parts(variant, generator):
     layers = [build_layer(variant, **SIZES, generator=generator).double() for _ in range(3)]
-    stacked = stack(layers)
+    stacked = stack([layer.eval() for layer in layers])
     x = torch.randn(3, 16, 20, generator=generator, dtype=torch.float64)
-    stacked(x).square().sum().backward()
+    stacked(x, hard=False).square().sum().backward()
     for run, layer in enumerate(layers):
-        layer(x[run]).square().sum().backward()
+        layer(x[run], hard=False).square().sum().backward()
         together = dict(stacked.named_parameters())
         for name, parameter in layer.named_parameters():
-            torch.testing.assert_close(together[name].grad[run], parameter.grad)
+            gradient = together[name].grad
+            if parameter.grad is None:  # such as the noise of a gate in evaluation mode
+                assert gradient is None
+            else:
+                torch.testing.assert_close(gradient[run], parameter.grad)
 
 
 @pytest.mark.parametrize("variant", ZOO.values(), ids=ZOO)
 def test_parameters_start_uniform_in_the_fan_in_and_without_bias(variant, generator):
     layer = build_layer(variant, **(SIZES | {"in_features": 400}), generator=generator)
-    assert {name for name, _ in layer.named_parameters()} == {
-        "gate.weight", "experts.w_in", "experts.w_out",
-    }  # fmt: skip
-    for name, fan_in in [("gate.weight", 400), ("experts.w_in", 400), ("experts.w_out", 6)]:
+    fan_ins = {"gate.weight": 400, "experts.w_in": 400, "experts.w_out": 6}
+    fan_ins |= {"gate.noise_weight": 400} if variant.gate.kind == "noisy_top_k" else {}
+    names = {name for name, _ in layer.named_parameters()}
+    assert names - {"gate.transition"} == fan_ins.keys()  # the transition starts as ones
+    for name, fan_in in fan_ins.items():
         values, bound = layer.get_parameter(name), 1 / math.sqrt(fan_in)
         assert values.abs().max() <= bound
         assert values.abs().max() > 0.9 * bound

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
+from fastff.layers.hypercube_gate import HypercubeGate
 from fastff.layers.linear_gate import LinearGate
 from fastff.layers.mixture import MixtureExperts
+from fastff.layers.noisy_top_k_gate import NoisyTopKGate
 from fastff.layers.routed import RoutedLayer
 from fastff.layers.soft_merged import SoftMergedExperts
 from fastff.layers.tree_gate import TreeGate
 from fastff.spec import (
     ExpertsSpec,
     GateSpec,
+    HypercubeGateSpec,
     LinearGateSpec,
     MixtureSpec,
+    NoisyTopKGateSpec,
     SoftMergedSpec,
     Spec,
+    TreeGateSpec,
     Variant,
 )
 
+# by what they take beside in_features: a number of experts, or a depth
+FLAT_GATES: dict[type[Spec], Callable[..., Gate]] = {
+    LinearGateSpec: LinearGate,
+    NoisyTopKGateSpec: NoisyTopKGate,
+}
+DEEP_GATES: dict[type[Spec], Callable[..., Gate]] = {
+    HypercubeGateSpec: HypercubeGate,
+    TreeGateSpec: TreeGate,
+}
 EXPERTS: dict[type[Spec], type[Experts]] = {
     MixtureSpec: MixtureExperts,
     SoftMergedSpec: SoftMergedExperts,
@@ -32,9 +48,9 @@ def build_gate(
 ) -> Gate:
     """Return the gate over 2**depth experts that `spec` describes."""
     options = spec.model_dump(exclude={"kind"})
-    if isinstance(spec, LinearGateSpec):
-        return LinearGate(in_features, 2**depth, **options, generator=generator)
-    return TreeGate(in_features, depth, **options, generator=generator)
+    if type(spec) in FLAT_GATES:
+        return FLAT_GATES[type(spec)](in_features, 2**depth, **options, generator=generator)
+    return DEEP_GATES[type(spec)](in_features, depth, **options, generator=generator)
 
 
 def build_experts(

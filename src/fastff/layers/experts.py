@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastff.layers.linear import linear, uniform_fan_in
+from fastff.layers.random import Random
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -31,6 +32,8 @@ class Experts(nn.Module, abc.ABC):
         hidden_features: hidden units of one expert.
         out_features: size of an output.
         activation: "relu", "gelu", "selu" or "linear".
+        dropout: in training mode, the probability with which a hidden unit is left out for a
+            sample, after the activation; the others are scaled up by 1 / (1 - dropout).
         bias: whether hidden units and outputs have a bias.
         generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
 
@@ -44,6 +47,7 @@ class Experts(nn.Module, abc.ABC):
         out_features: int,
         *,
         activation: str = "relu",
+        dropout: float = 0.0,
         bias: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -59,9 +63,13 @@ class Experts(nn.Module, abc.ABC):
                 raise ValueError(f"{name} = {size}: must be at least 1")
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation = {activation!r}: allowed are {', '.join(ACTIVATIONS)}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout = {dropout}: must be at least 0 and below 1")
         self.n_experts = n_experts
         self.hidden_features = hidden_features
         self.activation = activation
+        self.dropout = dropout
+        self.random = Random()
 
         def draw(*shape: int, fan_in: int) -> nn.Parameter:
             return uniform_fan_in(*shape, fan_in=fan_in, generator=generator)
@@ -82,8 +90,11 @@ class Experts(nn.Module, abc.ABC):
         return hidden if self.b_in is None else hidden + self.b_in.unsqueeze(-3)
 
     def activate(self, hidden: Tensor) -> Tensor:
-        """Return the activation function of `hidden`, any shape."""
-        return ACTIVATIONS[self.activation](hidden)
+        """Return the activation function of `hidden`, any shape, in training with dropout."""
+        hidden = ACTIVATIONS[self.activation](hidden)
+        if not self.training or self.dropout == 0:
+            return hidden
+        return hidden * (self.random.uniform(hidden) >= self.dropout) / (1 - self.dropout)
 
     def combine(self, weighted: Tensor, weights: Tensor) -> Tensor:
         """Return Σ_e weighted_e W_out,e + weights_e b_out,e, (..., b, o).

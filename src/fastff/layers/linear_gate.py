@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastff.layers.gate import Gate, one_hot
+from fastff.layers.gate import Gate, check_top_k, one_hot, softmax_top_k
 from fastff.layers.linear import linear, uniform_fan_in
 
 
@@ -41,10 +41,7 @@ class LinearGate(Gate):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(in_features, n_experts)
-        if top_k is not None and not 1 <= top_k <= n_experts:
-            raise ValueError(f"top_k = {top_k}: must be between 1 and n_experts = {n_experts}")
-        if renormalise and top_k is None:
-            raise ValueError("renormalise = True has no meaning without top_k")
+        check_top_k(top_k, n_experts, renormalise=renormalise)
         self.top_k = top_k
         self.renormalise = renormalise
         self.weight = uniform_fan_in(  # (e, i)
@@ -57,14 +54,7 @@ class LinearGate(Gate):
 
     def soft(self, x: Tensor) -> Tensor:
         """Return the weights (..., b, e); rows sum to 1, but for Switch to at most 1."""
-        logits = self.logits(x)
-        if self.top_k is None:
-            return logits.softmax(-1)
-        best = logits.topk(self.top_k, dim=-1).indices  # (..., b, k)
-        kept = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, best, True)
-        if self.renormalise:
-            return logits.masked_fill(~kept, -torch.inf).softmax(-1)
-        return logits.softmax(-1) * kept
+        return softmax_top_k(self.logits(x), self.top_k, renormalise=self.renormalise)
 
     def hard(self, x: Tensor) -> Tensor:
         """Return the weights (..., b, e), non-zero for 1 (dense) or `top_k` experts."""

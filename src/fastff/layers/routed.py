@@ -35,6 +35,11 @@ class RoutedLayer(nn.Module):
         out: Tensor = self.experts(x, self.gate(x, hard=hard))
         return out
 
+    def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the soft form's outputs (..., b, o), and the gate's own loss (...), if any."""
+        weights, loss = self.gate.soft_with_loss(x)
+        return self.experts(x, weights), loss
+
     def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return both forms' outputs (2, ..., b, o), and the hard routing weights (..., b, e).
 

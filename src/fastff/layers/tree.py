@@ -52,32 +52,33 @@ def product_form(z: Tensor) -> Tensor:
 
 
 def log_form(z: Tensor) -> Tensor:
-    """Return the leaf probabilities (..., e) as sums of log-sigmoids, one exp at the end.
+    """Return the logarithms (..., e) of the leaf probabilities, sums of log-sigmoids.
 
-    Equal to the product form, without its underflow. `z` (..., n): node logits.
+    Their exp equals the product form, without its underflow on the way. `z` (..., n): node logits.
     """
     log_p = torch.zeros_like(z[..., :1])
     for start, stop in _levels(z):
         level = z[..., start:stop]
         sides = torch.stack([F.logsigmoid(-level), F.logsigmoid(level)], dim=-1)
         log_p = (log_p.unsqueeze(-1) + sides).flatten(-2)
-    return log_p.exp()
+    return log_p
 
 
 def transition_form(z: Tensor, matrix: Tensor, node_activation: str) -> Tensor:
-    """Return softmax(a([-z, z]) Tᵀ), the leaf weights (..., e), in one matrix product.
+    """Return a([-z, z]) Tᵀ, whose softmax is the leaf weights (..., e), in one matrix product.
 
-    Equal to the product form for a = log-sigmoid; the other activations of the FastFF study
-    (softplus, relu, linear) give other distributions with the same most likely side at a node.
+    Its softmax equals the product form for a = log-sigmoid; the other activations of the FastFF
+    study (softplus, relu, linear) give other distributions with the same most likely side at a
+    node.
 
     Args:
         z: node logits (..., n).
-        matrix: T, from `path_matrix`, in the dtype of `z`.
+        matrix: T, from `path_matrix` or learned on its entries, (..., e, s n).
         node_activation: a key of NODE_ACTIVATIONS.
 
     """
     sides = torch.cat([-z, z], dim=-1)  # (..., s n)
-    return (NODE_ACTIVATIONS[node_activation](sides) @ matrix.mT).softmax(-1)
+    return NODE_ACTIVATIONS[node_activation](sides) @ matrix.mT
 
 
 def descend(z: Tensor) -> Tensor:
@@ -87,6 +88,38 @@ def descend(z: Tensor) -> Tensor:
     for _ in _levels(z):
         node = 2 * node + 1 + (z.gather(-1, node) > 0).long()
     return node.squeeze(-1) - n_nodes
+
+
+def path_mask(z: Tensor) -> Tensor:
+    """Return 1 for the nodes that a walk from the root visits and 0 elsewhere, (..., n) as `z`."""
+    mask = torch.zeros_like(z)
+    node = torch.zeros_like(z[..., :1], dtype=torch.long)
+    for _ in _levels(z):
+        mask.scatter_(-1, node, 1.0)
+        node = 2 * node + 1 + (z.gather(-1, node) > 0).long()
+    return mask
+
+
+def node_entropies(z: Tensor) -> Tensor:
+    """Return the entropy in nats of every node's decision, (..., n), of node logits (..., n)."""
+    return F.softplus(z) - z * torch.sigmoid(z)
+
+
+def node_visits(leaf: Tensor, depth: int) -> Tensor:
+    """Return how many inputs pass each node and reach each leaf, (..., n + e), int64.
+
+    Args:
+        leaf: the leaf that each input is routed to, (..., b).
+        depth: of the tree.
+
+    """
+    visits = torch.zeros(*leaf.shape[:-1], 2 ** (depth + 1) - 1, dtype=torch.long)
+    visits = visits.to(leaf.device)
+    node = leaf + 2**depth - 1
+    for _ in range(depth + 1):
+        visits.scatter_add_(-1, node, torch.ones_like(node))
+        node = (node - 1) // 2
+    return visits
 
 
 def _levels(z: Tensor) -> list[tuple[int, int]]:

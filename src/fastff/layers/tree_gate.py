@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fastff.layers.gate import Gate, one_hot
+from fastff.layers.gate import Gate, check_top_k, one_hot, softmax_top_k
 from fastff.layers.linear import linear, uniform_fan_in
 from fastff.layers.tree import (
     NODE_ACTIVATIONS,
     descend,
     log_form,
+    node_entropies,
     path_matrix,
     product_form,
     transition_form,
 )
 
-FORMS = ("product", "log", "transition")
+FORMS = ("product", "log", "transition", "learned_transition")
+SMALLEST = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
 
 
 class TreeGate(Gate):
@@ -26,12 +28,25 @@ class TreeGate(Gate):
     (Belcak & Wattenhofer, *Fast Feedforward Networks*, arXiv 2308.14711, section 2). The hard
     form is one-hot at the leaf reached from the root by going right iff z_j > 0.
 
+    Forms of the soft weights, equal for the log-sigmoid:
+
+    - "product", "log": the product of sigmoids, and its logarithm as a sum, level by level;
+    - "transition": softmax(a([-z, z]) Tᵀ) with the 0/1 matrix T of the paths;
+    - "learned_transition": the same with learned non-negative weights in place of T's ones, which
+      they start from (FastFF, 2024).
+
     Args:
         in_features: size of an input.
         depth: of the tree, at least 1; it has 2**depth leaves (experts).
-        form: how the soft form is computed: "product", "log" or "transition".
-        node_activation: of the transition form; with "logsigmoid" all forms are equal.
+        form: how the soft weights are computed, see above.
+        node_activation: a of the transition forms: "logsigmoid", "softplus", "relu" or "linear".
         bias: whether nodes have a bias.
+        top_k: number of leaves kept in the soft form; None keeps all. The hard form is one leaf.
+        renormalise: softmax over the kept leaves only. Needs `top_k`.
+        region_leak: in training mode, the probability with which a node's two sides are swapped,
+            for each sample on its own (section 2.3 of the paper).
+        hardening_weight: of the hardening loss, the batch mean of the summed node entropies.
+        hard_training: train with the hard form: leaves learn, nodes get no gradient.
         generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
 
     """
@@ -46,6 +61,11 @@ class TreeGate(Gate):
         form: str = "log",
         node_activation: str = "logsigmoid",
         bias: bool = False,
+        top_k: int | None = None,
+        renormalise: bool = False,
+        region_leak: float = 0.0,
+        hardening_weight: float = 0.0,
+        hard_training: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         if depth < 1:
@@ -55,12 +75,20 @@ class TreeGate(Gate):
         if node_activation not in NODE_ACTIVATIONS:
             allowed = ", ".join(NODE_ACTIVATIONS)
             raise ValueError(f"node_activation = {node_activation!r}: allowed are {allowed}")
-        if form != "transition" and node_activation != "logsigmoid":
+        if "transition" not in form and node_activation != "logsigmoid":
             raise ValueError(f"node_activation = {node_activation!r} needs form = 'transition'")
+        if not 0 <= region_leak <= 1:
+            raise ValueError(f"region_leak = {region_leak}: must be between 0 and 1")
+        check_top_k(top_k, 2**depth, renormalise=renormalise)
         super().__init__(in_features, 2**depth)
         self.depth = depth
         self.form = form
         self.node_activation = node_activation
+        self.top_k = top_k
+        self.renormalise = renormalise
+        self.region_leak = region_leak
+        self.hardening_weight = hardening_weight
+        self.hard_training = hard_training
         n_nodes = 2**depth - 1
         self.weight = uniform_fan_in(  # (n, i)
             n_nodes, in_features, fan_in=in_features, generator=generator
@@ -68,22 +96,26 @@ class TreeGate(Gate):
         self.bias = (  # (n,)
             uniform_fan_in(n_nodes, fan_in=in_features, generator=generator) if bias else None
         )
-        if form == "transition":
+        if "transition" in form:
             self.register_buffer("matrix", path_matrix(depth), persistent=False)
+        if form == "learned_transition":
+            self.transition = nn.Parameter(path_matrix(depth))  # (e, s n)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return the node logits (..., b, n) of inputs (..., b, i)."""
+        """Return the node logits (..., b, n) of inputs (..., b, i), without region leak."""
         z = linear(x, self.weight)
         return z if self.bias is None else z + self.bias.unsqueeze(-2)
 
     def soft(self, x: Tensor) -> Tensor:
-        """Return the leaf probabilities (..., b, e); rows sum to 1."""
-        z = self.logits(x)
-        if self.form == "product":
-            return product_form(z)
-        if self.form == "log":
-            return log_form(z)
-        return transition_form(z, self.matrix, self.node_activation)
+        """Return the leaf weights (..., b, e); rows sum to 1, with a plain `top_k` at most to 1."""
+        return self._weights(self._training_logits(x))
+
+    def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the soft weights, and in training mode the weighted hardening loss (...)."""
+        z = self._training_logits(x)
+        if not self.training or self.hardening_weight == 0:
+            return self._weights(z), None
+        return self._weights(z), self.hardening_weight * node_entropies(z).sum(-1).mean(-1)
 
     def leaf(self, x: Tensor) -> Tensor:
         """Return the leaf (..., b), int64, that each input is routed to."""
@@ -92,3 +124,29 @@ class TreeGate(Gate):
     def hard(self, x: Tensor) -> Tensor:
         """Return weights (..., b, e), one-hot at the leaf that each input is routed to."""
         return one_hot(self.leaf(x), self.n_experts, like=x)
+
+    def _training_logits(self, x: Tensor) -> Tensor:
+        """Return the node logits; in training mode with region leak: -z swaps a node's sides."""
+        z = self.logits(x)
+        if not self.training or self.region_leak == 0:
+            return z
+        return torch.where(self.random.uniform(z) < self.region_leak, -z, z)
+
+    def _weights(self, z: Tensor) -> Tensor:
+        if self.hard_training and self.training:
+            return one_hot(descend(z), self.n_experts, like=z)
+        if self.form == "product" and self.top_k is None:
+            return product_form(z)
+        if self.form == "log" and self.top_k is None:
+            return log_form(z).exp()
+        return softmax_top_k(self._log_weights(z), self.top_k, renormalise=self.renormalise)
+
+    def _log_weights(self, z: Tensor) -> Tensor:
+        if self.form == "product":
+            return product_form(z).clamp_min(SMALLEST).log()
+        if self.form == "log":
+            return log_form(z)
+        matrix = self.matrix
+        if self.form == "learned_transition":
+            matrix = matrix * self.transition.relu()
+        return transition_form(z, matrix, self.node_activation)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastff.data.dataset import Dataset
 from fastff.layers import RoutedLayer, build_layer
+from fastff.layers.random import Random
 from fastff.spec import Recipe, Shape, Variant
 from fastff.train.evaluate import Evaluation, evaluate
 from fastff.train.optimiser import build_optimiser
@@ -54,6 +55,8 @@ def train_stack(
     models = [_build(variant, shape, seed, data) for seed in seeds]
     n_parameters = sum(parameter.numel() for parameter in models[0].parameters())
     model = stack(models).to(data.train_inputs.device)
+    random = Random([generator(seed, "noise") for seed in seeds])
+    model.gate.random = model.experts.random = random
     optimiser, schedule = build_optimiser(model.parameters(), recipe, recipe.epochs * steps)
     orders = [generator(seed, "order") for seed in seeds]
 
@@ -62,11 +65,13 @@ def train_stack(
         order = torch.stack([torch.randperm(n_samples, generator=g) for g in orders])  # (r, n)
         batches = order[:, : steps * batch_size].to(data.train_inputs.device).split(batch_size, 1)
         loss = torch.zeros(len(seeds), dtype=torch.float64, device=data.train_inputs.device)
+        model.train()
         for step, batch in enumerate(batches):
             if epoch > 1 or step > 0:
                 schedule.step()
             loss += _step(model, optimiser, data, batch)
         train_loss = loss.cpu() / steps
+        model.eval()
         held_out = evaluate(model, data.validation_inputs, data.validation_labels, data.n_classes)
         for run, history in enumerate(epochs):
             history.append(_epoch_result(epoch, run, train_loss, held_out))
@@ -96,13 +101,14 @@ def _build(variant: Variant, shape: Shape, seed: int, data: Dataset) -> RoutedLa
 def _step(
     model: RoutedLayer, optimiser: torch.optim.Optimizer, data: Dataset, batch: Tensor
 ) -> Tensor:
-    """Take one optimiser step on the samples `batch` (r, b); return the mean losses (r,)."""
+    """Take one optimiser step on the samples `batch` (r, b); return their cross-entropy (r,)."""
     # index_select over one flat index is several times faster on a CPU than x[batch]
     x = data.train_inputs.index_select(0, batch.flatten()).view(*batch.shape, -1)  # (r, b, i)
     y = data.train_labels.index_select(0, batch.flatten())
     optimiser.zero_grad()
-    loss = F.cross_entropy(model(x).flatten(0, 1), y, reduction="none").view(batch.shape).mean(-1)
-    loss.sum().backward()
+    outputs, gate_loss = model.soft_with_loss(x)
+    loss = F.cross_entropy(outputs.flatten(0, 1), y, reduction="none").view(batch.shape).mean(-1)
+    (loss if gate_loss is None else loss + gate_loss).sum().backward()
     optimiser.step()
     return loss.detach()
 

@@ -1,0 +1,41 @@
+"""Where a layer's random numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Random:
+    """Random numbers for training: from torch's global generator, or one generator per run.
+
+    With generators, the first dimension of what is drawn is the run dimension, and every run's
+    numbers come from its own generator alone, whatever the others draw.
+
+    Args:
+        generators: CPU generators, one per run; None draws from torch's global generator.
+
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator] | None = None) -> None:
+        self.generators = generators
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Return numbers uniform in [0, 1), of the shape, dtype and device of `like`."""
+        return self._draw(torch.rand, like)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Return standard normal numbers, of the shape, dtype and device of `like`."""
+        return self._draw(torch.randn, like)
+
+    def _draw(self, function: Callable[..., Tensor], like: Tensor) -> Tensor:
+        if self.generators is None:
+            return function(like.shape, dtype=like.dtype, device=like.device)
+        if len(self.generators) != like.shape[0]:
+            raise ValueError(
+                f"{len(self.generators)} generators for {like.shape[0]} runs: one each is needed"
+            )
+        parts = [function(like.shape[1:], generator=g, dtype=like.dtype) for g in self.generators]
+        return torch.stack(parts).to(like.device)

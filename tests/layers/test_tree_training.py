@@ -1,0 +1,183 @@
+"""What a tree gate does in training only, and what is counted: leak, hardening, usage."""
+
+import math
+
+import pytest
+import torch
+from fastfeedforward import FFF
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from fastff.layers import LinearGate, MixtureExperts, RoutedLayer, TreeGate
+from fastff.layers.random import Random
+from fastff.layers.tree import node_entropies, node_visits, path_mask, product_form
+
+
+def reference_with(gate: TreeGate, **options) -> FFF:
+    """Return the reference package's layer with a gate's parameters and leaves that name it."""
+    reference = FFF(gate.in_features, 1, gate.n_experts, gate.depth, activation=nn.Identity(),
+                    **options)  # fmt: skip
+    with torch.no_grad():
+        reference.node_weights.copy_(gate.weight)
+        for parameter in (reference.node_biases, reference.w1s, reference.b1s, reference.b2s):
+            parameter.zero_()
+        # every leaf puts out 1 at its own place, so that the output is the leaf probabilities
+        reference.b1s.fill_(1.0)
+        reference.w2s.copy_(torch.eye(gate.n_experts).unsqueeze(1))
+    return reference.train()
+
+
+@pytest.mark.parametrize("leak", [0.1, 0.5, 1.0])
+def test_region_leak_equals_the_reference_package_in_expectation(leak, generator):
+    gate = TreeGate(6, 3, region_leak=leak, generator=generator).train()
+    x = 4 * torch.randn(3, 6, generator=generator)
+    many = x.repeat(20_000, 1)
+    torch.manual_seed(1)
+    ours = gate.soft(many).detach().view(-1, 3, 8).mean(0)
+    theirs = reference_with(gate, region_leak=leak)(many).detach().view(-1, 3, 8).mean(0)
+    torch.testing.assert_close(ours, theirs, atol=0.012, rtol=0)
+    # and the expectation itself: sides are swapped independently
+    z = gate.logits(x)
+    right = torch.sigmoid(z) * (1 - leak) + torch.sigmoid(-z) * leak
+    torch.testing.assert_close(ours, product_form(right.logit()), atol=0.012, rtol=0)
+
+
+def test_region_leak_is_for_training_only(generator):
+    gate = TreeGate(6, 3, region_leak=0.5, generator=generator)
+    plain = TreeGate(6, 3)
+    plain.load_state_dict(gate.state_dict())
+    x = torch.randn(50, 6, generator=generator)
+    assert torch.equal(gate.eval().soft(x), plain.soft(x))
+    assert torch.equal(gate.train().hard(x), plain.hard(x))
+    assert not torch.equal(gate.train().soft(x), plain.soft(x))
+
+
+def test_a_leak_of_one_swaps_every_side(generator):
+    gate = TreeGate(6, 3, region_leak=1.0, generator=generator).train()
+    x = torch.randn(50, 6, generator=generator)
+    torch.testing.assert_close(gate.soft(x), product_form(-gate.logits(x)))
+
+
+@given(depth=st.integers(1, 5), batch=st.integers(1, 20), seed=st.integers(0, 2**16))
+def test_hardening_loss_is_the_summed_entropy_of_the_nodes(depth, batch, seed):
+    draw = torch.Generator().manual_seed(seed)
+    gate = TreeGate(7, depth, hardening_weight=3.0, generator=draw).double().train()
+    x = 3 * torch.randn(batch, 7, generator=draw, dtype=torch.float64)
+    p = torch.sigmoid(gate.logits(x))
+    expected = -(p * p.log() + (1 - p) * (1 - p).log()).sum(-1).mean()
+    weights, loss = gate.soft_with_loss(x)
+    torch.testing.assert_close(loss, 3 * expected)
+    torch.testing.assert_close(weights, gate.soft(x))
+    assert gate.eval().soft_with_loss(x)[1] is None
+
+
+def test_entropies_equal_the_reference_package(generator):
+    gate = TreeGate(6, 3, generator=generator)
+    x = torch.randn(100, 6, generator=generator)
+    _, entropies = reference_with(gate)(x, return_entropies=True)
+    torch.testing.assert_close(node_entropies(gate.logits(x)).mean(0), entropies, atol=1e-5, rtol=0)
+
+
+def test_entropies_of_certain_and_even_decisions():
+    entropies = node_entropies(torch.tensor([0.0, 200.0, -200.0], dtype=torch.float64))
+    assert entropies.tolist() == pytest.approx([math.log(2), 0.0, 0.0], abs=1e-12)
+
+
+def test_hard_training_trains_leaves_but_no_nodes(generator):
+    gate = TreeGate(6, 2, hard_training=True, generator=generator).train()
+    experts = MixtureExperts(4, 6, 3, 2, generator=generator)
+    x = torch.randn(64, 6, generator=generator)
+    output = RoutedLayer(gate, experts)(x)
+    assert torch.equal(gate.soft(x), gate.hard(x))
+    assert not gate.soft(x).requires_grad
+    output.square().sum().backward()
+    assert gate.weight.grad is None
+    assert experts.w_in.grad.abs().sum() > 0
+
+
+@given(
+    depth=st.integers(1, 5), batch=st.integers(0, 30), n_runs=st.integers(1, 3),
+    seed=st.integers(0, 2**16),
+)  # fmt: skip
+def test_visits_are_those_of_the_same_batch_s_routing(depth, batch, n_runs, seed):
+    draw = torch.Generator().manual_seed(seed)
+    gate = TreeGate(5, depth, generator=draw)
+    x = torch.randn(n_runs, batch, 5, generator=draw)
+    visits = node_visits(gate.leaf(x), depth)
+    n_nodes = 2**depth - 1
+    assert torch.equal(visits[:, n_nodes:], gate.hard(x).sum(-2).long())
+    assert torch.equal(visits[:, :n_nodes], path_mask(gate.logits(x)).sum(-2).long())
+    for node in range(n_nodes):
+        children = visits[:, 2 * node + 1] + visits[:, 2 * node + 2]
+        assert torch.equal(visits[:, node], children)
+
+
+@pytest.mark.parametrize("form", ["product", "log", "transition"])
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_top_k_leaves_against_a_loop(form, k, generator):
+    dense = TreeGate(9, 3, form=form, generator=generator).double()
+    kept, renormalised = (
+        TreeGate(9, 3, form=form, top_k=k, renormalise=renormalise).double()
+        for renormalise in (False, True)
+    )
+    x = torch.randn(20, 9, generator=generator, dtype=torch.float64)
+    p = dense.soft(x)
+    for gate in (kept, renormalised):
+        gate.load_state_dict(dense.state_dict())
+    for row in range(20):
+        best = sorted(range(8), key=lambda e: -p[row, e].item())[:k]
+        expected = torch.zeros(8).double()
+        expected[best] = p[row, best]
+        torch.testing.assert_close(kept.soft(x)[row], expected)
+        torch.testing.assert_close(renormalised.soft(x)[row], expected / expected.sum())
+    assert torch.equal(kept.hard(x), dense.hard(x))
+
+
+def test_learned_transition_starts_as_the_fixed_one_and_learns_only_on_paths(generator):
+    fixed = TreeGate(9, 3, form="transition", generator=generator)
+    learned = TreeGate(9, 3, form="learned_transition")
+    learned.load_state_dict(fixed.state_dict(), strict=False)
+    x = torch.randn(20, 9, generator=generator)
+    torch.testing.assert_close(learned.soft(x), fixed.soft(x))
+    learned.soft(x)[:, 0].sum().backward()
+    gradient = learned.transition.grad
+    assert gradient[fixed.matrix == 0].abs().max() == 0
+    assert gradient[fixed.matrix == 1].abs().min() > 0
+
+
+def test_runs_draw_from_their_own_generators(generator):
+    like = torch.empty(3, 4, 5)
+    together = Random([torch.Generator().manual_seed(seed) for seed in (1, 2, 3)])
+    alone = Random([torch.Generator().manual_seed(2)])
+    assert torch.equal(together.uniform(like)[1], alone.uniform(like[:1])[0])
+    assert torch.equal(together.normal(like)[1], alone.normal(like[:1])[0])
+    with pytest.raises(ValueError, match="3 generators for 4 runs"):
+        together.normal(torch.empty(4, 2))
+
+
+def test_dropout_of_leaves_is_for_training_only_and_keeps_the_mean(generator):
+    dropping = MixtureExperts(4, 6, 50, 3, dropout=0.25, generator=generator)
+    x, weights = torch.randn(400, 6, generator=generator), torch.full((400, 4), 0.25)
+    plain = MixtureExperts(4, 6, 50, 3)
+    plain.load_state_dict(dropping.state_dict())
+    assert torch.equal(dropping.eval()(x, weights), plain(x, weights))
+    torch.manual_seed(0)
+    hidden = dropping.train().activate(torch.ones(200_000))
+    assert hidden.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+    assert hidden.mean().item() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TreeGate(4, 2, region_leak=1.5), "region_leak = 1.5: must be between 0 and 1"),
+        (lambda: TreeGate(4, 2, top_k=5), "top_k = 5: must be between 1 and n_experts = 4"),
+        (lambda: TreeGate(4, 2, renormalise=True), "no meaning without top_k"),
+        (lambda: LinearGate(4, 2, top_k=3), "top_k = 3"),
+        (lambda: MixtureExperts(2, 2, 2, 2, dropout=1.0), "dropout = 1.0: must be at least 0"),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
