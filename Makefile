@@ -57,7 +57,7 @@ run: $(ENVIRONMENT)  ## build all results and figures of CONFIG (default: config
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 
 test: $(ENVIRONMENT)  ## run the quick tests
-	"$(BIN)/pytest" -m "not slow" -n $(WORKERS) $(ARGS)
+	"$(BIN)/pytest" -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(ENVIRONMENT)  ## run the tests that take longer than half a minute each
 	"$(BIN)/pytest" -m slow $(ARGS)

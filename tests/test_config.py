@@ -110,6 +110,7 @@ BAD = [
     ("experiments", {}, "experiments: Dictionary should have at least 1 item"),
     ("experiments", None, "experiments = None: Input should be a valid dictionary"),
     ("datasets", {"imagenet": {}}, "datasets.imagenet"),
+    ("datasets", {"mnist": {"folder": "/x", "mirror": "https://y"}}, "datasets.mnist: both folder"),
     ("datasets", {"mnist": {"path": "/x"}}, "datasets.mnist: unknown key 'path'"),
     (f"{BLOCK}.dataset", "imagenet", f"{BLOCK}.dataset = 'imagenet': Input should be 'mnist5k', "),
     (f"{BLOCK}.seeds", [], f"{BLOCK}.seeds: Tuple should have at least 1 item"),

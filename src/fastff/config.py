@@ -54,6 +54,12 @@ class DatasetOptions(Spec):
     folder: str | None = None
     mirror: str | None = None
 
+    @model_validator(mode="after")
+    def _check_one_place(self) -> DatasetOptions:
+        if self.folder is not None and self.mirror is not None:
+            raise ValueError("both folder and mirror are given; allowed is one of them")
+        return self
+
 
 class Comparison(Spec):
     """Two variants to compare over the grid: the change from `baseline` to `treatment`."""

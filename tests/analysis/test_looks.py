@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastff.analysis.looks import EXPERTS_STYLE, looks
+from fastff.analysis.looks import EXPERTS_STYLE, looks, palette
 from fastff.analysis.style import class_colours
 from fastff.zoo import ZOO
 
@@ -29,8 +29,20 @@ def test_gate_is_colour_and_experts_are_dashes():
         for second in ZOO:
             same_gate = ZOO[first].gate == ZOO[second].gate
             same_experts = ZOO[first].experts == ZOO[second].experts
-            assert (found[first].colour == found[second].colour) == same_gate
+            if same_gate:
+                assert found[first].colour == found[second].colour
+            else:  # with more gates than colours, the marker tells them apart
+                assert (found[first].colour, found[first].marker) != (
+                    found[second].colour, found[second].marker,
+                )  # fmt: skip
             assert (found[first].dashes == found[second].dashes) == same_experts
+
+
+def test_the_first_gates_have_a_colour_each():
+    gates = list(dict.fromkeys(variant.gate for variant in ZOO.values()))[: len(palette())]
+    found = looks(list(ZOO))
+    colours = {found[name].colour for name, v in ZOO.items() if v.gate in gates}
+    assert len(gates) == len(palette()) == len(colours)
 
 
 def test_other_variants_never_look_like_one_of_the_zoo():

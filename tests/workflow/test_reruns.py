@@ -25,8 +25,6 @@ VARIANTS = {
 DRAWN = {f"draw_{experiment}" for experiment in VARIANTS}
 CONFIG = "config/smoke.yaml"
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def trained(*experiments: str) -> set[str]:
     """Return all jobs of experiments, from training to figures."""

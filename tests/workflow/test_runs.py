@@ -12,7 +12,6 @@ from trees import ROOT, copy_tree
 
 from fastff.config import load_config
 
-pytestmark = pytest.mark.xdist_group("workflow")
 SMOKE = load_config(ROOT / "config" / "smoke.yaml")
 
 
