@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from fastff.config import Config, ConfigError, json_schema, load_config, parse_config
+from fastff.config import Config, json_schema, load_config, parse_config
+from fastff.faults import ConfigError
 from fastff.spec import MAX_DEPTH
 from fastff.zoo import ZOO
 

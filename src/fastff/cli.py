@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastff.config import ConfigError, describe_faults, json_schema, load_config
+from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
+from fastff.faults import ConfigError, describe_faults
 from fastff.spec import TrainSpec
 
 log = logging.getLogger("fastff")
@@ -52,7 +53,7 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Read a dataset's original archives and write <data-dir>/<dataset>.npz, with "
         "a .json of shapes, mean, std, split, source and checksums beside it.",
     )
-    parser.add_argument("dataset", choices=DATASET_NAMES)
+    parser.add_argument("dataset", choices=DATASET_NAMES, help="which dataset")
     parser.add_argument("--data-dir", type=Path, required=True, help="where the files go")
     parser.add_argument("--folder", type=Path, help="folder that holds the original archives")
     parser.add_argument("--mirror", help="download from this address instead of the usual one")
@@ -73,7 +74,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="train the runs of a variant, or of a whole experiment",
         description="Train every shape and seed of a job and write its tidy tables runs.csv, "
         "epochs.csv and expert_counts.csv. What to train is either --spec, one job as the "
-        "workflow gives it, or an experiment of a config file.",
+        "workflow gives it, or an experiment of a config file, as in: fastff train "
+        "--configfile config/config.yaml --experiment soft_merging --data "
+        "results/data/mnist5k.npz --output my_results",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--spec", help="a job as JSON text, or a file that holds it")
@@ -83,7 +86,12 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
     parser.add_argument("--output", type=Path, required=True, help="folder for the tables")
     parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="where to train; auto takes CUDA where there is a device (default: auto)",
+    )
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
     parser.add_argument(
         "--runs-per-stack",

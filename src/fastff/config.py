@@ -7,18 +7,16 @@ JSON schema for editors.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fastff.data.names import DATASET_NAMES
+from fastff.faults import ConfigError, describe_faults
 from fastff.spec import (
-    NAME_PATTERN,
     Grid,
     Name,
     Recipe,
@@ -33,10 +31,6 @@ from fastff.zoo import ZOO
 
 RESERVED_NAMES = frozenset({"all", "prepare", "train", "collect", "data", "reference"})
 RESERVED = ", ".join(sorted(RESERVED_NAMES))
-
-
-class ConfigError(Exception):
-    """A config that can't be used, with one line per fault."""
 
 
 def _resolve_variant(value: Any) -> Any:
@@ -227,29 +221,3 @@ def json_schema() -> dict[str, Any]:
     variant = schema["$defs"]["Experiment"]["properties"]["variants"]
     variant["items"] = {"anyOf": [{"enum": sorted(ZOO)}, variant["items"]]}
     return schema
-
-
-@contextmanager
-def describe_faults(what: str) -> Iterator[None]:
-    """Turn pydantic's ValidationError into a ConfigError about `what`, with a line per fault."""
-    try:
-        yield
-    except ValidationError as error:
-        faults = error.errors(include_url=False)
-        # a list whose items were all refused is also called too short: say only why they were
-        inner = {fault["loc"][:end] for fault in faults for end in range(len(fault["loc"]))}
-        faults = [f for f in faults if f["type"] != "too_short" or f["loc"] not in inner]
-        raise ConfigError("\n".join(_describe(fault, what) for fault in faults)) from None
-
-
-def _describe(fault: ErrorDetails, what: str) -> str:
-    """Return one line for a fault: the key, what was given, what is wrong with it."""
-    where = ""
-    for part in fault["loc"]:
-        where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "string_pattern_mismatch":
-        message = f"should match {NAME_PATTERN}"
-    given = fault["input"]
-    shown = "" if isinstance(given, dict | tuple) else f" = {given!r}"
-    return f"{where or what}{shown}: {message}"

@@ -14,10 +14,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "prepare": ("data/*.py", "files.py"),
     "train": (
         *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
-        *("files.py", "sources.py", "spec.py", "tidy.py", "layers/*.py", "train/*.py"),
+        *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
     ),
     "analysis": (
-        *("data/__init__.py", "data/names.py", "files.py", "spec.py", "zoo.py", "analysis/*.py"),
+        *("data/__init__.py", "data/names.py", "files.py", "spec/*.py", "zoo.py", "analysis/*.py"),
     ),
 }
 

@@ -1,6 +1,6 @@
 """The variants that config files can name.
 
-To add one: an entry here, and where its gate or experts are new, their spec in `spec.py` and
+To add one: an entry here, and where its gate or experts are new, their spec in `spec/layer.py` and
 their class in `layers/`. A config can also define a variant in place, with the same fields.
 """
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from fastff.config import ConfigError, parse_config
+from fastff.config import parse_config
+from fastff.faults import ConfigError
 from fastff.sources import stage_files
 from fastff.tidy import TABLES
 

@@ -1,0 +1,48 @@
+"""The base of all specs: frozen, strict, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+
+T = TypeVar("T")
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
+
+
+class Spec(BaseModel):
+    """A frozen value that refuses unknown keys, wrong types and non-finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_mapping(cls, value: Any) -> Any:
+        """Say which keys there are for an unknown one, and take YAML's lists as tuples."""
+        if not isinstance(value, dict):
+            return value
+        for key in value:
+            if key not in cls.model_fields:
+                raise ValueError(unknown(f"key {key!r}", key, cls.model_fields))
+        return {key: tuple(x) if isinstance(x, list) else x for key, x in value.items()}
+
+
+def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
+    """Return the message for a name that is none of `allowed`, with the likeliest one meant."""
+    allowed = list(allowed)
+    close = difflib.get_close_matches(str(given), allowed, n=1)
+    hint = f", did you mean {close[0]!r}?" if close else ";"
+    return f"unknown {what}{hint} allowed: {', '.join(allowed)}"
+
+
+def require_unique(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Return `values`, or raise ValueError naming the entries given more than once."""
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"given more than once: {', '.join(repeated)}")
+    return values
