@@ -20,6 +20,7 @@ from fastff.spec import (
     Grid,
     Name,
     Recipe,
+    Recording,
     Seeds,
     Spec,
     TrainSpec,
@@ -68,6 +69,7 @@ class Experiment(Spec):
     Attributes:
         title: heads the figures.
         variants: names from the zoo, or variants defined in place.
+        record: what is written down beside losses, accuracies and expert counts.
         comparisons: pairs of variants for the table of paired tests.
         notebook: the notebook's name under `notebooks/`; by default the experiment's own.
         figures: names of the figures that the notebook draws. `{experiment}` stands for the
@@ -84,6 +86,7 @@ class Experiment(Spec):
     variants: tuple[Annotated[Variant, BeforeValidator(_resolve_variant)], ...] = Field(
         min_length=1
     )
+    record: tuple[Recording, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     notebook: Name | None = None
     figures: tuple[str, ...] = ("{experiment}",)
@@ -183,6 +186,7 @@ class Config(Spec):
                 grid=block.grid,
                 seeds=block.seeds,
                 recipe=block.recipe,
+                record=block.record,
             )
             for variant in block.variants
         ]

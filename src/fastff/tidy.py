@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastff.files import atomic_path
 
-TABLES = ("runs", "epochs", "expert_counts")
+TABLES = ("runs", "epochs", "expert_counts", "gradients")
 
 
 def collect(jobs: Sequence[Path], output: Path) -> None:

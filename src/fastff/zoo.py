@@ -43,22 +43,31 @@ def _tree_variants(activation: NodeActivation) -> list[Variant]:
 
 _OTHER_VARIANTS = [
     Variant(
-        name="moe_noisy_top2",
-        label="MoE, noisy top-2",
-        gate=NoisyTopKGateSpec(top_k=2, importance_weight=0.1),
-        experts=MIXTURE,
-    ),
-    Variant(
         name="hypercube_mixture",
         label="hypercube, mixture",
         gate=HypercubeGateSpec(),
         experts=MIXTURE,
     ),
     Variant(
-        name="fff_mixture_learned_transition",
-        label="FFF, mixture, learned transition",
-        gate=TreeGateSpec(form="learned_transition"),
+        name="moe_noisy_top2",
+        label="MoE, noisy top-2",
+        gate=NoisyTopKGateSpec(top_k=2, importance_weight=0.1),
         experts=MIXTURE,
+    ),
+    Variant(
+        name="fff_mixture_learned_transition_top2",
+        label="FFF, top-2, learned transition",
+        gate=TreeGateSpec(form="learned_transition", top_k=2),
+        experts=MIXTURE,
+    ),
+    *(
+        Variant(
+            name=f"fff_mixture_top{k}",
+            label=f"FFF, top-{k}",
+            gate=TreeGateSpec(top_k=k),
+            experts=MIXTURE,
+        )
+        for k in (1, 2, 4, 8)
     ),
 ]
 _LINEAR_VARIANTS = [

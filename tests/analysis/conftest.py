@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from synthetic import synthetic_tables, write_tidy
+from synthetic import synthetic_gradients, synthetic_tables, write_tidy
 
 from fastff.analysis import Tidy, load_tidy
 from fastff.config import load_config
@@ -24,6 +24,8 @@ def default_folders(tmp_path_factory) -> dict[str, Path]:
             block.seeds,
             experiment=name,
         )
+        if "gradients" in block.record:
+            tables["gradients"] = synthetic_gradients(tables["runs"])
         written[name] = write_tidy(tables, folder / name)
     return written
 

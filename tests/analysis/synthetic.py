@@ -65,6 +65,26 @@ def synthetic_tables(
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}
 
 
+def synthetic_gradients(runs: pd.DataFrame, n_windows: int = 20) -> pd.DataFrame:
+    """Return a gradients table for the runs: falling curves; the last unit of each part gets 0."""
+    columns = ["experiment", "dataset", "variant", "label", "depth", "hidden_features",
+               "n_experts", "seed"]  # fmt: skip
+    rows = [
+        run
+        | {
+            "step": 10 * (window + 1),
+            "part": part,
+            "unit": unit,
+            "magnitude": 0.0 if unit == run["n_experts"] - 1 else 0.01 / (1 + window) ** unit,
+        }
+        for run in runs[columns].to_dict("records")
+        for part in ("gate", "expert_in", "expert_out")
+        for window in range(n_windows)
+        for unit in range(run["n_experts"])
+    ]
+    return pd.DataFrame(rows)
+
+
 def write_tidy(tables: dict[str, pd.DataFrame], folder: Path) -> Path:
     """Write the tables as the pipeline does, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ def test_results_survive_json(data):
 def test_tidy_tables(data, tmp_path):
     spec = spec_of()
     tables = tidy_tables(spec, train(spec, data, runs_per_stack=10))
-    runs, epochs, counts = (tables[name] for name in TABLES)
+    runs, epochs, counts, gradients = (tables[name] for name in TABLES)
     assert len(runs) == 6
     assert runs.set_index(["depth", "seed"]).index.is_unique
     assert set(runs["n_experts"]) == {2, 4}
@@ -124,12 +124,28 @@ def test_tidy_tables(data, tmp_path):
         assert last[name].tolist() == runs[name].tolist()
     assert len(counts) == 3 * (2 + 4) * 5
     assert set(counts.groupby(["depth", "seed"])["count"].sum()) == {100}
+    assert gradients.empty
+    assert list(gradients.columns[-4:]) == ["step", "part", "unit", "magnitude"]
 
     write_tables(tables, tmp_path)
     for name in TABLES:
         back = pd.read_csv(tmp_path / f"{name}.csv")
         pd.testing.assert_frame_equal(back, tables[name], check_dtype=False, rtol=1e-15)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.csv" for n in TABLES)
+
+
+def test_recorded_gradients_are_a_table(data, tmp_path):
+    spec = spec_of(seeds=(0, 1), depths=(1,)).model_copy(update={"record": ("gradients",)})
+    store = RunStore(tmp_path, run_context(spec, data))
+    results = train(spec, data, runs_per_stack=10, store=store)
+    assert train(spec, data, runs_per_stack=10, store=store) == results
+    table = tidy_tables(spec, results)["gradients"]
+    assert len(table) == 2 * 20 * (2 + 2 + 2)  # seeds, steps, units of the three parts
+    assert list(table["part"].unique()) == ["gate", "expert_in", "expert_out"]
+    assert table["step"].max() == 20
+    assert (table["magnitude"] > 0).all()
+    plain = RunStore(tmp_path, run_context(spec.model_copy(update={"record": ()}), data))
+    assert plain.get(spec.grid.shapes()[0], 0) is None
 
 
 def test_collecting_jobs_copies_their_rows(data, tmp_path):

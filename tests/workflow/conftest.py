@@ -1,4 +1,4 @@
-"""One complete run of the smoke config, shared by the tests that look at it or build on it."""
+"""One complete run of the tiny config, shared by the tests that look at it or build on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trees import Tree, copy_tree
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """A tree after a complete run of the smoke config on all cores. Tests leave it as it is."""
+    """A tree after a complete run of the tiny config on all cores. Tests leave it as it is."""
     tree = copy_tree(tmp_path_factory.mktemp("finished") / "tree")
     tree.snakemake()
     return tree

@@ -3,27 +3,14 @@
 import os
 
 import pytest
+from trees import TINY
 
-SOFT_MERGING = (
-    "fff_mixture_softplus",
-    "fff_soft_merged_softplus",
-    "fff_mixture_logsigmoid",
-    "fff_soft_merged_logsigmoid",
-    "moe_soft_merged",
-    "moe_top1_renormalised",
-    "moe_top1_switch",
-)
-GATE_ACTIVATION = tuple(
-    f"fff_mixture_{activation}" for activation in ("linear", "relu", "softplus", "logsigmoid")
-)
-EXPERT_DISTRIBUTION = ("fff_mixture_logsigmoid", "moe_mixture")
 VARIANTS = {
-    "soft_merging": SOFT_MERGING,
-    "gate_activation": GATE_ACTIVATION,
-    "expert_distribution": EXPERT_DISTRIBUTION,
+    name: [variant.name for variant in experiment.variants]
+    for name, experiment in TINY.experiments.items()
 }
 DRAWN = {f"draw_{experiment}" for experiment in VARIANTS}
-CONFIG = "config/smoke.yaml"
+CONFIG = "config/tiny.yaml"
 
 
 def trained(*experiments: str) -> set[str]:
@@ -46,7 +33,7 @@ def test_after_a_complete_run_there_is_nothing_to_do(finished):
         ("src/fastff/analysis/style.py", '"""', '# edited\n"""', DRAWN),
         ("src/fastff/verify.py", '"""', '# edited\n"""', set()),
         ("README.md", "\n", "\n<!-- edited -->\n", set()),
-        (CONFIG, "# Every", "# Edited: every", set()),
+        (CONFIG, "# Four", "# Edited: four", set()),
         (CONFIG, "title: Soft merging", "title: Merging", {"draw_soft_merging"}),
         ("notebooks/gate_activation.ipynb", '"cells"', ' "cells"', {"draw_gate_activation"}),
     ],
@@ -82,9 +69,7 @@ def test_a_change_of_one_experiment_reruns_that_experiment(edited, old, new):
 
 
 def test_a_new_variant_trains_only_itself(edited):
-    edited.edit(
-        CONFIG, "      - fff_mixture_linear", "      - moe_mixture\n      - fff_mixture_linear"
-    )
+    edited.edit(CONFIG, "      - fff_mixture_relu", "      - moe_mixture\n      - fff_mixture_relu")
     assert edited.planned() - {"all"} == {
         "train gate_activation moe_mixture",
         "collect gate_activation",
@@ -96,8 +81,8 @@ def test_a_target_builds_only_what_it_needs(edited):
     for path in ("results", "figures", ".snakemake"):
         (edited.folder / path).rename(edited.folder / f"{path}.old")
     needed = {"prepare mnist5k"} | trained("expert_distribution")
-    assert edited.planned("figures/smoke/expert_distribution.pdf") == needed
-    assert edited.planned("results/smoke/tables/expert_distribution_trend.tex") == needed
+    assert edited.planned("figures/tiny/expert_distribution.pdf") == needed
+    assert edited.planned("results/tiny/tables/expert_distribution_trend.tex") == needed
     assert edited.planned("expert_distribution") - {"expert_distribution"} == needed
 
 
@@ -108,10 +93,10 @@ def test_a_new_seed_trains_only_the_new_runs(edited):
         "    seeds: [0, 1]\n    recipe: *recipe",
         "    seeds: [0, 1, 9]\n    recipe: *recipe",
     )
-    target = "results/smoke/jobs/gate_activation/fff_mixture_relu/runs.csv"
+    target = "results/tiny/jobs/gate_activation/fff_mixture_relu/runs.csv"
     before = (edited.folder / target).read_text().splitlines()
     edited.snakemake(target)
-    log = edited.folder / "results/smoke/logs/train/gate_activation/fff_mixture_relu.log"
+    log = edited.folder / "results/tiny/logs/train/gate_activation/fff_mixture_relu.log"
     assert "12 runs: 8 stored, 4 to train" in log.read_text()
     after = (edited.folder / target).read_text().splitlines()
     assert set(before) < set(after)

@@ -8,26 +8,22 @@ import sys
 import nbformat
 import pytest
 import yaml
-from trees import ROOT, copy_tree
-
-from fastff.config import load_config
-
-SMOKE = load_config(ROOT / "config" / "smoke.yaml")
+from trees import TINY, TINY_PATH, copy_tree
 
 
 def test_every_product_is_there_and_whole(finished):
-    for name, experiment in SMOKE.experiments.items():
+    for name, experiment in TINY.experiments.items():
         for figure in experiment.expand("figures", name):
-            stem = finished.folder / "figures" / "smoke" / figure
+            stem = finished.folder / "figures" / "tiny" / figure
             assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
             assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
             assert "</svg>" in stem.with_suffix(".svg").read_text()
         for table in experiment.expand("tables", name):
-            stem = finished.folder / "results" / "smoke" / "tables" / table
+            stem = finished.folder / "results" / "tiny" / "tables" / table
             assert stem.with_suffix(".csv").read_text().count("\n") > 1
             assert stem.with_suffix(".md").read_text().startswith("|")
             assert r"\toprule" in stem.with_suffix(".tex").read_text()
-        executed = finished.folder / "results" / "smoke" / "notebooks" / f"{name}.ipynb"
+        executed = finished.folder / "results" / "tiny" / "notebooks" / f"{name}.ipynb"
         cells = nbformat.read(executed, as_version=4).cells
         assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
         assert "</html>" in executed.with_suffix(".html").read_text()
@@ -37,31 +33,36 @@ def test_two_runs_give_the_same_bytes_on_any_number_of_cores(finished, tmp_path)
     other = copy_tree(tmp_path / "other")
     other.snakemake("--cores", "1")
     command = [sys.executable, "-m", "fastff", "verify", str(finished.folder), str(other.folder)]
-    done = finished.run([*command, "--name", "smoke"])
+    done = finished.run([*command, "--name", "tiny"])
     assert re.fullmatch(r"\d+ files identical, 0 not\n", done.stdout)
-    assert int(done.stdout.split()[0]) >= 9 + 15 + 15
+    products = sum(
+        3 * len(experiment.expand(kind, name))
+        for name, experiment in TINY.experiments.items()
+        for kind in ("figures", "tables")
+    )
+    assert int(done.stdout.split()[0]) == products + 4 * len(TINY.experiments)
 
-    table = other.folder / "results" / "smoke" / "tables" / "soft_merging.csv"
+    table = other.folder / "results" / "tiny" / "tables" / "soft_merging.csv"
     table.write_bytes(table.read_bytes().replace(b"0", b"1", 1))
-    (other.folder / "figures" / "smoke" / "soft_merging.pdf").unlink()
-    done = finished.run([*command, "--name", "smoke"], check=False)
+    (other.folder / "figures" / "tiny" / "soft_merging.pdf").unlink()
+    done = finished.run([*command, "--name", "tiny"], check=False)
     assert done.returncode == 1
     assert done.stdout.splitlines()[:2] == [
-        "differs: results/smoke/tables/soft_merging.csv",
-        "only on the left: figures/smoke/soft_merging.pdf",
+        "differs: results/tiny/tables/soft_merging.csv",
+        "only on the left: figures/tiny/soft_merging.pdf",
     ]
 
 
 def test_a_job_repeats_by_hand_from_its_log(finished, tmp_path):
-    log = finished.folder / "results/smoke/logs/train/gate_activation/fff_mixture_relu.log"
+    log = finished.folder / "results/tiny/logs/train/gate_activation/fff_mixture_relu.log"
     command = re.search(r"command: (fastff train .*)", log.read_text()).group(1)
-    by_hand = command.replace("results/smoke/jobs", str(tmp_path)).replace(
-        "results/smoke/store", str(tmp_path / "store")
+    by_hand = command.replace("results/tiny/jobs", str(tmp_path)).replace(
+        "results/tiny/store", str(tmp_path / "store")
     )
     finished.run(["bash", "-c", by_hand])
     for name in ("runs", "epochs", "expert_counts"):
         job = f"gate_activation/fff_mixture_relu/{name}.csv"
-        kept = finished.folder / "results" / "smoke" / "jobs" / job
+        kept = finished.folder / "results" / "tiny" / "jobs" / job
         assert (tmp_path / job).read_bytes() == kept.read_bytes()
 
 
@@ -72,11 +73,11 @@ def test_a_failing_cell_fails_the_rule_and_leaves_the_notebook(edited):
     nbformat.write(notebook, path)
     done = edited.snakemake("gate_activation", check=False)
     assert done.returncode != 0
-    executed = (edited.folder / "results/smoke/notebooks/gate_activation.ipynb").read_text()
+    executed = (edited.folder / "results/tiny/notebooks/gate_activation.ipynb").read_text()
     assert "a broken cell" in executed
-    assert not (edited.folder / "figures/smoke/gate_activation.pdf").exists()
-    assert not (edited.folder / "results/smoke/notebooks/gate_activation.html").exists()
-    assert (edited.folder / "figures/smoke/soft_merging.pdf").exists()
+    assert not (edited.folder / "figures/tiny/gate_activation.pdf").exists()
+    assert not (edited.folder / "results/tiny/notebooks/gate_activation.html").exists()
+    assert (edited.folder / "figures/tiny/soft_merging.pdf").exists()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_a_failing_cell_fails_the_rule_and_leaves_the_notebook(edited):
 )
 def test_a_bad_config_is_refused_before_any_job(edit, message, tmp_path):
     tree = copy_tree(tmp_path / "tree")
-    values = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+    values = yaml.safe_load(TINY_PATH.read_text())
     block = values["experiments"]["soft_merging"]
     for key, value in edit.items():
         (block["grid"] if key in ("depth", "dpeth") else block)[key] = value
@@ -108,12 +109,11 @@ def test_a_bad_config_is_refused_before_any_job(edit, message, tmp_path):
 
 def test_results_go_where_the_config_says(finished, tmp_path):
     tree = copy_tree(tmp_path / "a tree")
-    values = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+    values = yaml.safe_load(TINY_PATH.read_text())
     values |= {"name": "mine", "results_dir": "my results", "figures_dir": "my figures"}
     values |= {"data_dir": "my data"}
     values["experiments"] = {"again": values["experiments"]["gate_activation"]}
     values["experiments"]["again"]["notebook"] = "gate_activation"
-    values["experiments"]["again"]["variants"] = ["fff_mixture_relu", "fff_mixture_softplus"]
     (tree.folder / "config" / "mine.yaml").write_text(json.dumps(values))
     shutil.copytree(finished.folder / "results" / "data", tree.folder / "my data")
     tree.snakemake(config="mine")
@@ -126,7 +126,7 @@ def test_the_report_has_every_figure_with_its_caption(finished, tmp_path):
     path = tmp_path / "report.html"
     finished.snakemake("--report", str(path))
     page = path.read_text()
-    for name, experiment in SMOKE.experiments.items():
+    for name, experiment in TINY.experiments.items():
         assert experiment.title in page
         for figure in experiment.expand("figures", name):
             assert f"{figure}.png" in page

@@ -10,7 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastff.config import load_config
+
 ROOT = Path(__file__).parents[2]
+TINY_PATH = Path(__file__).parent / "tiny.yaml"
+TINY = load_config(TINY_PATH)
 PARTS = ("config", "src", "workflow", "notebooks", "environment.yml", "README.md")
 ENTRY = re.compile(r"^(?:local)?rule (\w+):$", re.MULTILINE)
 
@@ -27,7 +31,7 @@ class Tree:
         return {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder / "src")}
 
     def snakemake(
-        self, *arguments: str, config: str = "smoke", check: bool = True
+        self, *arguments: str, config: str = "tiny", check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run Snakemake in the copy; on failure show what it printed."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
@@ -51,7 +55,7 @@ class Tree:
 
     def planned(self, *targets: str) -> set[str]:
         """Return what a dry run would do: "rule experiment variant" of each job but targets'."""
-        printed = self.snakemake(*targets, "--dry-run", config="smoke")
+        printed = self.snakemake(*targets, "--dry-run", config="tiny")
         jobs = set()
         for entry in re.split(r"\n(?=\[\w{3} \w{3})", printed.stdout + printed.stderr):
             if (rule := ENTRY.search(entry)) is None:
@@ -78,4 +82,5 @@ def copy_tree(target: Path) -> Tree:
             shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target / part)
+    shutil.copy2(TINY_PATH, target / "config" / "tiny.yaml")
     return Tree(target)

@@ -1,6 +1,7 @@
 """From tidy tables to statistics, tables and figures: all that the notebooks call."""
 
 from fastff.analysis.comparisons import compare, rank
+from fastff.analysis.curves import draw_epochs, draw_gradients
 from fastff.analysis.distribution import distribution, runs_with_distribution, trend
 from fastff.analysis.distribution_figures import draw_distribution, draw_entropy
 from fastff.analysis.findings import (
@@ -13,7 +14,7 @@ from fastff.analysis.panels import draw_panels
 from fastff.analysis.save import save_figure
 from fastff.analysis.summary import labels_of, mean_ci, summarise
 from fastff.analysis.tables import to_latex, to_markdown, write_table
-from fastff.analysis.tidy import Tidy, TidyError, load_tidy
+from fastff.analysis.tidy import Tidy, TidyError, load_table, load_tidy
 
 __all__ = [
     "Tidy",
@@ -26,8 +27,11 @@ __all__ = [
     "distribution",
     "draw_distribution",
     "draw_entropy",
+    "draw_epochs",
+    "draw_gradients",
     "draw_panels",
     "labels_of",
+    "load_table",
     "load_tidy",
     "mean_ci",
     "rank",

@@ -57,16 +57,24 @@ def draw_lines(
 
 
 def add_legend(
-    figure: Figure, styles: Mapping[str, Look], labels: Mapping[str, str], note: str = ""
+    figure: Figure,
+    styles: Mapping[str, Look],
+    labels: Mapping[str, str],
+    note: str = "",
+    *,
+    interval: str = "bars",
 ) -> Legend:
-    """Put the variants' legend below the panels; `note` explains what else is drawn."""
+    """Put the variants' legend below the panels.
+
+    `interval` says how the intervals are drawn, and `note` what else is.
+    """
     names = [labels[variant] for variant in styles]
     handles = [Line2D([], [], label=labels[v], **look.line) for v, look in styles.items()]
     return figure.legend(
         handles=handles,
         loc="outside lower center",
         ncols=_fitting_columns(figure, names),
-        title=wrap(f"mean over seeds; bars: 95 % t-interval{note}", figure.get_figwidth()),
+        title=wrap(f"mean over seeds; {interval}: 95 % t-interval{note}", figure.get_figwidth()),
     )
 
 

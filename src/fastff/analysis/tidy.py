@@ -10,6 +10,7 @@ import pandas as pd
 
 SHAPE = ("depth", "hidden_features")
 TEXT = ("experiment", "dataset", "variant", "label")
+NAMES = (*TEXT, "part")
 RUN = ("variant", *SHAPE, "seed")
 SCORES = (
     "train_loss",
@@ -25,11 +26,13 @@ COLUMNS = {
     "runs": (*TEXT, *SHAPE, "seed", "n_experts", "n_parameters", *RECIPE, *SCORES),
     "epochs": (*TEXT[:3], *SHAPE, "seed", "epoch", *SCORES),
     "expert_counts": (*TEXT[:3], *SHAPE, "seed", "epoch", "expert", "class", "count"),
+    "gradients": (*TEXT, *SHAPE, "seed", "step", "part", "unit", "magnitude"),
 }
 KEYS = {
     "runs": RUN,
     "epochs": (*RUN, "epoch"),
     "expert_counts": (*RUN, "epoch", "expert", "class"),
+    "gradients": (*RUN, "step", "part", "unit"),
 }
 
 
@@ -62,7 +65,8 @@ def load_tidy(folder: str | os.PathLike[str]) -> Tidy:
             text in a column of numbers, has a row twice, or speaks of other runs than `runs.csv`.
 
     """
-    tables = {name: _load(Path(folder) / f"{name}.csv", name) for name in COLUMNS}
+    names = ("runs", "epochs", "expert_counts")
+    tables = {name: load_table(folder, name) for name in names}
     runs = _runs(tables["runs"])
     for name in ("epochs", "expert_counts"):
         if odd := sorted(runs ^ _runs(tables[name])):
@@ -74,7 +78,14 @@ def load_tidy(folder: str | os.PathLike[str]) -> Tidy:
     return Tidy(**tables)
 
 
-def _load(path: Path, name: str) -> pd.DataFrame:
+def load_table(folder: str | os.PathLike[str], name: str) -> pd.DataFrame:
+    """Read one of the tables of COLUMNS; "gradients" has rows where the config records them.
+
+    Raises:
+        TidyError: as `load_tidy` does for one file.
+
+    """
+    path = Path(folder) / f"{name}.csv"
     try:
         table = pd.read_csv(path)
     except OSError as error:
@@ -88,7 +99,7 @@ def _load(path: Path, name: str) -> pd.DataFrame:
     if table.empty:
         raise TidyError(f"{path} has no rows; at least one run is needed")
     for column in COLUMNS[name]:
-        if column not in TEXT and not pd.api.types.is_numeric_dtype(table[column]):
+        if column not in NAMES and not pd.api.types.is_numeric_dtype(table[column]):
             odd = table.loc[pd.to_numeric(table[column], errors="coerce").isna(), column].iloc[0]
             raise TidyError(f"{path}: column {column} has {odd!r}; allowed are numbers")
     repeated = table.duplicated(list(KEYS[name]))

@@ -104,5 +104,5 @@ class Experts(nn.Module, abc.ABC):
             weights: the routing weights (..., b, e), for the biases.
 
         """
-        out = weighted.flatten(-2) @ self.w_out.flatten(-3, -2)
+        out = linear(weighted.flatten(-2), self.w_out.flatten(-3, -2).mT)
         return out if self.b_out is None else out + weights @ self.b_out

@@ -20,7 +20,8 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 
     Written as the transpose of `weight @ x.mT`, since the gradient of a batched product's left
     factor comes out in the layout of the weight. The gradient of a transposed right factor does
-    not: it is copied, a third of the step's time on a CPU.
+    not: it is copied, a third of the step's time on a CPU. For the same reason a product of what
+    this returns is best taken with `linear` again: it keeps the layout of both gradients.
     """
     return (weight @ x.mT).mT
 

@@ -5,7 +5,7 @@ reads. The package imports no torch, so that a workflow can validate a config in
 """
 
 from fastff.spec.base import NAME_PATTERN, Name, Spec, require_unique, unknown
-from fastff.spec.job import MAX_DEPTH, Grid, Recipe, Seeds, Shape, TrainSpec
+from fastff.spec.job import MAX_DEPTH, Grid, Recipe, Recording, Seeds, Shape, TrainSpec
 from fastff.spec.layer import (
     ExpertsSpec,
     GateSpec,
@@ -32,6 +32,7 @@ __all__ = [
     "NodeActivation",
     "NoisyTopKGateSpec",
     "Recipe",
+    "Recording",
     "Seeds",
     "Shape",
     "SoftMergedSpec",

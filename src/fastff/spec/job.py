@@ -76,8 +76,15 @@ class Grid(Spec):
         return [Shape(d, h) for d in self.depth for h in self.hidden_features]
 
 
+Recording = Literal["gradients"]
+
+
 class TrainSpec(Spec):
-    """One training job: a variant over a grid of shapes and a list of seeds."""
+    """One training job: a variant over a grid of shapes and a list of seeds.
+
+    `record` names what is written down beside losses, accuracies and expert counts: "gradients",
+    the smoothed mean absolute gradient of every node (or logit) and expert over the steps.
+    """
 
     experiment: Name
     dataset: Literal[DATASET_NAMES]  # type: ignore[valid-type]
@@ -85,6 +92,7 @@ class TrainSpec(Spec):
     grid: Grid
     seeds: Seeds
     recipe: Recipe
+    record: tuple[Recording, ...] = ()
 
     @model_validator(mode="after")
     def _check_top_k(self) -> TrainSpec:

@@ -48,7 +48,15 @@ def train(
                 where = f"depth {shape.depth}, hidden {shape.hidden_features}"
                 progress.advance(n_runs, f"{where}, epoch {epoch}, loss {loss:.4f}")
 
-            trained = train_stack(spec.variant, shape, seeds, spec.recipe, data, on_epoch=on_epoch)
+            trained = train_stack(
+                spec.variant,
+                shape,
+                seeds,
+                spec.recipe,
+                data,
+                record=spec.record,
+                on_epoch=on_epoch,
+            )
             for seed, result in zip(seeds, trained, strict=True):
                 results[shape, seed] = result
                 if store is not None:

@@ -11,8 +11,9 @@ from torch import Tensor
 from fastff.data.dataset import Dataset
 from fastff.layers import RoutedLayer, build_layer
 from fastff.layers.random import Random
-from fastff.spec import Recipe, Shape, Variant
+from fastff.spec import Recipe, Recording, Shape, Variant
 from fastff.train.evaluate import Evaluation, evaluate
+from fastff.train.gradients import GradientRecorder
 from fastff.train.optimiser import build_optimiser
 from fastff.train.results import EpochResult, RunResult
 from fastff.train.seeds import generator
@@ -26,6 +27,7 @@ def train_stack(
     recipe: Recipe,
     data: Dataset,
     *,
+    record: Sequence[Recording] = (),
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> list[RunResult]:
     """Train one run per seed, all at once, and return their results in the order of the seeds.
@@ -39,6 +41,7 @@ def train_stack(
         seeds: one per run.
         recipe: optimiser, schedule, epochs and batch size.
         data: resident on the device to train on.
+        record: what to write down beside the epochs' results.
         on_epoch: called after each epoch with its number (from 1) and the mean train loss.
 
     Raises:
@@ -58,6 +61,9 @@ def train_stack(
     random = Random([generator(seed, "noise") for seed in seeds])
     model.gate.random = model.experts.random = random
     optimiser, schedule = build_optimiser(model.parameters(), recipe, recipe.epochs * steps)
+    recorder = None
+    if "gradients" in record:
+        recorder = GradientRecorder(model, recipe.epochs * steps)
     orders = [generator(seed, "order") for seed in seeds]
 
     epochs: list[list[EpochResult]] = [[] for _ in seeds]
@@ -69,7 +75,7 @@ def train_stack(
         for step, batch in enumerate(batches):
             if epoch > 1 or step > 0:
                 schedule.step()
-            loss += _step(model, optimiser, data, batch)
+            loss += _step(model, optimiser, data, batch, recorder)
         train_loss = loss.cpu() / steps
         model.eval()
         held_out = evaluate(model, data.validation_inputs, data.validation_labels, data.n_classes)
@@ -82,6 +88,7 @@ def train_stack(
             n_parameters=n_parameters,
             epochs=tuple(history),
             expert_counts=held_out.expert_counts[run].long().tolist(),
+            gradients=None if recorder is None else recorder.result(run),
         )
         for run, history in enumerate(epochs)
     ]
@@ -99,7 +106,11 @@ def _build(variant: Variant, shape: Shape, seed: int, data: Dataset) -> RoutedLa
 
 
 def _step(
-    model: RoutedLayer, optimiser: torch.optim.Optimizer, data: Dataset, batch: Tensor
+    model: RoutedLayer,
+    optimiser: torch.optim.Optimizer,
+    data: Dataset,
+    batch: Tensor,
+    recorder: GradientRecorder | None,
 ) -> Tensor:
     """Take one optimiser step on the samples `batch` (r, b); return their cross-entropy (r,)."""
     # index_select over one flat index is several times faster on a CPU than x[batch]
@@ -109,6 +120,8 @@ def _step(
     outputs, gate_loss = model.soft_with_loss(x)
     loss = F.cross_entropy(outputs.flatten(0, 1), y, reduction="none").view(batch.shape).mean(-1)
     (loss if gate_loss is None else loss + gate_loss).sum().backward()
+    if recorder is not None:
+        recorder.add()
     optimiser.step()
     return loss.detach()
 

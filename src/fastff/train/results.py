@@ -1,6 +1,7 @@
 """What a run leaves behind, and the tidy tables of many runs.
 
-Three tables, one row per run, per run and epoch, and per run, expert and class. Losses are in
+Four tables: one row per run; per run and epoch; per run, expert and class; and, where gradients
+are recorded, per run, part, window of steps and unit (`step` is the window's last). Losses are in
 nats, accuracies are shares of the validation part; "soft" and "hard" are the gate's forms, and a
 plain `validation_loss` is of the soft form, as `train_loss` is.
 """
@@ -16,6 +17,9 @@ import pandas as pd
 from fastff.files import atomic_path
 from fastff.spec import Shape, TrainSpec
 from fastff.tidy import TABLES
+from fastff.train.gradients import Gradients
+
+GRADIENT_COLUMNS = ("step", "part", "unit", "magnitude")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class RunResult:
     n_parameters: int
     epochs: tuple[EpochResult, ...]
     expert_counts: list[list[int]]  # (e, c)
+    gradients: Gradients | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -46,14 +51,16 @@ class RunResult:
     def from_json(cls, values: dict[str, Any]) -> RunResult:
         """Return the result that `to_json` wrote."""
         epochs = tuple(EpochResult(**epoch) for epoch in values["epochs"])
-        return cls(values["n_parameters"], epochs, values["expert_counts"])
+        recorded = values["gradients"]
+        gradients = None if recorded is None else Gradients(**recorded)
+        return cls(values["n_parameters"], epochs, values["expert_counts"], gradients)
 
 
 def tidy_tables(
     spec: TrainSpec, results: dict[tuple[Shape, int], RunResult]
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of a job, by name, from its results by shape and seed."""
-    runs, epochs, counts = [], [], []
+    runs, epochs, counts, gradients = [], [], [], []
     job = {
         "experiment": spec.experiment,
         "dataset": spec.dataset,
@@ -78,9 +85,23 @@ def tidy_tables(
                 for expert, by_class in enumerate(result.expert_counts)
                 for class_, count in enumerate(by_class)
             ]
-    return {
-        name: pd.DataFrame(rows) for name, rows in zip(TABLES, (runs, epochs, counts), strict=True)
-    }
+            gradients += _gradient_rows(run, result.gradients)
+    tables = (runs, epochs, counts, gradients)
+    frames = {name: pd.DataFrame(rows) for name, rows in zip(TABLES, tables, strict=True)}
+    if not gradients:  # a table that isn't recorded has its columns too
+        frames["gradients"] = pd.DataFrame(columns=[*run, *GRADIENT_COLUMNS])
+    return frames
+
+
+def _gradient_rows(run: dict[str, Any], gradients: Gradients | None) -> list[dict[str, Any]]:
+    if gradients is None:
+        return []
+    return [
+        run | dict(zip(GRADIENT_COLUMNS, (step, part, unit, magnitude), strict=True))
+        for part, windows in gradients.parts.items()
+        for step, units in zip(gradients.last_steps, windows, strict=True)
+        for unit, magnitude in enumerate(units)
+    ]
 
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:

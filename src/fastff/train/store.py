@@ -68,6 +68,7 @@ def run_context(spec: TrainSpec, data: Dataset) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {
         "variant": spec.variant.model_dump(mode="json", exclude={"name", "label"}),
+        "record": sorted(spec.record),
         "recipe": spec.recipe.model_dump(mode="json"),
         "data": data.sha256,
         "sources": stage_digest("train"),

@@ -1,0 +1,126 @@
+"""Curves over training: accuracy and loss over epochs, gradients over steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from fastff.analysis.lines import PERCENT, add_legend
+from fastff.analysis.looks import Look, looks
+from fastff.analysis.panels import heading
+from fastff.analysis.style import theme, width_of, wrap
+from fastff.analysis.summary import labels_of, summarise
+
+PANEL_HEIGHT = 1.75  # inches
+EPOCH_METRICS = {
+    "train_loss": "train loss (nats)",
+    "accuracy_soft": "soft accuracy (%)",
+    "accuracy_hard": "hard accuracy (%)",
+}
+PARTS = {"gate": "gate", "expert_in": "experts, first layer", "expert_out": "experts, second layer"}
+
+
+def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
+    """Return train loss, soft and hard accuracy over the epochs, a line per variant.
+
+    Lines are means over seeds, bands their 95 % t-intervals. For an experiment of one shape.
+
+    Args:
+        epochs: the epochs table of an experiment.
+        title: what the figure shows; dataset and number of seeds are added.
+
+    Raises:
+        ValueError: for more than one shape.
+
+    """
+    _require_one_shape(epochs)
+    styles = looks(list(labels_of(epochs)))
+    summaries = {
+        epoch: summarise(rows, list(EPOCH_METRICS)) for epoch, rows in epochs.groupby("epoch")
+    }
+    summary = pd.concat(
+        [rows.assign(epoch=epoch) for epoch, rows in summaries.items()], ignore_index=True
+    )
+    with theme():
+        size = (width_of(len(EPOCH_METRICS)), 1.1 + PANEL_HEIGHT)
+        figure = Figure(figsize=size, layout="constrained")
+        row = figure.subplots(1, len(EPOCH_METRICS), squeeze=False)[0]
+        for axes, (metric, label) in zip(row, EPOCH_METRICS.items(), strict=True):
+            for variant, look in styles.items():
+                lines = summary[summary["variant"] == variant].sort_values("epoch")
+                _draw_band(axes, lines["epoch"], lines, metric, look)
+            axes.set_ylabel(label)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        figure.suptitle(wrap(heading(epochs, title), figure.get_figwidth(), heading=True))
+        add_legend(figure, styles, labels_of(epochs), interval="bands")
+    return figure
+
+
+def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
+    """Return the gradients over the steps: a row per part of the layer, a column per variant.
+
+    A line per unit (a node or logit of the gate, or an expert): the mean over seeds of its
+    smoothed mean absolute gradient, on a logarithmic axis. Units are told apart by shade, the
+    first darkest. A unit without any gradient has no line. For an experiment of one shape.
+
+    Args:
+        gradients: the gradients table of an experiment.
+        title: what the figure shows; dataset and number of seeds are added.
+
+    Raises:
+        ValueError: for more than one shape.
+
+    """
+    _require_one_shape(gradients)
+    labels = labels_of(gradients)
+    styles = looks(list(labels))
+    with theme():
+        size = (width_of(len(labels)), 0.9 + 1.35 * len(PARTS))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(PARTS), len(labels), sharex=True, sharey="row", squeeze=False)
+        for row, (part, name) in zip(grid, PARTS.items(), strict=True):
+            row[0].set_ylabel(name)
+            for axes, variant in zip(row, labels, strict=True):
+                rows = (gradients["part"] == part) & (gradients["variant"] == variant)
+                _draw_units(axes, gradients[rows], styles[variant])
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(numticks=5))
+                axes.minorticks_off()
+        for axes, label in zip(grid[0], labels.values(), strict=True):
+            axes.set_title(wrap(label, width_of(len(labels)) / len(labels)))
+        for axes in grid[-1]:
+            axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        figure.supylabel("mean absolute gradient")
+        figure.suptitle(wrap(heading(gradients, title), figure.get_figwidth(), heading=True))
+    return figure
+
+
+def _draw_band(axes: Axes, x: Sequence[int], lines: pd.DataFrame, metric: str, look: Look) -> None:
+    scale = 100.0 if metric in PERCENT else 1.0
+    mean, width = scale * lines[f"{metric}_mean"], scale * lines[f"{metric}_ci"]
+    axes.plot(x, mean, **look.line)
+    axes.fill_between(x, mean - width, mean + width, color=look.colour, alpha=0.15, linewidth=0)
+
+
+def _draw_units(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+    curves = rows.groupby(["unit", "step"])["magnitude"].mean().unstack("unit")
+    n_units = len(curves.columns)
+    for place, unit in enumerate(curves.columns):
+        curve = curves[unit].where(curves[unit] > 0)  # a logarithmic axis has no 0
+        opacity = 1 - 0.75 * place / max(1, n_units - 1)
+        axes.plot(curves.index, curve, color=look.colour, alpha=opacity, linewidth=0.7)
+
+
+def _require_one_shape(table: pd.DataFrame) -> None:
+    shapes: Mapping[str, list[int]] = {
+        column: sorted(table[column].unique()) for column in ("depth", "hidden_features")
+    }
+    for column, values in shapes.items():
+        if len(values) > 1:
+            raise ValueError(f"{column} has {values}; these curves are of one shape")

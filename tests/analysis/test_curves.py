@@ -1,0 +1,61 @@
+"""Curves over epochs and steps: what they show, and that nothing is on top of anything."""
+
+import numpy as np
+import pytest
+from boxes import faults
+from synthetic import synthetic_gradients, synthetic_tables
+
+from fastff.analysis import TidyError, draw_epochs, draw_gradients, load_table, load_tidy
+
+RECORDED = ("top_k", "learned_transition", "hypercube")
+
+
+@pytest.mark.parametrize("experiment", RECORDED)
+def test_curves_of_the_default_config_are_clear(default_folders, experiment):
+    tidy = load_tidy(default_folders[experiment])
+    n_variants = tidy.runs["variant"].nunique()
+    epochs = draw_epochs(tidy.epochs, "Title")
+    assert faults(epochs) == []
+    assert [len(axes.lines) for axes in epochs.axes] == [n_variants] * 3
+    assert epochs._suptitle.get_text() == "Title · mnist5k · 5 seeds"
+    gradients = draw_gradients(load_table(default_folders[experiment], "gradients"), "Title")
+    assert faults(gradients) == []
+    assert len(gradients.axes) == 3 * n_variants
+
+
+def test_epochs_show_means_and_their_intervals():
+    tables = synthetic_tables(("moe_mixture",), (2,), (8,), (0, 1, 2), n_epochs=4)
+    train, soft, _ = draw_epochs(tables["epochs"], "Title").axes
+    expected = tables["epochs"].groupby("epoch")["accuracy_soft"].mean()
+    x, y = soft.lines[0].get_data()
+    assert list(x) == [1, 2, 3, 4]
+    np.testing.assert_allclose(y, 100 * expected)
+    assert len(train.collections) == 1
+    assert train.get_ylabel() == "train loss (nats)"
+
+
+def test_gradients_have_a_line_per_unit_and_none_at_zero():
+    runs = synthetic_tables(("moe_mixture",), (2,), (8,), (0, 1))["runs"]
+    gate, *_ = draw_gradients(synthetic_gradients(runs), "Title").axes
+    assert gate.get_yscale() == "log"
+    assert len(gate.lines) == 4
+    np.testing.assert_allclose(gate.lines[1].get_ydata(), 0.01 / np.arange(1, 21))
+    assert np.isnan(gate.lines[3].get_ydata()).all()
+
+
+@pytest.mark.parametrize("draw", [draw_epochs, draw_gradients])
+def test_more_than_one_shape_is_refused(draw):
+    tables = synthetic_tables(("moe_mixture",), (1, 2), (8,))
+    table = tables["epochs"] if draw is draw_epochs else synthetic_gradients(tables["runs"])
+    with pytest.raises(
+        ValueError, match=r"depth has \[.*1.*, .*2.*\]; these curves are of one shape"
+    ):
+        draw(table, "Title")
+
+
+def test_gradients_that_were_not_recorded_are_named(tmp_path):
+    (tmp_path / "gradients.csv").write_text(
+        "experiment,dataset,variant,label,depth,hidden_features,seed,step,part,unit,magnitude\n"
+    )
+    with pytest.raises(TidyError, match=r"gradients\.csv has no rows"):
+        load_table(tmp_path, "gradients")
