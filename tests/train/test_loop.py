@@ -17,7 +17,7 @@ from fastff.train.stack import stack
 from fastff.zoo import ZOO
 
 RECIPE = Recipe(epochs=4, batch_size=64, learning_rate=5e-3)
-SHAPE = Shape(depth=2, hidden_features=8)
+SHAPE = Shape(depth=3, hidden_features=8)
 METRICS = (
     "train_loss", "validation_loss", "validation_loss_hard", "accuracy_soft", "accuracy_hard",
 )  # fmt: skip
@@ -58,7 +58,7 @@ def test_the_engine_equals_a_plain_loop(data):
     """Against one model, eager, one sample order, torch's own pieces and no stack."""
     variant = ZOO["fff_mixture_softplus"]
     model = build_layer(
-        variant, in_features=24, hidden_features=8, out_features=5, depth=2,
+        variant, in_features=24, hidden_features=8, out_features=5, depth=3,
         generator=generator(5, "initialisation"),
     )  # fmt: skip
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -96,7 +96,7 @@ def test_the_engine_equals_a_plain_loop(data):
         accuracy = (outputs.argmax(-1) == y).double().mean().item()
         assert getattr(final, accuracy_name) == pytest.approx(accuracy, abs=0.011)
     leaves = model.gate.leaf(x)
-    counts = [[int(((leaves == e) & (y == c)).sum()) for c in range(5)] for e in range(4)]
+    counts = [[int(((leaves == e) & (y == c)).sum()) for c in range(5)] for e in range(8)]
     assert sum(map(sum, run.expert_counts)) == 100
     moved = sum(
         abs(a - b)
