@@ -9,18 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from fastff.analysis.lines import PERCENT, add_legend
+from fastff.analysis.columns import COLUMNS
+from fastff.analysis.lines import add_legend
 from fastff.analysis.looks import Look, looks
 from fastff.analysis.panels import heading
 from fastff.analysis.style import theme, width_of, wrap
 from fastff.analysis.summary import labels_of, summarise
 
 PANEL_HEIGHT = 1.75  # inches
-EPOCH_METRICS = {
-    "train_loss": "train loss (nats)",
-    "accuracy_soft": "soft accuracy (%)",
-    "accuracy_hard": "hard accuracy (%)",
-}
+EPOCH_METRICS = ("train_loss", "accuracy_soft", "accuracy_hard")
 PARTS = {"gate": "gate", "expert_in": "experts, first layer", "expert_out": "experts, second layer"}
 
 
@@ -39,9 +36,7 @@ def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
     """
     _require_one_shape(epochs)
     styles = looks(list(labels_of(epochs)))
-    summaries = {
-        epoch: summarise(rows, list(EPOCH_METRICS)) for epoch, rows in epochs.groupby("epoch")
-    }
+    summaries = {epoch: summarise(rows, EPOCH_METRICS) for epoch, rows in epochs.groupby("epoch")}
     summary = pd.concat(
         [rows.assign(epoch=epoch) for epoch, rows in summaries.items()], ignore_index=True
     )
@@ -49,11 +44,11 @@ def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
         size = (width_of(len(EPOCH_METRICS)), 1.1 + PANEL_HEIGHT)
         figure = Figure(figsize=size, layout="constrained")
         row = figure.subplots(1, len(EPOCH_METRICS), squeeze=False)[0]
-        for axes, (metric, label) in zip(row, EPOCH_METRICS.items(), strict=True):
+        for axes, metric in zip(row, EPOCH_METRICS, strict=True):
             for variant, look in styles.items():
                 lines = summary[summary["variant"] == variant].sort_values("epoch")
                 _draw_band(axes, lines["epoch"], lines, metric, look)
-            axes.set_ylabel(label)
+            axes.set_ylabel(COLUMNS[metric].heading)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         figure.suptitle(wrap(heading(epochs, title), figure.get_figwidth(), heading=True))
@@ -102,7 +97,7 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
 
 
 def _draw_band(axes: Axes, x: Sequence[int], lines: pd.DataFrame, metric: str, look: Look) -> None:
-    scale = 100.0 if metric in PERCENT else 1.0
+    scale = COLUMNS[metric].scale
     mean, width = scale * lines[f"{metric}_mean"], scale * lines[f"{metric}_ci"]
     axes.plot(x, mean, **look.line)
     axes.fill_between(x, mean - width, mean + width, color=look.colour, alpha=0.15, linewidth=0)

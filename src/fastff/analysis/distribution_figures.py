@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from fastff.analysis.columns import COLUMNS
 from fastff.analysis.distribution import distribution, last_epoch, runs_with_distribution
 from fastff.analysis.lines import add_legend, draw_lines
 from fastff.analysis.looks import looks
@@ -20,7 +21,7 @@ from fastff.analysis.tidy import Tidy
 
 BARS_HEIGHT, LINES_HEIGHT = 1.3, 1.75  # inches of a panel
 HEADROOM = 1.3  # of the highest bar, for the panel's note
-MEASURES = {"entropy": "entropy (bits)", "used_experts": "used experts"}
+MEASURES = ("entropy", "used_experts")
 
 
 def draw_distribution(tidy: Tidy, variant: str, title: str) -> Figure:
@@ -140,7 +141,7 @@ def draw_entropy(tidy: Tidy, title: str) -> Figure:
 
     """
     runs = runs_with_distribution(tidy)
-    summary = summarise(runs, list(MEASURES))
+    summary = summarise(runs, MEASURES)
     labels = labels_of(runs)
     styles = looks(list(labels))
     depths = sorted(summary["depth"].unique())
@@ -165,8 +166,8 @@ def draw_entropy(tidy: Tidy, title: str) -> Figure:
             column[-1].xaxis.set_major_locator(FixedLocator(widths))
             column[-1].xaxis.set_major_formatter(FixedFormatter([str(w) for w in widths]))
             column[-1].xaxis.set_minor_locator(NullLocator())
-        for axes, label in zip(grid[:, 0], MEASURES.values(), strict=True):
-            axes.set_ylabel(label)
+        for axes, measure in zip(grid[:, 0], MEASURES, strict=True):
+            axes.set_ylabel(COLUMNS[measure].heading)
         figure.align_ylabels(grid[:, 0])
         figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
         add_legend(figure, styles, labels, "; dashed: the most there can be")

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from fastff.analysis.columns import COLUMNS
 from fastff.analysis.looks import Look
 from fastff.analysis.style import CHARACTER, wrap
-
-PERCENT = ("accuracy_soft", "accuracy_hard")
 
 
 def draw_lines(
@@ -42,7 +41,7 @@ def draw_lines(
         log: set them apart by a factor instead of a sum.
 
     """
-    scale = 100.0 if metric in PERCENT else 1.0
+    scale = COLUMNS[metric].scale
     offsets = np.linspace(-0.5, 0.5, len(styles)) * spread if len(styles) > 1 else [0.0]
     for (variant, look), offset in zip(styles.items(), offsets, strict=True):
         rows = summary[summary["variant"] == variant].sort_values(x)

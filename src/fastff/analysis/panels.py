@@ -6,17 +6,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from fastff.analysis.columns import COLUMNS
 from fastff.analysis.lines import add_legend, draw_lines
 from fastff.analysis.looks import looks
 from fastff.analysis.style import theme, width_of, wrap
 from fastff.analysis.summary import labels_of, summarise
 
 PANEL_HEIGHT = 1.75  # inches
-METRICS = {
-    "train_loss": "train loss (nats)",
-    "validation_loss": "validation loss (nats)",
-    "accuracy_hard": "hard accuracy (%)",
-}
+METRICS = ("train_loss", "validation_loss", "accuracy_hard")
 
 
 def heading(runs: pd.DataFrame, title: str) -> str:
@@ -39,7 +36,7 @@ def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
         title: what the figure shows; dataset and number of seeds are added.
 
     """
-    summary = summarise(runs, list(METRICS))
+    summary = summarise(runs, METRICS)
     styles = looks(list(labels_of(runs)))
     widths = sorted(summary["hidden_features"].unique())
     depths = sorted(summary["depth"].unique())
@@ -49,8 +46,8 @@ def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
             layout="constrained",
         )
         grid = figure.subplots(len(METRICS), len(widths), sharex=True, sharey="row", squeeze=False)
-        for row, (metric, label) in zip(grid, METRICS.items(), strict=True):
-            row[0].set_ylabel(label)
+        for row, metric in zip(grid, METRICS, strict=True):
+            row[0].set_ylabel(COLUMNS[metric].heading)
             for axes, width in zip(row, widths, strict=True):
                 panel = summary[summary["hidden_features"] == width]
                 draw_lines(axes, panel, "depth", metric, styles)

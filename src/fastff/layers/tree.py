@@ -83,21 +83,12 @@ def transition_form(z: Tensor, matrix: Tensor, node_activation: str) -> Tensor:
 
 def descend(z: Tensor) -> Tensor:
     """Return the leaf (...) in 0..n-1 that a walk from the root reaches: right iff z > 0."""
-    n_nodes = z.shape[-1]
-    node = torch.zeros_like(z[..., :1], dtype=torch.long)
-    for _ in _levels(z):
-        node = 2 * node + 1 + (z.gather(-1, node) > 0).long()
-    return node.squeeze(-1) - n_nodes
+    return _walk(z)[-1].squeeze(-1) - z.shape[-1]
 
 
 def path_mask(z: Tensor) -> Tensor:
     """Return 1 for the nodes that a walk from the root visits and 0 elsewhere, (..., n) as `z`."""
-    mask = torch.zeros_like(z)
-    node = torch.zeros_like(z[..., :1], dtype=torch.long)
-    for _ in _levels(z):
-        mask.scatter_(-1, node, 1.0)
-        node = 2 * node + 1 + (z.gather(-1, node) > 0).long()
-    return mask
+    return torch.zeros_like(z).scatter(-1, torch.cat(_walk(z)[:-1], dim=-1), 1.0)
 
 
 def node_entropies(z: Tensor) -> Tensor:
@@ -120,6 +111,14 @@ def node_visits(leaf: Tensor, depth: int) -> Tensor:
         visits.scatter_add_(-1, node, torch.ones_like(node))
         node = (node - 1) // 2
     return visits
+
+
+def _walk(z: Tensor) -> list[Tensor]:
+    """Return the nodes (..., 1) of a walk from the root, right iff z > 0; the last is a leaf."""
+    nodes = [torch.zeros_like(z[..., :1], dtype=torch.long)]
+    for _ in _levels(z):
+        nodes.append(2 * nodes[-1] + 1 + (z.gather(-1, nodes[-1]) > 0).long())
+    return nodes
 
 
 def _levels(z: Tensor) -> list[tuple[int, int]]:

@@ -106,7 +106,6 @@ def _gradient_rows(run: dict[str, Any], gradients: Gradients | None) -> list[dic
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     """Write each table to `<folder>/<name>.csv`, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.csv") as path:
             table.to_csv(path, index=False)
