@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fastff.spec.base import Name, Spec
 from fastff.spec.grid import Depth, Grid, GridPoint, Point, Width
-from fastff.spec.layer import ExpertActivation, ExpertsSpec, GateSpec, TreeGateSpec
+from fastff.spec.layer import ExpertActivation, ExpertsSpec, FixedActivation, GateSpec, TreeGateSpec
 
 
 class RoutedSpec(Spec):
@@ -54,7 +54,7 @@ class NodeTreeSpec(Spec):
     kind: Literal["node_tree"] = "node_tree"
     leaf_nodes: bool = True
     n_trees: int = Field(default=1, ge=1, le=100_000)
-    activation: Literal["relu", "gelu", "selu", "linear"] = "gelu"
+    activation: FixedActivation = "gelu"
     depth: Depth | None = None
 
     def point(self, grid: GridPoint) -> Point:
