@@ -142,11 +142,9 @@ class Experiment(Spec):
         return change.applied(self.grid) if change else self.grid
 
     def recipe_of(self, variant: Variant) -> Recipe:
-        """Return the recipe of a variant. Raises ConfigError for values that can't be."""
-        with describe_faults(f"recipes.{variant.name}"):
-            return Recipe.model_validate(
-                self.recipe.model_dump() | self.recipes.get(variant.name, {})
-            )
+        """Return the recipe of a variant. Raises pydantic.ValidationError for one that can't be."""
+        change = self.recipes.get(variant.name, {})
+        return Recipe.model_validate(self.recipe.model_dump() | change) if change else self.recipe
 
     def expand(self, kind: Literal["figures", "tables"], experiment: str) -> list[str]:
         """Return the names of an experiment's figures or tables, in order, without repetition."""
@@ -256,7 +254,11 @@ class Config(Spec):
         block = self.experiments[experiment]
         specs = []
         for variant in block.variants:
-            recipe = block.recipe_of(variant)
+            where = f"experiments.{experiment}"
+            with describe_faults(f"{where}.recipes.{variant.name}"):
+                recipe = block.recipe_of(variant)
+            with describe_faults(f"{where}.variants.{variant.name}"):
+                variant = variant.with_trees(**recipe.tree_options())
             equal_to: tuple[Sized, ...] = ()
             if variant.name == block.equal_size:
                 equal_to = tuple(
@@ -267,7 +269,7 @@ class Config(Spec):
             spec = TrainSpec(
                 experiment=experiment,
                 dataset=block.dataset,
-                variant=variant.with_trees(**recipe.tree_options()),
+                variant=variant,
                 grid=block.grid_of(variant),
                 seeds=block.seeds,
                 recipe=recipe,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fastff.spec.base import Name, Spec
 from fastff.spec.grid import Depth, Grid, GridPoint, Point, Width
@@ -103,6 +103,13 @@ class BottleneckSpec(Spec):
     body: PartSpec
     head: PartSpec = LinearSpec()
     features: int = Field(default=2, ge=1, le=1_000_000)
+
+    @field_validator("head")
+    @classmethod
+    def _check_head(cls, value: PartSpec) -> PartSpec:
+        if isinstance(value, ConvolutionalSpec):
+            raise ValueError("the head sees features, not images: it can't be 'convolutional'")
+        return value
 
     @property
     def routed(self) -> PartSpec:
