@@ -99,6 +99,17 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=10,
         help="runs trained as one batched computation (default: 10)",
     )
+    parser.add_argument(
+        "--stacks-at-once",
+        type=_positive,
+        default=4,
+        help="batched computations that share a CUDA device (default: 4)",
+    )
+    parser.add_argument(
+        "--tf32",
+        action="store_true",
+        help="on CUDA, round the factors of matrix products to TF32: faster, less exact",
+    )
     parser.set_defaults(run=_train)
 
 
@@ -107,22 +118,32 @@ def _train(options: argparse.Namespace) -> int:
     import torch
 
     from fastff.data.dataset import load
-    from fastff.train.device import choose_device
+    from fastff.train.device import choose_device, set_precision
     from fastff.train.job import train
     from fastff.train.store import RunStore, run_context
     from fastff.train.tables import tidy_tables, write_tables
 
     specs = _train_specs(options)
     torch.set_num_threads(options.threads)
-    data = load(options.data, device=choose_device(options.device))
-    jobs = []
+    device = choose_device(options.device)
+    set_precision(device, tf32=options.tf32)
+    data = load(options.data, device=device)
     for spec in specs:
         if spec.dataset != data.name:
             raise ConfigError(f"--data {options.data} is {data.name}; the job needs {spec.dataset}")
-        store = RunStore(options.store, run_context(spec, data)) if options.store else None
-        results = train(spec, data, runs_per_stack=options.runs_per_stack, store=store)
-        jobs.append(tidy_tables(spec, results))
-    write_tables({name: pd.concat([job[name] for job in jobs]) for name in jobs[0]}, options.output)
+    stores = []
+    if options.store:
+        stores = [RunStore(options.store, run_context(spec, data)) for spec in specs]
+    jobs = train(
+        specs,
+        data,
+        runs_per_stack=options.runs_per_stack,
+        stacks_at_once=options.stacks_at_once,
+        stores=stores,
+    )
+    tables = [tidy_tables(spec, results) for spec, results in zip(specs, jobs, strict=True)]
+    joined = {name: pd.concat([job[name] for job in tables]) for name in tables[0]}
+    write_tables(joined, options.output)
     return 0
 
 

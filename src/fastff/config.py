@@ -185,6 +185,8 @@ class Config(Spec):
         threads: CPU threads of a training job. Results are the same on any number of cores, as
             long as this number is the same.
         runs_per_stack: how many runs are trained as one batched computation.
+        stacks_at_once: how many such computations share a CUDA device.
+        tf32: on CUDA, round the factors of matrix products to TF32; otherwise all is float32.
         datasets: options for single datasets.
 
     """
@@ -197,6 +199,8 @@ class Config(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     runs_per_stack: int = Field(default=10, ge=1, le=10_000)
+    stacks_at_once: int = Field(default=4, ge=1, le=100)
+    tf32: bool = False
     datasets: dict[Literal[DATASET_NAMES], DatasetOptions] = Field(  # type: ignore[valid-type]
         default={}
     )
