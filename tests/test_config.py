@@ -322,7 +322,7 @@ def test_two_experiments_that_write_the_same_figure_are_refused():
     values = copy.deepcopy(GOOD)
     values["experiments"]["other"] = {**GOOD["experiments"]["soft_merging"], "figures": ["twice"]}
     values["experiments"]["soft_merging"]["figures"] = ["twice"]
-    with pytest.raises(ConfigError, match="figures: two experiments would write 'twice'"):
+    with pytest.raises(ConfigError, match="figures: two blocks would write 'twice'"):
         parse_config(values)
 
 

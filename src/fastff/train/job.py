@@ -50,7 +50,7 @@ def train(
         log.info("%s: %d runs: %d stored, %d to train", *counts)
         stacks += _stacks(spec, missing, data, runs_per_stack, stacks_at_once)
 
-    title = " ".join(dict.fromkeys(spec.experiment for spec in specs))
+    title = specs[0].experiment + (f" {specs[0].variant.name}" if len(specs) == 1 else "")
     total = sum(len(stack.seeds) * stack.spec.recipe.epochs for stack in stacks)
     with Progress(title, total) as progress:
 

@@ -81,9 +81,9 @@ class Step:
         graph = torch.cuda.CUDAGraph()
         for generator in self.random.generators or ():
             graph.register_generator_state(generator)
-        stream = torch.cuda.current_stream()
-        if stream == torch.cuda.default_stream():  # which can't be captured: take another
-            stream = None
+        current = torch.cuda.current_stream()
+        # the default stream can't be captured: without one, torch takes a stream of its own
+        stream = None if current == torch.cuda.default_stream() else current
         with torch.cuda.graph(graph, stream=stream):
             self._run()
         self.graph = graph
