@@ -68,3 +68,9 @@ def test_a_machine_is_named():
     assert found["driver"] == ""
     assert found["torch"] == torch.__version__
     assert found["threads"] == torch.get_num_threads()
+
+
+def test_outside_a_checkout_the_environment_says_which_commit(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("FASTFF_COMMIT", "0123abcd")
+    assert provenance(CPU)["commit"] == "0123abcd"

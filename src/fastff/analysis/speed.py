@@ -113,7 +113,7 @@ def draw_speedups(table: pd.DataFrame, title: str) -> Figure:
                 which = workers.index(count)
                 marker, colour = MARKERS[which], plain_colours[which]
                 axes.plot(seconds, place, marker=marker, color=colour, ls="")
-            _write_ratios(axes, int(place), rows)  # type: ignore[call-overload]
+            _write_ratios(axes, int(place), rows)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(numticks=6))
         axes.set_xlabel("seconds per run and epoch")

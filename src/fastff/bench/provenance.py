@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ def provenance(device: torch.device) -> dict[str, str | int]:
     """Return the columns that every row of a benchmark carries.
 
     `device_name`, `driver` (empty on a CPU), `torch`, `clock`, `threads` and `commit` (of this
-    checkout, "+" where it has changes, empty outside one).
+    checkout, "+" where it has changes; outside one, what FASTFF_COMMIT says).
     """
     return {
         "device_name": device_name(device),
@@ -47,7 +48,7 @@ def _commit() -> str:
     here = ["git", "-C", str(Path(__file__).parent)]
     commit = _output([*here, "rev-parse", "--short=12", "HEAD"])
     changed = _output([*here, "status", "--porcelain", "--untracked-files=no"])
-    return f"{commit}+" if changed else commit
+    return f"{commit}+" if changed else commit or os.environ.get("FASTFF_COMMIT", "")
 
 
 def _output(command: list[str]) -> str:
