@@ -59,7 +59,7 @@ def bottleneck(**more: object) -> dict:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_configs_are_valid_and_named_as_their_file(path):
     config = load_config(path)
-    assert config.name == {"config": "quick"}.get(path.stem, path.stem)
+    assert config.name == {"config": "quick", "reference": "redrawn"}.get(path.stem, path.stem)
     jsonschema.validate(yaml.safe_load(path.read_text()), json_schema())
     for name, experiment in config.experiments.items():
         notebook = ROOT / "notebooks" / f"{experiment.notebook or name}.ipynb"
@@ -78,6 +78,19 @@ def test_paper_config_is_the_study_with_ten_seeds_on_three_datasets():
     assert {len(experiment.seeds) for experiment in config.experiments.values()} == {10}
     datasets = {experiment.dataset for experiment in config.experiments.values()}
     assert datasets == {"mnist", "fashion_mnist", "cifar10"}
+
+
+def test_reference_config_is_the_paper_s_on_fashion_mnist():
+    reference, paper = (
+        load_config(ROOT / "config" / f"{name}.yaml") for name in ("reference", "paper")
+    )
+    again = {f"{name}_fashion_mnist": block for name, block in reference.experiments.items()}
+    others = {n: block for n, block in paper.experiments.items() if n.endswith("_fashion_mnist")}
+    assert again.keys() == others.keys()
+    for name, block in again.items():
+        notebook = others[name].notebook
+        assert block.model_copy(update={"notebook": notebook}) == others[name]
+    assert reference.benchmarks == paper.benchmarks
 
 
 def test_written_schema_is_the_model_s():

