@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import jsonschema
@@ -91,6 +92,18 @@ def test_reference_config_is_the_paper_s_on_fashion_mnist():
         notebook = others[name].notebook
         assert block.model_copy(update={"notebook": notebook}) == others[name]
     assert reference.benchmarks == paper.benchmarks
+
+
+def test_what_the_readme_shows_is_valid():
+    text = (ROOT / "README.md").read_text()
+    blocks = [yaml.safe_load(textwrap.dedent(block)) for block in
+              re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)]  # fmt: skip
+    recipe, variants = blocks
+    shown = GOOD["experiments"]["soft_merging"] | recipe | variants
+    block = parse_config(changed(BLOCK, shown)).experiments["soft_merging"]
+    assert block.best_of_seeds
+    assert block.recipe.early_stopping.patience == 350
+    assert block.variants[1].model.gate.top_k == 2
 
 
 def test_written_schema_is_the_model_s():
