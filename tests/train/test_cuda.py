@@ -4,8 +4,8 @@ import logging
 
 import pytest
 import torch
-from blobs import blobs
 
+from blobs import blobs
 from fastff.spec import Grid, GridPoint, PlateauSpec, Recipe, SgdSpec, TrainSpec
 from fastff.train.device import set_precision
 from fastff.train.job import train

@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from blobs import blobs
 from plain import plain_run
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
+from blobs import blobs
 from fastff.spec import (
     AdamWSpec,
     ConstantSpec,

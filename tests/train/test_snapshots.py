@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from blobs import blobs
 
+from blobs import blobs
 from fastff.layers import NodeTree
 from fastff.layers.tree import node_entropies, node_visits
 from fastff.spec import Point, Recipe
