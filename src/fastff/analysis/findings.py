@@ -46,7 +46,8 @@ def describe_ranking(ranking: pd.DataFrame, metric: str = "accuracy_hard") -> st
         for row in ranking.to_dict("records")
     )
     n_points = ranking["n_points"].iloc[0]
-    return f"By mean {METRICS[metric]} over {n_points} grid points: {order}."
+    points = f"over {n_points} grid points" if n_points > 1 else "over seeds"
+    return f"By mean {METRICS[metric]} {points}: {order}."
 
 
 def describe_trend(trend: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,15 @@ SIZED = (
     *("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"),
 )
 CHARACTER = 0.056  # mean width of a character of that size, in inches
+
+# The keywords of a note in the middle of a panel that has nothing to show.
+CENTRE: dict[str, Any] = {
+    "xy": (0.5, 0.5),
+    "xycoords": "axes fraction",
+    "ha": "center",
+    "va": "center",
+    "color": "0.45",
+}
 
 
 @contextmanager
@@ -66,6 +76,20 @@ def class_colours(n_classes: int) -> list[str]:
     """Return a colour per class, as `#rrggbb`: colour-blind safe up to ten classes."""
     name = "colorblind" if n_classes <= 10 else "husl"
     return [str(colour) for colour in sns.color_palette(name, n_classes).as_hex()]
+
+
+def leaf_colours(n_leaves: int) -> list[str]:
+    """Return a colour per leaf or expert, as `#rrggbb`: other colours than those of the classes.
+
+    They differ in lightness, so that they can be told apart by everybody and in grey, and leaves
+    that are siblings, or next to each other, differ most.
+    """
+    levels = max(1, math.ceil(math.log2(n_leaves)))
+    places = [int(f"{leaf:0{levels}b}"[::-1], 2) for leaf in range(n_leaves)]
+    ranks = sorted(range(n_leaves), key=lambda leaf: places[leaf])
+    shades = [str(colour) for colour in sns.color_palette("mako", n_leaves).as_hex()]
+    order = {leaf: rank for rank, leaf in enumerate(ranks)}
+    return [shades[order[leaf]] for leaf in range(n_leaves)]
 
 
 def width_of(n_columns: int) -> float:
