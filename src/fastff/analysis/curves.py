@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from fastff.analysis.columns import COLUMNS
-from fastff.analysis.lines import add_legend
+from fastff.analysis.lines import add_legend, draw_band
 from fastff.analysis.looks import Look, looks
 from fastff.analysis.panels import heading
 from fastff.analysis.style import CENTRE, theme, width_of, wrap
@@ -22,8 +20,8 @@ PARTS = {
     "gate": "gate",
     "expert_in": "first layer",
     "expert_out": "second layer",
-    "node_in": "nodes, in",
-    "node_out": "nodes, out",
+    "node_in": "nodes' input weights",
+    "node_out": "nodes' output weights",
 }
 
 
@@ -53,7 +51,7 @@ def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
         for axes, metric in zip(row, EPOCH_METRICS, strict=True):
             for variant, look in styles.items():
                 lines = summary[summary["variant"] == variant].sort_values("epoch")
-                _draw_band(axes, lines["epoch"], lines, metric, look)
+                draw_band(axes, lines, "epoch", metric, look)
             axes.set_ylabel(COLUMNS[metric].heading)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -106,13 +104,6 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
         figure.supylabel("mean absolute gradient")
         figure.suptitle(wrap(heading(gradients, title), figure.get_figwidth(), heading=True))
     return figure
-
-
-def _draw_band(axes: Axes, x: Sequence[int], lines: pd.DataFrame, metric: str, look: Look) -> None:
-    scale = COLUMNS[metric].scale
-    mean, width = scale * lines[f"{metric}_mean"], scale * lines[f"{metric}_ci"]
-    axes.plot(x, mean, markevery=max(1, len(x) // 6), **look.line)
-    axes.fill_between(x, mean - width, mean + width, color=look.colour, alpha=0.15, linewidth=0)
 
 
 def _draw_units(axes: Axes, rows: pd.DataFrame, look: Look) -> None:

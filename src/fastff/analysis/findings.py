@@ -2,24 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 import pandas as pd
 
 from fastff.analysis.columns import COLUMNS, METRICS, show_p
+from fastff.analysis.summary import summarise
+from fastff.analysis.tidy import SHAPE
 
 LEVEL = 0.05
+MOST_LISTED = 6
+SCORES = {
+    "accuracy_hard": "hard accuracy",
+    "accuracy_soft": "soft",
+    "train_accuracy_hard": "on the training samples hard",
+    "train_accuracy_soft": "soft",
+}
 
 
 def describe_runs(runs: pd.DataFrame) -> str:
     """Return a sentence on what was trained, and how."""
-    first = runs.iloc[0]
     variants, seeds = runs["variant"].nunique(), runs["seed"].nunique()
-    depths = ", ".join(str(x) for x in sorted(runs["depth"].unique()))
-    widths = ", ".join(str(x) for x in sorted(runs["hidden_features"].unique()))
-    return (
-        f"{len(runs)} runs on `{first['dataset']}`: {variants} variants × depth {depths} × "
-        f"{widths} hidden units × {seeds} seeds. Each run: {first['epochs']} epochs, batch size "
-        f"{first['batch_size']}, peak learning rate {first['learning_rate']:g}."
+    depths, widths, leaks = (_listed(runs[column]) for column in SHAPE)
+    leak = "" if leaks == "0" else f", region leak {leaks}"
+    stopped = (
+        ""
+        if (runs["best_epoch"] == runs["epochs"]).all()
+        else (
+            f" Early stopping: the parameters are those of epochs {runs['best_epoch'].min():g} to "
+            f"{runs['best_epoch'].max():g}."
+        )
     )
+    return (
+        f"{len(runs)} runs on `{runs['dataset'].iloc[0]}`: {variants} "
+        f"{'variant' if variants == 1 else 'variants'}, depth {depths}, {widths} hidden units"
+        f"{leak}, {seeds} {'seed' if seeds == 1 else 'seeds'}. Each run: {_listed(runs['epochs'])} "
+        f"epochs, batch size {_listed(runs['batch_size'])}, peak learning rate "
+        f"{_listed(runs['learning_rate'])}.{stopped}"
+    )
+
+
+def describe_scores(runs: pd.DataFrame) -> str:
+    """Return a line per variant and shape: its size, and its accuracies."""
+    summary = summarise(runs, list(SCORES))
+    several = set(summary.loc[summary["variant"].duplicated(), "variant"])
+    lines = []
+    for row in summary.to_dict("records"):
+        where = f"- **{row['label']}**"
+        if row["variant"] in several:
+            where += f", depth {row['depth']}, {row['hidden_features']} hidden units"
+            where += f", region leak {row['region_leak']:g}" if row["region_leak"] else ""
+        said = [f"{name} {_percent(row, metric)}" for metric, name in SCORES.items()]
+        lines.append(
+            f"{where} ({row['n_parameters']:,} parameters, {row['training_width']} hidden units in "
+            f"training and {row['inference_width']} at inference): {'; '.join(said)}."
+        )
+    return "\n".join(lines)
+
+
+def _percent(row: dict[Hashable, Any], metric: str) -> str:
+    shown = COLUMNS[metric].show_interval(row[f"{metric}_mean"], row[f"{metric}_ci"])
+    return f"{shown} %"
+
+
+def _listed(values: pd.Series[float]) -> str:
+    """Return the values that occur: one by one, or of many the first and the last."""
+    found = sorted(values.unique())
+    if len(found) > MOST_LISTED:
+        return f"{found[0]:g} to {found[-1]:g} ({len(found)} values)"
+    return ", ".join(f"{value:g}" for value in found)
 
 
 def describe_comparisons(comparisons: pd.DataFrame) -> str:
@@ -65,7 +117,7 @@ def describe_trend(trend: pd.DataFrame) -> str:
         else:
             verdict = "entropy rises as experts get wider: the data spreads"
         lines.append(
-            f"{where}: rho = {row['rho']:+.2f}, {_p(row['p'])}, {row['n_runs']} runs: {verdict}."
+            f"{where}: rho = {row['rho']:+.2f}, {say_p(row['p'])}, {row['n_runs']} runs: {verdict}."
         )
     return "\n".join(lines)
 
@@ -74,9 +126,10 @@ def _verdict(t: float, p: float) -> str:
     if pd.isna(p):
         return "no test is possible"
     significant = "significant" if p < LEVEL else "not significant"
-    return f"paired t = {t:.2f}, {_p(p)}: {significant} at {100 * LEVEL:g} %"
+    return f"paired t = {t:.2f}, {say_p(p)}: {significant} at {100 * LEVEL:g} %"
 
 
-def _p(value: float) -> str:
+def say_p(value: float) -> str:
+    """Return `p = ...`, or `p < ...` for the smallest."""
     shown = show_p(value)
     return f"p < {shown[1:]}" if shown.startswith("<") else f"p = {shown}"

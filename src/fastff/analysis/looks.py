@@ -22,7 +22,7 @@ EXPERTS_STYLE: dict[str, tuple[tuple[float, ...], str]] = {
     "soft_merged": ((3.0, 1.2), "s"),
 }
 LAYER_STYLE: tuple[tuple[float, ...], str] = ((5.0, 1.0), "d")  # of a layer without experts
-NEXT_MARKERS = "P*pHh8<>"
+NEXT_MARKERS = "<>P*phH8"
 OTHER_STYLES: tuple[tuple[tuple[float, ...], str], ...] = (
     ((1.0, 1.0), "^"),
     ((1.0, 1.0), "D"),

@@ -87,14 +87,14 @@ def leaf_colours(n_leaves: int) -> list[str]:
     levels = max(1, math.ceil(math.log2(n_leaves)))
     places = [int(f"{leaf:0{levels}b}"[::-1], 2) for leaf in range(n_leaves)]
     ranks = sorted(range(n_leaves), key=lambda leaf: places[leaf])
-    shades = [str(colour) for colour in sns.color_palette("mako", n_leaves).as_hex()]
+    shades = [str(colour) for colour in sns.color_palette("viridis", n_leaves).as_hex()]
     order = {leaf: rank for rank, leaf in enumerate(ranks)}
     return [shades[order[leaf]] for leaf in range(n_leaves)]
 
 
 def width_of(n_columns: int) -> float:
     """Return the width in inches of a figure with that many columns of panels."""
-    return ONE_COLUMN if n_columns == 1 else max(TWO_COLUMNS, 1.7 * n_columns)
+    return ONE_COLUMN if n_columns == 1 else max(TWO_COLUMNS, 1.15 * n_columns)
 
 
 def wrap(text: str, width: float, *, heading: bool = False) -> str:
