@@ -187,7 +187,7 @@ def gradients_of(head: Head, n_windows: int = 20) -> list[dict]:
     if head.depth == 0:
         units = {"expert_in": 1, "expert_out": 1}
     elif "node_tree" in head.run["variant"]:
-        nodes = head.n_trees * (2**levels - 1)
+        nodes = 2**levels - 1
         units = {"node_in": nodes, "node_out": nodes}
     return [
         head.run

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from fastff.analysis.columns import COLUMNS
+from fastff.analysis.columns import COLUMNS, DASH
 from fastff.analysis.panels import heading
 from fastff.analysis.style import TWO_COLUMNS, theme, wrap
 from fastff.analysis.summary import labels_of, require_one, summarise
@@ -73,9 +74,12 @@ def accuracy_maps(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         else:
             maps[label] = rows.pivot(index="depth", columns="hidden_features", values="value")
     if flat:
-        table = pd.concat(flat).pivot(index="label", columns="hidden_features", values="value")
-        order = [rows["label"].iloc[0] for rows in flat]
-        maps["feed-forward"] = table.loc[order].dropna(axis="columns")
+        rows = pd.concat(flat)
+        order = rows["label"].unique()
+        trained = rows["hidden_features"].value_counts()
+        common = rows[rows["hidden_features"].map(trained) == len(order)]
+        table = common.pivot(index="label", columns="hidden_features", values="value")
+        maps["feed-forward"] = table.loc[order]
     return maps
 
 
@@ -84,9 +88,10 @@ def _draw_map(axes: Axes, table: pd.DataFrame, scale: Normalize) -> None:
     for row, values in enumerate(table.to_numpy()):
         for column, value in enumerate(values):
             red, green, blue, _ = image.cmap(scale(value))
-            bright = 0.3 * red + 0.59 * green + 0.11 * blue > BRIGHT
+            bright = np.isnan(value) or 0.3 * red + 0.59 * green + 0.11 * blue > BRIGHT
             colour = "0.1" if bright else "white"
-            axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour)
+            number = DASH if np.isnan(value) else f"{value:.1f}"
+            axes.text(column, row, number, ha="center", va="center", color=colour)
     axes.set_xticks(range(table.shape[1]), [f"{width:g}" for width in table.columns])
     axes.set_yticks(range(len(table)), [str(name) for name in table.index])
     axes.tick_params(length=0)

@@ -134,7 +134,7 @@ def _draw_columns(columns: Sequence[Column], heading: str) -> Figure:
     by_leaf = dict(enumerate(leaf_colours(n_leaves)))
     with theme():
         panel = (TWO_COLUMNS - LEGENDS) / max(len(columns), 3)
-        size = (LEGENDS + panel * len(columns), 0.9 + 2 * panel)
+        size = (LEGENDS + panel * max(len(columns), 2), 0.9 + 2 * panel)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(2, len(columns), squeeze=False)
         for (above, below), column in zip(grid.T, columns, strict=True):
@@ -149,7 +149,8 @@ def _draw_columns(columns: Sequence[Column], heading: str) -> Figure:
                 below.annotate("does not\nroute", **CENTRE)
         grid[0, 0].set_ylabel("by class")
         grid[1, 0].set_ylabel("by leaf")
-        figure.suptitle(wrap(heading, figure.get_figwidth(), heading=True))
+        beside = figure.get_figwidth() - 2 * LEGENDS  # the title is centred between the legends
+        figure.suptitle(wrap(heading, beside, heading=True))
         add_point_legend(
             figure, "outside right upper", "class", {str(k): c for k, c in by_class.items()}
         )

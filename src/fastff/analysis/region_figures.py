@@ -20,7 +20,7 @@ LEGENDS = 0.5  # inches beside the panels
 MOST_PANELS, COLUMNS = 6, 3
 LABELLED = 0.03  # share of the panel above which an area has its leaf's number
 MARGIN = 0.04  # of the points' extent, around them
-TINT = 0.28  # how much of a leaf's colour its area has; the rest is white
+TINT = 0.34  # how much of a leaf's colour its area has; the rest is white
 
 
 def draw_regions(nodes: pd.DataFrame, projections: pd.DataFrame, title: str) -> Figure:
@@ -77,7 +77,8 @@ def draw_regions(nodes: pd.DataFrame, projections: pd.DataFrame, title: str) -> 
             used = shown["expert"].nunique()
             axes.set_title(f"epoch {epoch:g}: {used} of {len(by_leaf)} leaves used")
         heading = f"{title}: {label} · {points['dataset'].iloc[0]} · seed {seed}"
-        figure.suptitle(wrap(heading, figure.get_figwidth(), heading=True))
+        beside = figure.get_figwidth() - 2 * LEGENDS  # the title is centred between the legends
+        figure.suptitle(wrap(heading, beside, heading=True))
         add_point_legend(
             figure, "outside right upper", "class", {str(k): c for k, c in by_class.items()}
         )
