@@ -82,7 +82,13 @@ def test_sibling_leaves_differ_most():
         return sum(x * int(colour[k : k + 2], 16) for x, k in ((0.3, 1), (0.59, 3), (0.11, 5)))
 
     shades = [lightness(colour) for colour in leaf_colours(8)]
-    assert all(abs(shades[leaf] - shades[leaf + 1]) > 50 for leaf in range(0, 8, 2))
+    assert all(abs(shades[leaf] - shades[leaf + 1]) > 40 for leaf in range(0, 8, 2))
+
+
+@pytest.mark.parametrize("n", [2, 4, 8, 16])
+def test_leaves_left_of_the_root_are_cool_and_the_others_warm(n):
+    redder = [int(colour[1:3], 16) > int(colour[5:7], 16) for colour in leaf_colours(n)]
+    assert redder == [False] * (n // 2) + [True] * (n // 2)
 
 
 def test_other_variants_never_look_like_one_of_the_zoo():

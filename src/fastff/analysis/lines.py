@@ -91,4 +91,4 @@ def _fitting_columns(figure: Figure, names: Sequence[str]) -> int:
     most = max(1, int(figure.get_figwidth() / entry))
     # columns of equal length read as groups; at most four rows, or the panels get too little room
     even = [n for n in range(most, 0, -1) if len(names) % n == 0 and len(names) / n <= 4]
-    return even[0] if even else most
+    return even[0] if even else -(-len(names) // -(-len(names) // most))

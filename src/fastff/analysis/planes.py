@@ -18,6 +18,7 @@ from fastff.analysis.summary import labels_of, require_one, require_one_shape
 
 LEGENDS, MOST_ROWS = 0.95, 10  # inches beside the panels; entries in a column of a legend
 MOST_LEAKS = 6
+LEAST_HEIGHT = 3.15  # inches, for both legends
 Place = Literal["outside right upper", "outside right lower"]
 
 
@@ -111,6 +112,7 @@ def add_point_legend(figure: Figure, place: Place, title: str, entries: dict[str
         title=title,
         loc=place,
         ncols=int(np.ceil(len(entries) / MOST_ROWS)),
+        labelspacing=0.3,
         handletextpad=0.1,
         handlelength=1.2,
         columnspacing=0.6,
@@ -134,7 +136,7 @@ def _draw_columns(columns: Sequence[Column], heading: str) -> Figure:
     by_leaf = dict(enumerate(leaf_colours(n_leaves)))
     with theme():
         panel = (TWO_COLUMNS - LEGENDS) / max(len(columns), 3)
-        size = (LEGENDS + panel * max(len(columns), 2), 0.9 + 2 * panel)
+        size = (LEGENDS + panel * max(len(columns), 2), max(0.85 + 2 * panel, LEAST_HEIGHT))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(2, len(columns), squeeze=False)
         for (above, below), column in zip(grid.T, columns, strict=True):

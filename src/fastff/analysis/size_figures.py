@@ -22,6 +22,7 @@ AXES = {
 }
 MARKERS = "osD^vP*X"  # by depth
 HEIGHT = 2.3  # inches of a panel
+MARGIN = 1.35  # factor beside the smallest and the largest size
 
 
 def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
@@ -29,7 +30,8 @@ def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
 
     A routed layer is a point per shape: colour says which, the marker its depth, and a line joins
     the widths of one depth. The feed-forward layer, `reference_variant`, is the line to compare
-    with; band and bars are 95 % t-intervals over seeds.
+    with; band and bars are 95 % t-intervals over seeds. Panels have the extent of the points: a
+    wide interval, or the line, may leave them.
 
     Args:
         runs: the runs table of an experiment.
@@ -46,6 +48,8 @@ def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
     styles = looks(list(labels))
     summary = summarise(shown, [METRIC])
     depths = sorted(set(summary["depth"]) - {0})
+    sizes = summary.loc[summary["variant"] != reference, list(AXES)]
+    least, most = sizes.min(), sizes.max()
     marks = dict(zip(depths, MARKERS, strict=False))
     with theme():
         figure = Figure(figsize=(TWO_COLUMNS, 1.1 + HEIGHT), layout="constrained")
@@ -58,11 +62,14 @@ def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
                     continue
                 for depth, points in rows.groupby("depth"):
                     _draw_depth(axes, points, column, look, marks[depth])
-            axes.set_xscale("log", base=10 if column == "n_parameters" else 2)
-            axes.xaxis.set_major_locator(LogLocator(10 if column == "n_parameters" else 4))
+            base = 10 if column == "n_parameters" else 2
+            axes.set_xscale("log", base=base)
+            axes.set_xlim(least[column] / MARGIN, most[column] * MARGIN)
+            axes.xaxis.set_major_locator(LogLocator(base, numticks=9))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter("{x:g}" if column != "n_parameters" else _power)
             axes.set_xlabel(name)
+        row[0].set_ylim(*_limits(summary))
         row[0].set_ylabel(COLUMNS[METRIC].heading)
         figure.suptitle(wrap(heading(shown, title), TWO_COLUMNS, heading=True))
         handles = [
@@ -81,6 +88,12 @@ def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
             handlelength=2.0,
         )
     return figure
+
+
+def _limits(summary: pd.DataFrame) -> tuple[float, float]:
+    means = COLUMNS[METRIC].scale * summary[f"{METRIC}_mean"]
+    pad = max(0.08 * (means.max() - means.min()), 0.5)
+    return means.min() - pad, means.max() + pad
 
 
 def _draw_reference(axes: Axes, rows: pd.DataFrame, column: str, look: Look) -> None:

@@ -81,15 +81,16 @@ def class_colours(n_classes: int) -> list[str]:
 def leaf_colours(n_leaves: int) -> list[str]:
     """Return a colour per leaf or expert, as `#rrggbb`: other colours than those of the classes.
 
-    They differ in lightness, so that they can be told apart by everybody and in grey, and leaves
-    that are siblings, or next to each other, differ most.
+    Leaves left of the root are cool, those right of it warm, so that the root's decision shows.
+    Within a side they differ in lightness, for everybody and in grey, and siblings most of all.
     """
-    levels = max(1, math.ceil(math.log2(n_leaves)))
-    places = [int(f"{leaf:0{levels}b}"[::-1], 2) for leaf in range(n_leaves)]
-    ranks = sorted(range(n_leaves), key=lambda leaf: places[leaf])
-    shades = [str(colour) for colour in sns.color_palette("viridis", n_leaves).as_hex()]
-    order = {leaf: rank for rank, leaf in enumerate(ranks)}
-    return [shades[order[leaf]] for leaf in range(n_leaves)]
+    found: list[str] = []
+    for cmap, n in (("crest", (n_leaves + 1) // 2), ("flare", n_leaves // 2)):
+        bits = max(1, math.ceil(math.log2(max(n, 1))))
+        order = sorted(range(n), key=lambda leaf: int(f"{leaf:0{bits}b}"[::-1], 2))
+        shades = sns.color_palette(cmap, n).as_hex()
+        found += [str(shades[order.index(leaf)]) for leaf in range(n)]
+    return found
 
 
 def width_of(n_columns: int) -> float:
