@@ -13,7 +13,7 @@ from fastff.zoo import ZOO
 
 N_CLASSES = 10
 N_SAMPLES = 1000
-N_PROJECTED = 300
+N_PROJECTED = 200
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def equal_sizes(spec: TrainSpec) -> list[tuple[int, int, float]]:
 
 
 def parameters(depth: int, width: int) -> int:
-    return 794 * width * 2**depth + (784 * (2**depth - 1))
+    return 794 * max(width, 1) * 2**depth + (784 * (2**depth - 1))
 
 
 def scores_of(head: Head, epoch: int) -> dict:
@@ -170,17 +170,17 @@ def counts_of(head: Head, epochs: list[int]) -> list[dict]:
         tilts = weights * random.gamma(0.5, size=(N_CLASSES, n_experts)) + 1e-9
         for epoch in epochs:
             sharp = tilts ** (0.3 + epoch / max(epochs))
-            for class_, tilt in enumerate(sharp):
-                samples = random.multinomial(N_SAMPLES // N_CLASSES, tilt / tilt.sum())
-                rows += [
-                    head.run
-                    | {"epoch": epoch, "tree": tree, "expert": e, "class": class_, "count": int(n)}
-                    for e, n in enumerate(samples)
-                ]
+            shares = sharp / sharp.sum(axis=1, keepdims=True)
+            counts = random.multinomial(N_SAMPLES // N_CLASSES, shares)  # (class, expert)
+            rows += [
+                head.run | {"epoch": epoch, "tree": tree, "expert": e, "class": c, "count": n}
+                for c, by_expert in enumerate(counts.tolist())
+                for e, n in enumerate(by_expert)
+            ]
     return rows
 
 
-def gradients_of(head: Head, n_windows: int = 20) -> list[dict]:
+def gradients_of(head: Head, n_windows: int = 10) -> list[dict]:
     """Return falling curves; the last unit of each part with several gets 0."""
     n_experts, levels = head.run["n_experts"], head.depth + 1
     units = {"gate": n_experts, "expert_in": n_experts, "expert_out": n_experts}

@@ -39,7 +39,7 @@ def test_gradients_have_a_line_per_unit_and_none_at_zero():
     gate, *_ = draw_gradients(synthetic_gradients(runs), "Title").axes
     assert gate.get_yscale() == "log"
     assert len(gate.lines) == 4
-    np.testing.assert_allclose(gate.lines[1].get_ydata(), 0.01 / np.arange(1, 21))
+    np.testing.assert_allclose(gate.lines[1].get_ydata(), 0.01 / np.arange(1, 11))
     assert np.isnan(gate.lines[3].get_ydata()).all()
 
 

@@ -87,7 +87,7 @@ def test_sibling_leaves_differ_most():
 
 @pytest.mark.parametrize("n", [2, 4, 8, 16])
 def test_leaves_left_of_the_root_are_cool_and_the_others_warm(n):
-    redder = [int(colour[1:3], 16) > int(colour[5:7], 16) for colour in leaf_colours(n)]
+    redder = [int(colour[1:3], 16) > int(colour[3:5], 16) for colour in leaf_colours(n)]
     assert redder == [False] * (n // 2) + [True] * (n // 2)
 
 

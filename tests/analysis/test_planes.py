@@ -29,7 +29,7 @@ def test_a_column_per_variant_and_one_untrained(default_folders):
     above, below = figure.axes[:5], figure.axes[5:]
     notes = [[text.get_text() for text in axes.texts] for axes in below]
     assert notes == [[], ["does not\nroute"], [], [], ["does not\nroute"]]
-    assert all(len(axes.collections[0].get_offsets()) == 300 for axes in above)
+    assert all(len(axes.collections[0].get_offsets()) == 200 for axes in above)
 
     points = points[points["seed"] == 0]
     of_fff = points[points["variant"] == "fff_to_plane"]

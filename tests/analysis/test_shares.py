@@ -200,9 +200,13 @@ def test_what_is_said_of_the_leak(default_folders):
 def test_what_is_said_of_runs(default_folders):
     runs = load_tidy(default_folders["region_leak"]).runs
     said = describe_runs(runs)
-    assert said.startswith("55 runs on `mnist5k`: 1 variant, depth 4, 16 hidden units, ")
-    assert "region leak 0 to 0.5 (11 values), 5 seeds. Each run: 4 epochs" in said
+    assert said.startswith("55 runs on `mnist5k`: 1 variant; depth 4; 16 hidden units; ")
+    assert "region leak 0 to 0.5 (11 values); 5 seeds. Each run: 4 epochs" in said
     assert "Early stopping" not in said
+    mixed = load_tidy(default_folders["gradients"]).runs
+    assert "5 variants; depth 3; 32 and 256 hidden units; region leak 0 and 0.3" in describe_runs(
+        mixed
+    )
     stopped = runs.assign(best_epoch=runs["seed"].clip(1, 4))
     assert "Early stopping: the parameters are those of epochs 1 to 4." in describe_runs(stopped)
 
@@ -213,6 +217,8 @@ def test_what_is_said_of_scores(default_folders):
     mean = 100 * runs[runs["variant"] == "fff_mixture_log"]["accuracy_hard"].mean()
     assert first.startswith("- **FFF, log form** (")
     assert f"hard accuracy {mean:.2f} ±" in first
+    cnn = describe_scores(load_tidy(default_folders["projection"]).runs).splitlines()[-1]
+    assert cnn.startswith("- **CNN** (794 parameters): hard accuracy")
     leaking = describe_scores(load_tidy(default_folders["region_leak"]).runs).splitlines()
     assert len(leaking) == 11
     assert "depth 4, 16 hidden units, region leak 0.05 (" in leaking[1]

@@ -9,7 +9,6 @@ import pandas as pd
 
 from fastff.analysis.columns import COLUMNS, METRICS, show_p
 from fastff.analysis.summary import summarise
-from fastff.analysis.tidy import SHAPE
 
 LEVEL = 0.05
 MOST_LISTED = 6
@@ -23,23 +22,28 @@ SCORES = {
 
 def describe_runs(runs: pd.DataFrame) -> str:
     """Return a sentence on what was trained, and how."""
-    variants, seeds = runs["variant"].nunique(), runs["seed"].nunique()
-    depths, widths, leaks = (_listed(runs[column]) for column in SHAPE)
-    leak = "" if leaks == "0" else f", region leak {leaks}"
-    stopped = (
-        ""
-        if (runs["best_epoch"] == runs["epochs"]).all()
-        else (
-            f" Early stopping: the parameters are those of epochs {runs['best_epoch'].min():g} to "
-            f"{runs['best_epoch'].max():g}."
-        )
-    )
+
+    def listed(column: str) -> str:
+        return _listed(runs[column])
+
+    parts = [_counted(runs["variant"].nunique(), "variant")]
+    # what a model doesn't have is 0
+    if (runs["depth"] > 0).any():
+        parts.append(f"depth {_listed(runs.loc[runs['depth'] > 0, 'depth'])}")
+    if (runs["hidden_features"] > 0).any():
+        widths = runs.loc[runs["hidden_features"] > 0, "hidden_features"]
+        parts.append(f"{_listed(widths)} hidden {'unit' if (widths == 1).all() else 'units'}")
+    if (runs["region_leak"] > 0).any():
+        parts.append(f"region leak {listed('region_leak')}")
+    parts.append(_counted(runs["seed"].nunique(), "seed"))
+    stopped = ""
+    if (runs["best_epoch"] != runs["epochs"]).any():
+        first, last = runs["best_epoch"].min(), runs["best_epoch"].max()
+        stopped = f" Early stopping: the parameters are those of epochs {first:g} to {last:g}."
     return (
-        f"{len(runs)} runs on `{runs['dataset'].iloc[0]}`: {variants} "
-        f"{'variant' if variants == 1 else 'variants'}, depth {depths}, {widths} hidden units"
-        f"{leak}, {seeds} {'seed' if seeds == 1 else 'seeds'}. Each run: {_listed(runs['epochs'])} "
-        f"epochs, batch size {_listed(runs['batch_size'])}, peak learning rate "
-        f"{_listed(runs['learning_rate'])}.{stopped}"
+        f"{len(runs)} runs on `{runs['dataset'].iloc[0]}`: {'; '.join(parts)}. Each run: "
+        f"{listed('epochs')} epochs, batch size {listed('batch_size')}, peak learning rate "
+        f"{listed('learning_rate')}.{stopped}"
     )
 
 
@@ -54,10 +58,11 @@ def describe_scores(runs: pd.DataFrame) -> str:
             where += f", depth {row['depth']}, {row['hidden_features']} hidden units"
             where += f", region leak {row['region_leak']:g}" if row["region_leak"] else ""
         said = [f"{name} {_percent(row, metric)}" for metric, name in SCORES.items()]
-        lines.append(
-            f"{where} ({row['n_parameters']:,} parameters, {row['training_width']} hidden units in "
-            f"training and {row['inference_width']} at inference): {'; '.join(said)}."
-        )
+        size = f"{row['n_parameters']:,} parameters"
+        if row["training_width"]:
+            size += f", {row['training_width']} hidden units in training"
+            size += f" and {row['inference_width']} at inference"
+        lines.append(f"{where} ({size}): {'; '.join(said)}.")
     return "\n".join(lines)
 
 
@@ -66,12 +71,16 @@ def _percent(row: dict[Hashable, Any], metric: str) -> str:
     return f"{shown} %"
 
 
+def _counted(n: int, name: str) -> str:
+    return f"{n} {name}" if n == 1 else f"{n} {name}s"
+
+
 def _listed(values: pd.Series[float]) -> str:
     """Return the values that occur: one by one, or of many the first and the last."""
-    found = sorted(values.unique())
+    found = [f"{value:g}" for value in sorted(values.unique())]
     if len(found) > MOST_LISTED:
-        return f"{found[0]:g} to {found[-1]:g} ({len(found)} values)"
-    return ", ".join(f"{value:g}" for value in found)
+        return f"{found[0]} to {found[-1]} ({len(found)} values)"
+    return f"{', '.join(found[:-1])} and {found[-1]}" if len(found) > 1 else found[0]
 
 
 def describe_comparisons(comparisons: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ from fastff.analysis.summary import labels_of, require_one, require_one_shape
 
 LEGENDS, MOST_ROWS = 0.95, 10  # inches beside the panels; entries in a column of a legend
 MOST_LEAKS = 6
-LEAST_HEIGHT = 3.15  # inches, for both legends
+LEAST_HEIGHT = 3.0  # inches, for both legends
 Place = Literal["outside right upper", "outside right lower"]
 
 
