@@ -59,6 +59,22 @@ COLUMNS: Mapping[str, Column] = {
     "validation_loss_hard": Column("hard validation loss (nats)", digits=3),
     "accuracy_hard": Column("hard accuracy (%)", scale=100),
     "accuracy_soft": Column("soft accuracy (%)", scale=100),
+    "validation_accuracy_hard": Column("hard validation accuracy (%)", scale=100),
+    "validation_accuracy_soft": Column("soft validation accuracy (%)", scale=100),
+    "train_accuracy_hard": Column("hard train accuracy (%)", scale=100),
+    "train_accuracy_soft": Column("soft train accuracy (%)", scale=100),
+    "equal_parameters": Column("MLP, equal parameters (%)", scale=100),
+    "equal_training_width": Column("MLP, equal training width (%)", scale=100),
+    "equal_inference_width": Column("MLP, equal inference width (%)", scale=100),
+    "equal_parameters_difference": Column(
+        "difference, equal parameters (points)", scale=100, signed=True
+    ),
+    "equal_training_width_difference": Column(
+        "difference, equal training width (points)", scale=100, signed=True
+    ),
+    "equal_inference_width_difference": Column(
+        "difference, equal inference width (points)", scale=100, signed=True
+    ),
     "change": Column("change (%)", scale=100, signed=True),
     "entropy": Column("entropy (bits)"),
     "effective_experts": Column("effective experts"),
@@ -73,6 +89,12 @@ HEADINGS: Mapping[str, str] = {
     "treatment_label": "treatment",
     "baseline_label": "baseline",
     "hidden_features": "hidden units",
+    "region_leak": "region leak",
+    "training_width": "training width",
+    "inference_width": "inference width",
+    "equal_parameters_units": "MLP's units, equal parameters",
+    "equal_training_width_units": "MLP's units, equal training width",
+    "equal_inference_width_units": "MLP's units, equal inference width",
     "n_experts": "experts",
     "n_parameters": "parameters",
     "n_seeds": "seeds",
