@@ -29,6 +29,12 @@ from fastff.analysis.save import save_figure
 from fastff.analysis.shares import draw_shares
 from fastff.analysis.size_figures import draw_sizes
 from fastff.analysis.sizes import feed_forward, match_sizes, routed
+from fastff.analysis.speed import (
+    describe_speedups,
+    draw_speedups,
+    load_engine_benchmark,
+    speedups,
+)
 from fastff.analysis.summary import labels_of, mean_ci, summarise
 from fastff.analysis.tables import to_latex, to_markdown, write_table
 from fastff.analysis.tidy import Tidy, TidyError, load_table, load_tidy
@@ -47,6 +53,7 @@ __all__ = [
     "describe_scores",
     "describe_shares",
     "describe_sizes",
+    "describe_speedups",
     "describe_trees",
     "describe_trend",
     "distribution",
@@ -63,9 +70,11 @@ __all__ = [
     "draw_regions",
     "draw_shares",
     "draw_sizes",
+    "draw_speedups",
     "draw_trees",
     "feed_forward",
     "labels_of",
+    "load_engine_benchmark",
     "load_table",
     "load_tidy",
     "match_sizes",
@@ -74,6 +83,7 @@ __all__ = [
     "routed",
     "runs_with_distribution",
     "save_figure",
+    "speedups",
     "summarise",
     "to_latex",
     "to_markdown",
