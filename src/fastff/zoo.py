@@ -71,10 +71,7 @@ _VARIANTS = [
         "FFF, top-2, learned transition",
         TreeGateSpec(form="learned_transition", top_k=2),
     ),
-    *(
-        _routed(f"fff_mixture_top{k}", f"FFF, top-{k}", TreeGateSpec(top_k=k))
-        for k in (1, 2, 4, 8)
-    ),
+    *(_routed(f"fff_mixture_top{k}", f"FFF, top-{k}", TreeGateSpec(top_k=k)) for k in (1, 2, 4, 8)),
     _routed("fff_mixture_product", "FFF, product form", TreeGateSpec(form="product")),
     _routed("fff_mixture_log", "FFF, log form", TreeGateSpec(form="log")),
     _routed(
@@ -102,9 +99,7 @@ _VARIANTS = [
     _variant(
         "fff_on_plane",
         "FFF on a plane",
-        BottleneckSpec(
-            body=WIDE, head=RoutedSpec(gate=TreeGateSpec(bias=True), experts=MIXTURE)
-        ),
+        BottleneckSpec(body=WIDE, head=RoutedSpec(gate=TreeGateSpec(bias=True), experts=MIXTURE)),
     ),
 ]
 

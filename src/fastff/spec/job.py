@@ -98,6 +98,7 @@ def _check_experts(name: str, part: RoutedSpec, grid: Grid) -> None:
 def has_tree(variant: Variant) -> bool:
     """Return whether a variant has a tree, whose nodes can be recorded."""
     return any(
-        isinstance(part, NodeTreeSpec) or (isinstance(part, RoutedSpec) and part.gate.kind == "tree")
+        isinstance(part, NodeTreeSpec)
+        or (isinstance(part, RoutedSpec) and part.gate.kind == "tree")
         for part in variant.parts()
     )

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from fastff.spec.base import Spec
 
 NodeActivation = Literal["logsigmoid", "softplus", "relu", "linear"]
-ExpertActivation = Literal["relu", "gelu", "selu", "prelu", "linear"]
+FixedActivation = Literal["relu", "gelu", "selu", "linear"]
+ExpertActivation = Literal[FixedActivation, "prelu"]
 
 
 def _check_renormalise(gate: LinearGateSpec | HypercubeGateSpec | TreeGateSpec) -> None:
@@ -104,7 +105,7 @@ class SoftMergedSpec(Spec):
     """Experts are merged by their routing weights into one expert per input (SMEAR)."""
 
     kind: Literal["soft_merged"] = "soft_merged"
-    activation: ExpertActivation = "relu"
+    activation: FixedActivation = "relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -113,4 +114,3 @@ GateSpec = Annotated[
     Field(discriminator="kind"),
 ]
 ExpertsSpec = Annotated[MixtureSpec | SoftMergedSpec, Field(discriminator="kind")]
-

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fastff.spec.base import Name, Spec
 from fastff.spec.grid import Depth, Grid, GridPoint, Point, Width
-from fastff.spec.layer import ExpertActivation, ExpertsSpec, GateSpec, TreeGateSpec
+from fastff.spec.layer import ExpertActivation, ExpertsSpec, FixedActivation, GateSpec, TreeGateSpec
 
 
 class RoutedSpec(Spec):
@@ -54,7 +54,7 @@ class NodeTreeSpec(Spec):
     kind: Literal["node_tree"] = "node_tree"
     leaf_nodes: bool = True
     n_trees: int = Field(default=1, ge=1, le=100_000)
-    activation: Literal["relu", "gelu", "selu", "linear"] = "gelu"
+    activation: FixedActivation = "gelu"
     depth: Depth | None = None
 
     def point(self, grid: GridPoint) -> Point:
@@ -103,6 +103,13 @@ class BottleneckSpec(Spec):
     body: PartSpec
     head: PartSpec = LinearSpec()
     features: int = Field(default=2, ge=1, le=1_000_000)
+
+    @field_validator("head")
+    @classmethod
+    def _check_head(cls, value: PartSpec) -> PartSpec:
+        if isinstance(value, ConvolutionalSpec):
+            raise ValueError("the head sees features, not images: it can't be 'convolutional'")
+        return value
 
     @property
     def routed(self) -> PartSpec:

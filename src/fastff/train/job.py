@@ -1,74 +1,104 @@
-"""One training job: a variant over its grid and seeds, stack by stack."""
+"""Training jobs: variants over their grids and seeds, stack by stack."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fastff.data.dataset import Dataset
-from fastff.spec import Shape, TrainSpec
-from fastff.train.loop import train_stack
+from fastff.spec import Point, TrainSpec
+from fastff.train.loop import Training, train_stack
+from fastff.train.memory import runs_that_fit
 from fastff.train.progress import Progress
 from fastff.train.results import RunResult
+from fastff.train.sizes import points
 from fastff.train.store import RunStore
+from fastff.train.together import Stack, train_together
 
 log = logging.getLogger(__name__)
-Results = dict[tuple[Shape, int], RunResult]
+Run = tuple[Point, int]
+Results = dict[Run, RunResult]
 
 
 def train(
-    spec: TrainSpec, data: Dataset, *, runs_per_stack: int, store: RunStore | None = None
-) -> Results:
-    """Return the results of a job's runs by shape and seed.
+    specs: Sequence[TrainSpec],
+    data: Dataset,
+    *,
+    runs_per_stack: int,
+    stacks_at_once: int = 1,
+    stores: Sequence[RunStore] = (),
+) -> list[Results]:
+    """Return each job's results of its runs by point and seed, in this order.
 
     Args:
-        spec: the job.
+        specs: the jobs, no two the same.
         data: on the device to train on.
-        runs_per_stack: how many runs are trained at once; the results don't depend on it.
-        store: finished runs are taken from it, and new ones put there.
+        runs_per_stack: how many runs are trained as one computation, at most.
+        stacks_at_once: how many such computations share a CUDA device.
+        stores: one for each job, from which finished runs are taken, and where new ones are put.
 
     """
-    results: Results = {}
-    if store is not None:
-        for shape in spec.grid.shapes():
-            for seed in spec.seeds:
-                if (found := store.get(shape, seed)) is not None:
-                    results[shape, seed] = found
-    stacks = list(_stacks(spec, results, runs_per_stack))
-    n_missing = sum(len(seeds) for _, seeds in stacks)
-    log.info("%d runs: %d stored, %d to train", len(results) + n_missing, len(results), n_missing)
+    runs = [[(point, seed) for point in points(s, data) for seed in s.seeds] for s in specs]
+    found: list[Results] = [{} for _ in specs]
+    if stores:
+        for store, job_runs, results in zip(stores, runs, found, strict=True):
+            results |= {run: result for run in job_runs if (result := store.get(*run)) is not None}
+    stacks: list[Stack] = []
+    for spec, job_runs, results in zip(specs, runs, found, strict=True):
+        missing = [run for run in job_runs if run not in results]
+        counts = (spec.variant.name, len(job_runs), len(results), len(missing))
+        log.info("%s: %d runs: %d stored, %d to train", *counts)
+        stacks += _stacks(spec, missing, data, runs_per_stack, stacks_at_once)
 
-    total = n_missing * spec.recipe.epochs
-    with Progress(f"{spec.experiment} {spec.variant.name}", total) as progress:
-        for shape, seeds in stacks:
+    title = specs[0].experiment + (f" {specs[0].variant.name}" if len(specs) == 1 else "")
+    total = sum(len(stack.seeds) * stack.spec.recipe.epochs for stack in stacks)
+    with Progress(title, total) as progress:
 
-            def on_epoch(
-                epoch: int, loss: float, shape: Shape = shape, n_runs: int = len(seeds)
-            ) -> None:
-                where = f"depth {shape.depth}, hidden {shape.hidden_features}"
-                progress.advance(n_runs, f"{where}, epoch {epoch}, loss {loss:.4f}")
+        def start(stack: Stack) -> Training:
+            return _start(stack, data, progress)
 
-            trained = train_stack(
-                spec.variant,
-                shape,
-                seeds,
-                spec.recipe,
-                data,
-                record=spec.record,
-                on_epoch=on_epoch,
-            )
-            for seed, result in zip(seeds, trained, strict=True):
-                results[shape, seed] = result
-                if store is not None:
-                    store.put(shape, seed, result)
-    return results
+        device = data.train_inputs.device
+        for stack, trained in train_together(stacks, start, device=device, at_once=stacks_at_once):
+            job = specs.index(stack.spec)
+            for seed, result in zip(stack.seeds, trained, strict=True):
+                found[job][stack.point, seed] = result
+                if stores:
+                    stores[job].put(stack.point, seed, result)
+    return [
+        {run: results[run] for run in job_runs}
+        for job_runs, results in zip(runs, found, strict=True)
+    ]
 
 
 def _stacks(
-    spec: TrainSpec, done: Results, runs_per_stack: int
-) -> Iterator[tuple[Shape, tuple[int, ...]]]:
-    """Yield shapes and the seeds that are not done yet, at most `runs_per_stack` at once."""
-    for shape in spec.grid.shapes():
-        missing = [seed for seed in spec.seeds if (shape, seed) not in done]
-        for start in range(0, len(missing), runs_per_stack):
-            yield shape, tuple(missing[start : start + runs_per_stack])
+    spec: TrainSpec,
+    missing: Sequence[Run],
+    data: Dataset,
+    runs_per_stack: int,
+    stacks_at_once: int,
+) -> Iterator[Stack]:
+    """Yield the stacks that train the missing runs, each of one point."""
+    for point in dict.fromkeys(point for point, _ in missing):
+        seeds = tuple(seed for other, seed in missing if other == point)
+        at_most = min(runs_per_stack, runs_that_fit(spec, point, data, stacks_at_once))
+        for start in range(0, len(seeds), at_most):
+            yield Stack(spec, point, seeds[start : start + at_most])
+
+
+def _start(stack: Stack, data: Dataset, progress: Progress) -> Training:
+    spec, point = stack.spec, stack.point
+    where = f"{spec.variant.name}, depth {point.depth}, hidden {point.hidden_features}"
+
+    def on_epoch(epoch: int, loss: float) -> None:
+        progress.advance(len(stack.seeds), f"{where}, epoch {epoch}, loss {loss:.4f}")
+
+    return train_stack(
+        spec.variant,
+        point,
+        stack.seeds,
+        spec.recipe,
+        data,
+        record=spec.record,
+        record_every=spec.record_every,
+        on_epoch=on_epoch,
+    )
