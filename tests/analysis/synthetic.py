@@ -100,7 +100,9 @@ def synthetic_experiment(
                     rows["expert_counts"] += counts_of(head, [*recorded, n_epochs])
                 if "gradients" in block.record:
                     rows["gradients"] += gradients_of(head)
-                planes = {epoch: Plane(head, epoch / n_epochs) for epoch in (0, 2, n_epochs)}
+                planes = {
+                    epoch: Plane(head, epoch / n_epochs) for epoch in {0, n_epochs // 2, n_epochs}
+                }
                 if "projections" in block.record:
                     for epoch, plane in planes.items():
                         rows["projections"] += plane.projections(epoch)

@@ -43,6 +43,18 @@ def test_gradients_have_a_line_per_unit_and_none_at_zero():
     assert np.isnan(gate.lines[3].get_ydata()).all()
 
 
+def test_at_most_six_decades_of_gradients_are_shown():
+    variants = ("moe_mixture", "hypercube_mixture")
+    gradients = synthetic_gradients(synthetic_tables(variants, (2,), (8,), (0,))["runs"])
+    gradients.loc[gradients["variant"] == variants[1], "magnitude"] *= 5
+    whole = draw_gradients(gradients, "Title").axes[0]
+    assert whole.get_ylim()[0] < gradients["magnitude"][gradients["magnitude"] > 0].min()
+    gradients.loc[gradients["unit"] == 1, "magnitude"] *= 1e-15
+    cut, *_ = draw_gradients(gradients, "Title").axes
+    assert cut.get_ylim()[0] == pytest.approx(0.05 / 1e6)
+    assert cut.get_ylim()[1] > 0.05  # the largest of all panels
+
+
 @pytest.mark.parametrize("draw", [draw_epochs, draw_gradients])
 def test_more_than_one_shape_is_refused(draw):
     tables = synthetic_tables(("moe_mixture",), (1, 2), (8,))

@@ -1,5 +1,6 @@
 """Reading tidy tables: what is read is what was written, and each fault has one clear message."""
 
+import lzma
 import math
 
 import pandas as pd
@@ -98,6 +99,25 @@ def test_tables_of_other_runs(load, tables):
     tables["expert_counts"] = counts[counts["seed"] != 2]
     with pytest.raises(TidyError, match=r"expert_counts\.csv and runs\.csv .* seed 2"):
         load(tables)
+
+
+def test_compressed_tables(tmp_path, tables):
+    write_tidy(tables, tmp_path)
+    plain = load_tidy(tmp_path)
+    for path in list(tmp_path.iterdir()):
+        path.with_suffix(".csv.xz").write_bytes(lzma.compress(path.read_bytes()))
+        path.unlink()
+    packed = load_tidy(tmp_path)
+    for name in tables:
+        pd.testing.assert_frame_equal(getattr(packed, name), getattr(plain, name))
+    half = (tmp_path / "runs.csv.xz").read_bytes()[:200]
+    for spoilt in (half, b"no archive"):
+        (tmp_path / "runs.csv.xz").write_bytes(spoilt)
+        with pytest.raises(TidyError, match=r"runs\.csv\.xz is not a CSV table"):
+            load_tidy(tmp_path)
+    (tmp_path / "runs.csv.xz").unlink()
+    with pytest.raises(TidyError, match=r"runs\.csv: No such file"):
+        load_tidy(tmp_path)
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe\x00", b'a,b\n"1,2\n'])

@@ -16,6 +16,7 @@ from fastff.analysis.summary import labels_of, require_one_shape, summarise
 
 PANEL_HEIGHT = 1.75  # inches
 EPOCH_METRICS = ("train_loss", "accuracy_soft", "accuracy_hard")
+DECADES = 6  # of a gradient's axis: what is smaller moves nothing
 PARTS = {
     "gate": "gate",
     "expert_in": "first layer",
@@ -66,6 +67,7 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
     A line per unit (a node or logit of the gate, or an expert): the mean over seeds of its
     smoothed mean absolute gradient, on a logarithmic axis. Units are told apart by shade, the
     first darkest. A unit without any gradient has no line, and a layer that lacks a part says so.
+    At most six decades are shown.
 
     Args:
         gradients: the gradients table of an experiment.
@@ -96,6 +98,9 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
                 axes.set_yscale("log")
                 axes.yaxis.set_major_locator(LogLocator(numticks=5))
                 axes.minorticks_off()
+            bottom = _bottom(gradients[gradients["part"] == part])
+            if bottom is not None:  # all panels of a row share their axis
+                row[0].set_ylim(bottom=bottom)
         for axes, label in zip(grid[0], labels.values(), strict=True):
             axes.set_title(wrap(label, width_of(len(labels)) / len(labels)))
         for axes in grid[-1]:
@@ -104,6 +109,13 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
         figure.supylabel("mean absolute gradient")
         figure.suptitle(wrap(heading(gradients, title), figure.get_figwidth(), heading=True))
     return figure
+
+
+def _bottom(rows: pd.DataFrame) -> float | None:
+    """Return where the axis ends below, None for where the data do: at most DECADES are shown."""
+    means = rows.groupby(["variant", "unit", "step"])["magnitude"].mean()
+    least, most = means[means > 0].min(), means.max()
+    return float(most / 10**DECADES) if most / least > 10**DECADES else None
 
 
 def _draw_units(axes: Axes, rows: pd.DataFrame, look: Look) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,10 @@ KEYS = {
 }
 # Not in every model: a node-only tree has no node entropy, a tree over images no plane.
 MISSING = ("", "nan", "NaN")
+NOT_A_TABLE = (
+    *(pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError),
+    *(lzma.LZMAError, EOFError),
+)
 
 
 class TidyError(Exception):
@@ -72,7 +77,7 @@ class Tidy:
 
 
 def load_tidy(folder: str | os.PathLike[str]) -> Tidy:
-    """Read `runs.csv`, `epochs.csv` and `expert_counts.csv` from a folder.
+    """Read `runs.csv`, `epochs.csv` and `expert_counts.csv`, or each `.csv.xz`, from a folder.
 
     Raises:
         TidyError: for a file that is missing, empty or not a CSV table, that lacks a column, has
@@ -82,7 +87,7 @@ def load_tidy(folder: str | os.PathLike[str]) -> Tidy:
     """
     runs = load_table(folder, "runs")
     epochs = load_table(folder, "epochs")
-    counts = _read(Path(folder) / "expert_counts.csv", "expert_counts")
+    counts = _read(_path(folder, "expert_counts"), "expert_counts")
     all_runs, routing = _runs(runs), _runs(runs[runs["n_experts"] > 1])
     counted = _runs(counts)
     for name, odd in (
@@ -92,24 +97,32 @@ def load_tidy(folder: str | os.PathLike[str]) -> Tidy:
         if odd:
             run = ", ".join(f"{key} {value}" for key, value in zip(RUN, min(odd), strict=True))
             raise TidyError(
-                f"{Path(folder) / name}.csv and runs.csv must be about the same runs, "
+                f"{_path(folder, name)} and runs.csv must be about the same runs, "
                 f"but only one of them has {run} (and {len(odd) - 1} others)"
             )
     return Tidy(runs, epochs, counts)
 
 
 def load_table(folder: str | os.PathLike[str], name: str) -> pd.DataFrame:
-    """Read one of the tables of COLUMNS, which must have rows: those that the config records.
+    """Read one of the tables of COLUMNS, `<name>.csv` or else `<name>.csv.xz`.
+
+    It must have rows: the config says what is recorded.
 
     Raises:
         TidyError: as `load_tidy` does for one file.
 
     """
-    path = Path(folder) / f"{name}.csv"
+    path = _path(folder, name)
     table = _read(path, name)
     if table.empty:
         raise TidyError(f"{path} has no rows; at least one run is needed")
     return table
+
+
+def _path(folder: str | os.PathLike[str], name: str) -> Path:
+    """Return a table's file: committed tables are compressed."""
+    plain, packed = (Path(folder) / f"{name}{ending}" for ending in (".csv", ".csv.xz"))
+    return packed if packed.exists() and not plain.exists() else plain
 
 
 def _read(path: Path, name: str) -> pd.DataFrame:
@@ -124,7 +137,7 @@ def _read(path: Path, name: str) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False, **options)
     except OSError as error:
         raise TidyError(f"{path}: {error.strerror}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except NOT_A_TABLE as error:
         raise TidyError(f"{path} is not a CSV table: {' '.join(str(error).split())}") from None
     if missing := [column for column in COLUMNS[name] if column not in table]:
         raise TidyError(
