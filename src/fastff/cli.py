@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_collect(commands)
     _add_bench(commands)
+    _add_reference(commands)
     _add_verify(commands)
     _add_schema(commands)
     return parser
@@ -229,6 +230,34 @@ def _bench_spec(options: argparse.Namespace) -> EngineBenchmarkSpec:
         allowed = ", ".join(benchmarks) or "none, for it has no benchmarks"
         raise ConfigError(f"--benchmark {options.benchmark}: allowed are {allowed}")
     return benchmarks[options.benchmark].spec()
+
+
+def _add_reference(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "reference",
+        help="train a whole config, and write what results/reference holds",
+        description="Train every experiment and time every benchmark of a config in one process, "
+        "and write compressed tidy tables, measurements and their provenance.",
+    )
+    parser.add_argument("--configfile", type=Path, required=True, help="a config file")
+    parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the reference")
+    parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
+    parser.set_defaults(run=_reference)
+
+
+def _reference(options: argparse.Namespace) -> int:
+    import torch
+
+    from fastff.reference import make_reference
+    from fastff.train.device import choose_device, set_precision
+
+    config = load_config(options.configfile)
+    device = choose_device(config.device)
+    torch.set_num_threads(config.threads)
+    set_precision(device, tf32=config.tf32)
+    make_reference(config, options.data, options.output, device, store=options.store)
+    return 0
 
 
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
