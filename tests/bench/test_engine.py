@@ -70,7 +70,9 @@ def test_a_machine_is_named():
     assert found["threads"] == torch.get_num_threads()
 
 
-def test_outside_a_checkout_the_environment_says_which_commit(monkeypatch):
-    monkeypatch.setenv("PATH", "")
+def test_the_environment_may_say_which_commit(monkeypatch):
     monkeypatch.setenv("FASTFF_COMMIT", "0123abcd")
     assert provenance(CPU)["commit"] == "0123abcd"
+    monkeypatch.delenv("FASTFF_COMMIT")
+    monkeypatch.setenv("PATH", "")
+    assert provenance(CPU)["commit"] == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -40,8 +41,8 @@ def engine_benchmark(
 
     Columns: variant, label, depth, hidden_features, side ("plain", "engine"), workers, runs (at
     the same time), epochs, s_per_run_epoch (median over repeats), s_q25, s_q75, peak_bytes (what
-    torch allocated on a CUDA device, with the engine's resident data; 0 on a CPU), dataset,
-    batch_size, device, and those of `provenance`.
+    torch allocated for it on a CUDA device, the engine's resident data included; 0 on a CPU),
+    dataset, batch_size, device, and those of `provenance`.
 
     Args:
         spec: what to measure.
@@ -69,6 +70,8 @@ def engine_benchmark(
             times = _in_turn(sides, spec.repeats, device)
             for (side, workers), (seconds, peak) in times.items():
                 runs, epochs = (len(job.seeds), spec.recipe.epochs) if side == "engine" else (1, 1)
+                if device.type == "cuda" and side == "engine":
+                    peak += host.n_bytes
                 low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75]) / (runs * epochs)
                 rows.append(
                     {
@@ -132,14 +135,17 @@ def _in_turn(
     peaks = dict.fromkeys(sides, 0)
     for repeat in range(repeats + 1):
         for key, run in sides.items():
+            before = 0
             if device.type == "cuda":
+                gc.collect()  # what an earlier run left behind is not this one's
                 torch.cuda.synchronize(device)
                 torch.cuda.reset_peak_memory_stats(device)
+                before = torch.cuda.memory_allocated(device)
             start = perf_counter()
             run()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-                peaks[key] = max(peaks[key], torch.cuda.max_memory_allocated(device))
+                peaks[key] = max(peaks[key], torch.cuda.max_memory_allocated(device) - before)
             if repeat > 0:
                 seconds[key].append(perf_counter() - start)
     return {key: (seconds[key], peaks[key]) for key in sides}

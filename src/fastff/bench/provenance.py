@@ -13,8 +13,9 @@ import torch
 def provenance(device: torch.device) -> dict[str, str | int]:
     """Return the columns that every row of a benchmark carries.
 
-    `device_name`, `driver` (empty on a CPU), `torch`, `clock`, `threads` and `commit` (of this
-    checkout, "+" where it has changes; outside one, what FASTFF_COMMIT says).
+    `device_name`, `driver` (empty on a CPU), `torch`, `clock`, `threads` and `commit` (what
+    FASTFF_COMMIT says where it is set, for code that was copied without its history; else of this
+    checkout, "+" where it has changes).
     """
     return {
         "device_name": device_name(device),
@@ -45,10 +46,12 @@ def _driver() -> str:
 
 
 def _commit() -> str:
+    if given := os.environ.get("FASTFF_COMMIT"):
+        return given
     here = ["git", "-C", str(Path(__file__).parent)]
     commit = _output([*here, "rev-parse", "--short=12", "HEAD"])
     changed = _output([*here, "status", "--porcelain", "--untracked-files=no"])
-    return f"{commit}+" if changed else commit or os.environ.get("FASTFF_COMMIT", "")
+    return f"{commit}+" if changed else commit
 
 
 def _output(command: list[str]) -> str:
