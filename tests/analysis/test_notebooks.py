@@ -15,6 +15,7 @@ from fastff.config import load_config
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = load_config(REPOSITORY / "config" / "config.yaml")
 NAMES = tuple(CONFIG.experiments)
+BOOKS = tuple(CONFIG.drawn())
 # Lines of the last finding: those of an entry per comparison and accuracy are not listed.
 N_LINES = {
     "expert_distribution": 2 * 2,  # variants and depths
@@ -47,7 +48,7 @@ def stored(name: str) -> nbformat.NotebookNode:
     return nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BOOKS)
 def test_stored_without_outputs(name):
     book = stored(name)
     nbformat.validate(book)
@@ -77,7 +78,7 @@ def test_parameters_are_those_that_the_workflow_gives(name):
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BOOKS)
 def test_notebooks_only_call_the_package(name):
     for cell in stored(name).cells:
         if cell.cell_type != "code":

@@ -48,6 +48,11 @@ def show_p(value: float) -> str:
     return "<0.0001" if value < 1e-4 else f"{value:#.2g}" if value < 0.1 else f"{value:.2f}"
 
 
+def show_digits(value: float) -> str:
+    """Return a number with three significant digits, and NaN as a dash."""
+    return DASH if math.isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
 def show_rate(value: float) -> str:
     """Return a number as short as it is exact, and NaN as a dash."""
     return DASH if math.isnan(value) else f"{value:g}"
@@ -83,7 +88,11 @@ COLUMNS: Mapping[str, Column] = {
     "t": Column("t"),
     "rho": Column("Spearman's rho"),
 }
-OTHER: Mapping[str, Callable[[float], str]] = {"p": show_p}
+OTHER: Mapping[str, Callable[[float], str]] = {
+    "p": show_p,
+    **dict.fromkeys(("plain_s", "engine_s", "ratio", "ratio_low", "ratio_high"), show_digits),
+    **dict.fromkeys(("plain_peak_mib", "engine_peak_mib"), show_digits),
+}
 HEADINGS: Mapping[str, str] = {
     "label": "variant",
     "treatment_label": "treatment",
@@ -101,6 +110,13 @@ HEADINGS: Mapping[str, str] = {
     "n_better": "better points",
     "n_points": "points",
     "n_runs": "runs",
+    "plain_s": "plain loop (s)",
+    "engine_s": "engine (s)",
+    "ratio": "times less",
+    "ratio_low": "least",
+    "ratio_high": "most",
+    "plain_peak_mib": "plain loop, peak (MiB)",
+    "engine_peak_mib": "engine, peak (MiB)",
 }
 # A printed table shows labels, and the reader knows which experiment it is of.
 HIDDEN: Mapping[str, str] = {

@@ -22,6 +22,10 @@ COLUMNS = (
     *("dataset", "batch_size", "device", "device_name", "driver", "torch", "clock", "threads"),
     "commit",
 )
+TEXT = (
+    *("variant", "label", "side", "dataset", "device", "device_name", "driver", "torch", "clock"),
+    "commit",
+)
 ROW_HEIGHT = 0.2  # inches of a point
 MARKERS = "osD^v"
 
@@ -34,7 +38,8 @@ def load_engine_benchmark(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     """
     try:
-        table = pd.read_csv(path, keep_default_na=False)
+        # a version or a commit may look like a number
+        table = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(TEXT, str))
     except OSError as error:
         raise TidyError(f"{Path(path)}: {error.strerror}") from None
     if missing := [column for column in COLUMNS if column not in table]:
