@@ -35,7 +35,7 @@ def test_after_a_complete_run_there_is_nothing_to_do(finished):
         ("src/fastff/analysis/style.py", '"""', '# edited\n"""', DRAWN),
         ("src/fastff/verify.py", '"""', '# edited\n"""', set()),
         ("README.md", "\n", "\n<!-- edited -->\n", set()),
-        (CONFIG, "# Four", "# Edited: four", set()),
+        (CONFIG, "# Five", "# Edited: five", set()),
         (CONFIG, "title: Soft merging", "title: Merging", {"draw_soft_merging"}),
         ("notebooks/gate_activation.ipynb", '"cells"', ' "cells"', {"draw_gate_activation"}),
     ],
