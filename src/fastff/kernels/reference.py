@@ -18,7 +18,7 @@ from fastff.kernels.activations import ACTIVATIONS, slope
 
 def levels_of(n_nodes: int) -> int:
     """Return the levels of a complete tree of `n_nodes` = 2**levels - 1 nodes."""
-    levels = (n_nodes + 1).bit_length() - 1
+    levels = n_nodes.bit_length()
     if n_nodes < 1 or n_nodes != 2**levels - 1:
         raise ValueError(f"{n_nodes} nodes: a complete tree has 2**levels - 1, at least 1")
     return levels
@@ -45,6 +45,11 @@ def descend(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tens
         logits.append(z)
         node = 2 * node + 1 + (z > 0).long()
     return torch.stack(logits, dim=-1), node - len(weight)
+
+
+def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return the leaves that `descend` reaches, (b,), int64."""
+    return descend(x, weight, bias)[1]
 
 
 def path_nodes(leaf: Tensor, levels: int) -> Tensor:
@@ -95,6 +100,7 @@ def node_tree_backward(
     dv_j = Σ a(z_j) grad over the inputs that visit node j.
     """
     d_x, d_in, d_out = torch.zeros_like(x), torch.zeros_like(w_in), torch.zeros_like(w_out)
+    logits = logits.to(x.dtype)
     nodes = path_nodes(leaf, logits.shape[-1])  # (t, b, l)
     for tree in range(len(w_in)):
         hidden = ACTIVATIONS[activation](logits[tree])
@@ -145,3 +151,58 @@ def chosen_experts(
         out = out + (y if scale is None else scale[:, k, None] * y)
         hidden.append(z)
     return out, torch.stack(hidden, dim=1)
+
+
+def chosen_experts_backward(
+    grad: Tensor,
+    z: Tensor,
+    x: Tensor,
+    expert: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    activation: str,
+    scale: Tensor | None = None,
+    b_in: Tensor | None = None,
+    b_out: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of x, w_in, w_out, scale, b_in and b_out; None where there was None.
+
+    Args:
+        grad: gradient of the outputs of `chosen_experts`, (b, o).
+        z: the hidden units before activation, (b, k, h).
+        x: and the other arguments of `chosen_experts`.
+        expert: (b, k).
+        w_in: (e, h, i).
+        w_out: (e, h, o).
+        activation: a key of ACTIVATIONS.
+        scale: (b, k).
+        b_in: (e, h).
+        b_out: (e, o).
+
+    """
+    top_k = expert.shape[1]
+    each, z = expert.flatten(), z.flatten(0, 1)  # a choice each: (b k,), (b k, h)
+    x_each = x.repeat_interleave(top_k, dim=0)
+    grad_each = grad.repeat_interleave(top_k, dim=0)
+    hidden = ACTIVATIONS[activation](z)
+    d_hidden = (w_out[each] @ grad_each.unsqueeze(-1)).squeeze(-1)
+    d_scale = d_b_in = d_b_out = None
+    if scale is not None:
+        by_choice = (d_hidden * hidden).sum(-1)
+        if b_out is not None:
+            by_choice = by_choice + (grad_each * b_out[each]).sum(-1)
+        d_scale = by_choice.view_as(scale)
+        d_hidden, hidden = d_hidden * scale.view(-1, 1), hidden * scale.view(-1, 1)
+        grad_scaled = grad_each * scale.view(-1, 1)
+    else:
+        grad_scaled = grad_each
+    d_z = d_hidden * slope(z, activation)
+    d_x = (d_z.unsqueeze(-2) @ w_in[each]).view(len(x), top_k, -1).sum(1)
+    d_in = torch.zeros_like(w_in).index_add_(0, each, d_z.unsqueeze(-1) * x_each.unsqueeze(-2))
+    d_out = torch.zeros_like(w_out)
+    d_out.index_add_(0, each, hidden.unsqueeze(-1) * grad_each.unsqueeze(-2))
+    if b_in is not None:
+        d_b_in = torch.zeros_like(b_in).index_add_(0, each, d_z)
+    if b_out is not None:
+        d_b_out = torch.zeros_like(b_out).index_add_(0, each, grad_scaled)
+    return d_x, d_in, d_out, d_scale, d_b_in, d_b_out

@@ -110,42 +110,37 @@ def chosen_experts_backward(
     w_out: Tensor,
     activation: str,
     scale: Tensor | None = None,
+    b_in: Tensor | None = None,
     b_out: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of x, w_in, w_out, scale (b, k), b_in (e, h) and b_out (e, o).
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of x, w_in, w_out, scale, b_in and b_out; None where there was None.
 
-    Args:
-        grad: gradient of the outputs (b, o).
-        z: the hidden units before activation (b, k, h).
-        x: inputs (b, i).
-        expert: (b, k).
-        w_in: (e, h, i), contiguous.
-        w_out: (e, h, o), contiguous.
-        activation: a key of ACTIVATIONS.
-        scale: (b, k).
-        b_out: (e, o).
-
+    Arguments as in `reference.chosen_experts_backward`; weights and biases contiguous.
     """
     n_rows, top_k = expert.shape
-    n_experts = len(w_in)
-    groups = _by_expert(expert, n_experts)
-    z = z.flatten(0, 1)  # (b k, h)
-    each = expert.flatten()
+    groups = _by_expert(expert, len(w_in))
+    each, z = expert.flatten(), z.flatten(0, 1)  # a choice each: (b k,), (b k, h)
     hidden = ACTIVATIONS[activation](z)
     d_hidden = grouped_linear(grad, w_out.mT, groups, rows_per_value=top_k)
-    d_scale = (d_hidden * hidden).sum(-1, dtype=torch.float32).view(n_rows, top_k)
-    if b_out is not None:
-        d_scale += (grad.unsqueeze(1) * b_out[expert]).sum(-1, dtype=torch.float32)
-    scales = hidden.new_ones(n_rows * top_k) if scale is None else scale.flatten()
-    d_z = d_hidden * slope(z, activation) * scales.unsqueeze(-1)
+    d_scale = d_b_in = d_b_out = None
+    if scale is not None:
+        by_choice = (d_hidden * hidden).sum(-1, dtype=torch.float32)
+        if b_out is not None:
+            by_choice += (grad.unsqueeze(1) * b_out[expert]).sum(-1, dtype=torch.float32).flatten()
+        d_scale = by_choice.to(scale.dtype).view_as(scale)
+        d_hidden, hidden = d_hidden * scale.view(-1, 1), hidden * scale.view(-1, 1)
+    d_z = d_hidden * slope(z, activation)
     d_x = grouped_linear(d_z, w_in, groups)
-    d_in = grouped_outer(d_z, x, groups, columns_per_value=top_k)
-    d_out = grouped_outer(hidden * scales.unsqueeze(-1), grad, groups, columns_per_value=top_k)
-    d_b_in = d_z.new_zeros(w_in.shape[:2]).index_add_(0, each, d_z)
-    d_b_out = grad.new_zeros(n_experts, grad.shape[-1])
-    d_b_out.index_add_(0, each, (scales.view(n_rows, top_k, 1) * grad.unsqueeze(1)).flatten(0, 1))
     d_x = d_x if top_k == 1 else d_x.view(n_rows, top_k, -1).sum(1)
-    return d_x, d_in, d_out, d_scale.to(grad.dtype), d_b_in, d_b_out
+    d_in = grouped_outer(d_z, x, groups, columns_per_value=top_k)
+    d_out = grouped_outer(hidden, grad, groups, columns_per_value=top_k)
+    if b_in is not None:
+        d_b_in = torch.zeros_like(b_in).index_add_(0, each, d_z)
+    if b_out is not None:
+        scaled = grad.unsqueeze(1).expand(-1, top_k, -1)
+        scaled = scaled if scale is None else scaled * scale.unsqueeze(-1)
+        d_b_out = torch.zeros_like(b_out).index_add_(0, each, scaled.flatten(0, 1))
+    return d_x, d_in, d_out, d_scale, d_b_in, d_b_out
 
 
 def _by_expert(expert: Tensor, n_experts: int) -> Groups:

@@ -1,0 +1,39 @@
+"""Which kernels there are for a tensor: Triton's, numba's, or none."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import warnings
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+CUDA_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def kernels_for(x: Tensor) -> ModuleType | None:
+    """Return the module of the kernels that run on tensors like `x`; None without any.
+
+    A dtype or a device that no kernel was written for is nothing to mention. A package that is
+    missing is: once, by a warning.
+    """
+    if x.device.type == "cpu" and x.dtype == torch.float32:
+        return _load("numba", "fastff.kernels.cpu")
+    if x.device.type == "cuda" and x.dtype in CUDA_DTYPES:
+        return _load("triton", "fastff.kernels.cuda")
+    return None
+
+
+@functools.cache
+def _load(package: str, module: str) -> ModuleType | None:
+    """Return `module`, or None, with a warning, where the package that it needs is missing."""
+    if importlib.util.find_spec(package) is None:
+        warnings.warn(
+            f"{package} isn't installed: fast feed-forward layers use their plain, slower form",
+            stacklevel=2,
+        )
+        return None
+    return importlib.import_module(module)
