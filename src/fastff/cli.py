@@ -72,10 +72,10 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "train",
         help="train the runs of a variant, or of a whole experiment",
-        description="Train every shape and seed of a job and write its tidy tables runs.csv, "
-        "epochs.csv and expert_counts.csv. What to train is either --spec, one job as the "
-        "workflow gives it, or an experiment of a config file, as in: fastff train "
-        "--configfile config/config.yaml --experiment soft_merging --data "
+        description="Train every point and seed of a job and write its tidy tables: runs.csv, "
+        "epochs.csv, expert_counts.csv, and what is recorded beside them. What to train is either "
+        "--spec, one job as the workflow gives it, or an experiment of a config file, as in: "
+        "fastff train --configfile config/config.yaml --experiment soft_merging --data "
         "results/data/mnist5k.npz --output my_results",
     )
     what = parser.add_mutually_exclusive_group(required=True)
@@ -109,8 +109,8 @@ def _train(options: argparse.Namespace) -> int:
     from fastff.data.dataset import load
     from fastff.train.device import choose_device
     from fastff.train.job import train
-    from fastff.train.results import tidy_tables, write_tables
     from fastff.train.store import RunStore, run_context
+    from fastff.train.tables import tidy_tables, write_tables
 
     specs = _train_specs(options)
     torch.set_num_threads(options.threads)

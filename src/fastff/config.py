@@ -12,22 +12,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
 from fastff.spec import (
     Grid,
+    GridChange,
     Name,
     Recipe,
     Recording,
     Seeds,
+    Sized,
     Spec,
     TrainSpec,
     Variant,
     require_unique,
     unknown,
 )
+from fastff.spec.job import has_tree
 from fastff.zoo import ZOO
 
 RESERVED_NAMES = frozenset({"all", "prepare", "train", "collect", "data", "reference"})
@@ -69,7 +78,13 @@ class Experiment(Spec):
     Attributes:
         title: heads the figures.
         variants: names from the zoo, or variants defined in place.
-        record: what is written down beside losses, accuracies and expert counts.
+        grids: for single variants, what their grid has in place of `grid`.
+        recipes: for single variants, what their recipe has in place of `recipe`.
+        equal_size: a feed-forward variant that is also trained at the sizes of all variants with
+            experts: as many parameters, hidden units in training, and at inference.
+        record: what is written down beside losses, accuracies and the last expert counts.
+        record_every: so many epochs lie between two that are recorded.
+        best_of_seeds: whether tables show the best run by validation beside the mean over seeds.
         comparisons: pairs of variants for the table of paired tests.
         notebook: the notebook's name under `notebooks/`; by default the experiment's own.
         figures: names of the figures that the notebook draws. `{experiment}` stands for the
@@ -86,7 +101,12 @@ class Experiment(Spec):
     variants: tuple[Annotated[Variant, BeforeValidator(_resolve_variant)], ...] = Field(
         min_length=1
     )
+    grids: dict[Name, GridChange] = Field(default={})
+    recipes: dict[Name, dict[str, Any]] = Field(default={})
+    equal_size: Name | None = None
     record: tuple[Recording, ...] = ()
+    record_every: int = Field(default=1, ge=1)
+    best_of_seeds: bool = False
     comparisons: tuple[Comparison, ...] = ()
     notebook: Name | None = None
     figures: tuple[str, ...] = ("{experiment}",)
@@ -100,11 +120,31 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def _check_names(self) -> Experiment:
         names = require_unique(tuple(variant.name for variant in self.variants))
+        said = [("grids", name) for name in self.grids]
+        said += [("recipes", name) for name in self.recipes]
+        said += [("equal_size", name) for name in (self.equal_size,) if name is not None]
         for comparison in self.comparisons:
-            for name in (comparison.treatment, comparison.baseline):
-                if name not in names:
-                    raise ValueError(f"comparisons: {unknown(f'variant {name!r}', name, names)}")
+            said += [("comparisons", comparison.treatment), ("comparisons", comparison.baseline)]
+        for key, name in said:
+            if name not in names:
+                raise ValueError(f"{key}: {unknown(f'variant {name!r}', name, names)}")
         return self
+
+    @model_validator(mode="after")
+    def _check_record(self) -> Experiment:
+        if "nodes" in self.record and not any(map(has_tree, self.variants)):
+            raise ValueError("record: 'nodes' needs a variant with a tree")
+        return self
+
+    def grid_of(self, variant: Variant) -> Grid:
+        """Return the grid of a variant."""
+        change = self.grids.get(variant.name)
+        return change.applied(self.grid) if change else self.grid
+
+    def recipe_of(self, variant: Variant) -> Recipe:
+        """Return the recipe of a variant. Raises pydantic.ValidationError for one that can't be."""
+        change = self.recipes.get(variant.name, {})
+        return Recipe.model_validate(self.recipe.model_dump() | change) if change else self.recipe
 
     def expand(self, kind: Literal["figures", "tables"], experiment: str) -> list[str]:
         """Return the names of an experiment's figures or tables, in order, without repetition."""
@@ -117,10 +157,29 @@ class Experiment(Spec):
         return list(dict.fromkeys(names))
 
 
+class Defaults(Spec):
+    """What experiments have where they don't say otherwise; of the recipe, key by key."""
+
+    dataset: Literal[DATASET_NAMES] | None = None  # type: ignore[valid-type]
+    seeds: Seeds | None = None
+    recipe: dict[str, Any] = Field(default={})
+    record_every: int | None = None
+    best_of_seeds: bool | None = None
+
+    def applied(self, experiment: Any) -> Any:
+        """Return an experiment's block of the config with what it leaves open filled in."""
+        if not isinstance(experiment, dict):
+            return experiment
+        filled = self.model_dump(exclude_none=True, exclude={"recipe"}) | experiment
+        own = experiment.get("recipe", {})
+        return filled | {"recipe": self.recipe | own if isinstance(own, dict) else own}
+
+
 class Config(Spec):
     """A whole run of the artifact.
 
     Attributes:
+        defaults: for all experiments.
         name: results go to `<results_dir>/<name>`, figures to `<figures_dir>/<name>`.
         device: where to train; `auto` takes CUDA where there is a device.
         threads: CPU threads of a training job. Results are the same on any number of cores, as
@@ -131,6 +190,7 @@ class Config(Spec):
     """
 
     name: Name
+    defaults: Defaults = Defaults()
     results_dir: str = "results"
     figures_dir: str = "figures"
     data_dir: str = "results/data"
@@ -141,6 +201,20 @@ class Config(Spec):
         default={}
     )
     experiments: dict[Name, Experiment] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("experiments"), dict):
+            return value
+        if not isinstance(value.get("defaults"), dict):
+            return value
+        try:
+            defaults = Defaults.model_validate(value["defaults"])
+        except ValidationError:
+            return value  # the field's own validation says what is wrong
+        blocks = {name: defaults.applied(block) for name, block in value["experiments"].items()}
+        return value | {"experiments": blocks}
 
     @field_validator("name")
     @classmethod
@@ -178,18 +252,33 @@ class Config(Spec):
     def train_specs(self, experiment: str) -> list[TrainSpec]:
         """Return the training jobs of an experiment, one per variant."""
         block = self.experiments[experiment]
-        return [
-            TrainSpec(
+        specs = []
+        for variant in block.variants:
+            where = f"experiments.{experiment}"
+            with describe_faults(f"{where}.recipes.{variant.name}"):
+                recipe = block.recipe_of(variant)
+            with describe_faults(f"{where}.variants.{variant.name}"):
+                variant = variant.with_trees(**recipe.tree_options())
+            equal_to: tuple[Sized, ...] = ()
+            if variant.name == block.equal_size:
+                equal_to = tuple(
+                    Sized(variant=other, grid=block.grid_of(other))
+                    for other in block.variants
+                    if other.model.kind == "routed"
+                )
+            spec = TrainSpec(
                 experiment=experiment,
                 dataset=block.dataset,
                 variant=variant,
-                grid=block.grid,
+                grid=block.grid_of(variant),
                 seeds=block.seeds,
-                recipe=block.recipe,
+                recipe=recipe,
+                equal_to=equal_to,
                 record=block.record,
+                record_every=block.record_every,
             )
-            for variant in block.variants
-        ]
+            specs.append(spec)
+        return specs
 
 
 def parse_config(values: Mapping[str, Any]) -> Config:
@@ -222,6 +311,13 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON schema of a config file."""
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema |= Config.model_json_schema()
-    variant = schema["$defs"]["Experiment"]["properties"]["variants"]
+    parts = schema["$defs"]
+    variant = parts["Experiment"]["properties"]["variants"]
     variant["items"] = {"anyOf": [{"enum": sorted(ZOO)}, variant["items"]]}
+    # `defaults` can give these, which only the filled-in config shows
+    del parts["Recipe"]["required"]
+    given = parts["Defaults"]["properties"]
+    required = parts["Experiment"]["required"]
+    parts["Experiment"]["required"] = [key for key in required if key not in given]
+    given["recipe"] = parts["Experiment"]["properties"]["recipe"]
     return schema

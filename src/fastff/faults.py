@@ -30,7 +30,7 @@ def describe_faults(what: str) -> Iterator[None]:
 
 def _describe(fault: ErrorDetails, what: str) -> str:
     """Return one line for a fault: the key, what was given, what is wrong with it."""
-    where = ""
+    where = what if "." in what else ""  # keys of the config itself stand alone
     for part in fault["loc"]:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
     message = fault["msg"].removeprefix("Value error, ")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastff.files import atomic_path
 
-TABLES = ("runs", "epochs", "expert_counts", "gradients")
+TABLES = ("runs", "epochs", "expert_counts", "gradients", "nodes", "projections")
 
 
 def collect(jobs: Sequence[Path], output: Path) -> None:

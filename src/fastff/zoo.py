@@ -1,6 +1,6 @@
 """The variants that config files can name.
 
-To add one: an entry here, and where its gate or experts are new, their spec in `spec/layer.py` and
+To add one: an entry here, and where its gate, experts or model are new, their spec in `spec/` and
 their class in `layers/`. A config can also define a variant in place, with the same fields.
 """
 
@@ -9,91 +9,98 @@ from __future__ import annotations
 from typing import get_args
 
 from fastff.spec import (
+    BottleneckSpec,
+    ConvolutionalSpec,
+    ExpertsSpec,
+    FeedForwardSpec,
+    GateSpec,
     HypercubeGateSpec,
     LinearGateSpec,
     MixtureSpec,
+    ModelSpec,
     NodeActivation,
+    NodeTreeSpec,
     NoisyTopKGateSpec,
+    RoutedSpec,
     SoftMergedSpec,
     TreeGateSpec,
     Variant,
 )
 
 MIXTURE, SOFT_MERGED = MixtureSpec(), SoftMergedSpec()
+WIDE = FeedForwardSpec(hidden_features=256)  # the study's feed-forward network
+
+
+def _variant(name: str, label: str, model: ModelSpec) -> Variant:
+    return Variant(name=name, label=label, model=model)
+
+
+def _routed(name: str, label: str, gate: GateSpec, experts: ExpertsSpec = MIXTURE) -> Variant:
+    return _variant(name, label, RoutedSpec(gate=gate, experts=experts))
 
 
 def _tree_variants(activation: NodeActivation) -> list[Variant]:
     """Return the two FFFs of the study for one node activation, in the transition form."""
     gate = TreeGateSpec(form="transition", node_activation=activation)
     return [
-        Variant(
-            name=f"fff_mixture_{activation}",
-            label=f"FFF, mixture, {activation}",
-            gate=gate,
-            experts=MIXTURE,
-        ),
-        Variant(
-            name=f"fff_soft_merged_{activation}",
-            label=f"FFF, soft-merged, {activation}",
-            gate=gate,
-            experts=SOFT_MERGED,
+        _routed(f"fff_mixture_{activation}", f"FFF, mixture, {activation}", gate),
+        _routed(
+            f"fff_soft_merged_{activation}", f"FFF, soft-merged, {activation}", gate, SOFT_MERGED
         ),
     ]
 
 
-_OTHER_VARIANTS = [
-    Variant(
-        name="hypercube_mixture",
-        label="hypercube, mixture",
-        gate=HypercubeGateSpec(),
-        experts=MIXTURE,
+_VARIANTS = [
+    _routed("moe_mixture", "MoE, mixture", LinearGateSpec()),
+    _routed("moe_soft_merged", "MoE, soft-merged", LinearGateSpec(), SOFT_MERGED),
+    _routed(
+        "moe_top1_renormalised",
+        "MoE, top-1, renormalised",
+        LinearGateSpec(top_k=1, renormalise=True),
     ),
-    Variant(
-        name="moe_noisy_top2",
-        label="MoE, noisy top-2",
-        gate=NoisyTopKGateSpec(top_k=2, importance_weight=0.1),
-        experts=MIXTURE,
+    _routed("moe_top1_switch", "MoE, top-1, Switch", LinearGateSpec(top_k=1)),
+    *(variant for name in get_args(NodeActivation) for variant in _tree_variants(name)),
+    _routed("hypercube_mixture", "hypercube, mixture", HypercubeGateSpec()),
+    _routed(
+        "moe_noisy_top2",
+        "MoE, noisy top-2",
+        NoisyTopKGateSpec(top_k=2, importance_weight=0.1),
     ),
-    Variant(
-        name="fff_mixture_learned_transition_top2",
-        label="FFF, top-2, learned transition",
-        gate=TreeGateSpec(form="learned_transition", top_k=2),
-        experts=MIXTURE,
+    _routed(
+        "fff_mixture_learned_transition_top2",
+        "FFF, top-2, learned transition",
+        TreeGateSpec(form="learned_transition", top_k=2),
+    ),
+    *(_routed(f"fff_mixture_top{k}", f"FFF, top-{k}", TreeGateSpec(top_k=k)) for k in (1, 2, 4, 8)),
+    _routed("fff_mixture_product", "FFF, product form", TreeGateSpec(form="product")),
+    _routed("fff_mixture_log", "FFF, log form", TreeGateSpec(form="log")),
+    _routed(
+        "fff_mixture_leak30",
+        "FFF, region leak 0.3",
+        TreeGateSpec(form="product", region_leak=0.3),
     ),
     *(
-        Variant(
-            name=f"fff_mixture_top{k}",
-            label=f"FFF, top-{k}",
-            gate=TreeGateSpec(top_k=k),
-            experts=MIXTURE,
-        )
-        for k in (1, 2, 4, 8)
+        _variant(f"mlp_{activation}", f"MLP, {activation}", FeedForwardSpec(activation=activation))
+        for activation in ("relu", "selu", "gelu", "prelu")
     ),
-]
-_LINEAR_VARIANTS = [
-    Variant(name="moe_mixture", label="MoE, mixture", gate=LinearGateSpec(), experts=MIXTURE),
-    Variant(
-        name="moe_soft_merged", label="MoE, soft-merged", gate=LinearGateSpec(), experts=SOFT_MERGED
+    _variant("node_tree_gelu", "node tree, GELU", NodeTreeSpec()),
+    _variant(
+        "node_tree_linear", "node tree, linear", NodeTreeSpec(leaf_nodes=False, activation="linear")
     ),
-    Variant(
-        name="moe_top1_renormalised",
-        label="MoE, top-1, renormalised",
-        gate=LinearGateSpec(top_k=1, renormalise=True),
-        experts=MIXTURE,
+    _variant("node_trees_32", "32 node trees", NodeTreeSpec(n_trees=32)),
+    _variant("mlp_to_plane", "MLP", BottleneckSpec(body=WIDE)),
+    _variant(
+        "fff_to_plane",
+        "FFF",
+        BottleneckSpec(body=RoutedSpec(gate=TreeGateSpec(), experts=MIXTURE)),
     ),
-    Variant(
-        name="moe_top1_switch",
-        label="MoE, top-1, Switch",
-        gate=LinearGateSpec(top_k=1),
-        experts=MIXTURE,
+    _variant("node_trees_to_plane", "8 node trees", BottleneckSpec(body=NodeTreeSpec(n_trees=8))),
+    _variant("cnn_to_plane", "CNN", BottleneckSpec(body=ConvolutionalSpec())),
+    _variant(
+        "fff_on_plane",
+        "FFF on a plane",
+        BottleneckSpec(body=WIDE, head=RoutedSpec(gate=TreeGateSpec(bias=True), experts=MIXTURE)),
     ),
 ]
 
-ZOO: dict[str, Variant] = {
-    variant.name: variant
-    for variant in [
-        *_LINEAR_VARIANTS,
-        *(variant for name in get_args(NodeActivation) for variant in _tree_variants(name)),
-        *_OTHER_VARIANTS,
-    ]
-}
+ZOO: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}

@@ -6,7 +6,7 @@ import numpy as np
 import original_formats as formats
 import pytest
 
-from fastff.data.cifar10 import VALIDATION_BATCH
+from fastff.data.cifar10 import TEST_BATCH
 from fastff.data.dataset import load
 from fastff.data.errors import DataError
 from fastff.data.prepare import prepare_dataset
@@ -21,12 +21,12 @@ UNPACKED = SOURCE.archives[0].unpacked
 
 
 def check_prepared(path: Path) -> None:
-    train = [part for name, part in PARTS.items() if name != VALIDATION_BATCH]
+    train = [part for name, part in PARTS.items() if name != TEST_BATCH]
     with np.load(path, allow_pickle=False) as arrays:
         for i, kind in enumerate(("images", "labels")):
             expected = np.concatenate([part[i] for part in train])
             np.testing.assert_array_equal(arrays[f"train_{kind}"], expected)
-            np.testing.assert_array_equal(arrays[f"validation_{kind}"], PARTS[VALIDATION_BATCH][i])
+            np.testing.assert_array_equal(arrays[f"test_{kind}"], PARTS[TEST_BATCH][i])
 
 
 def prepare_tar(batches: dict[str, bytes], tmp_path: Path) -> Path:

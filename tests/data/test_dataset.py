@@ -35,8 +35,8 @@ def edit_record(path: Path, edit: Callable[[dict], object]) -> None:
 def test_load(path: Path) -> None:
     data = load(path)
     assert data.train_inputs.shape == (30, 20)
-    assert data.validation_inputs.shape == (20, 20)
-    assert data.train_labels.dtype == data.validation_labels.dtype == torch.int64
+    assert data.test_inputs.shape == (20, 20)
+    assert data.train_labels.dtype == data.test_labels.dtype == torch.int64
     assert data.class_names == tuple("0123456789")
     assert data.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     np.testing.assert_allclose(data.train_inputs.double().mean(), 0, atol=1e-6)

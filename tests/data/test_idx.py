@@ -20,7 +20,7 @@ def check_prepared(path: Path) -> None:
     with np.load(path, allow_pickle=False) as arrays:
         for part, images, labels in (
             ("train", TRAIN_IMAGES, TRAIN_LABELS),
-            ("validation", TEST_IMAGES, TEST_LABELS),
+            ("test", TEST_IMAGES, TEST_LABELS),
         ):
             expected = np.frombuffer(FILES[images][16:], np.uint8).reshape(-1, 1, 5, 4)
             np.testing.assert_array_equal(arrays[f"{part}_images"], expected)
@@ -141,9 +141,9 @@ def test_the_real_fashion_mnist(tmp_path: Path) -> None:
     path = prepare("fashion_mnist", tmp_path)
     with np.load(path, allow_pickle=False) as arrays:
         assert arrays["train_images"].shape == (60000, 1, 28, 28)
-        assert arrays["validation_images"].shape == (10000, 1, 28, 28)
+        assert arrays["test_images"].shape == (10000, 1, 28, 28)
         assert np.bincount(arrays["train_labels"]).tolist() == [6000] * 10
-        assert np.bincount(arrays["validation_labels"]).tolist() == [1000] * 10
+        assert np.bincount(arrays["test_labels"]).tolist() == [1000] * 10
 
 
 @pytest.mark.skipif(

@@ -5,9 +5,9 @@ import torch
 from fastff.data.dataset import Dataset
 
 
-def blobs(device: str = "cpu", n_train: int = 640, n_validation: int = 100) -> Dataset:
+def blobs(device: str = "cpu", n_train: int = 640, n_test: int = 100) -> Dataset:
     draw = torch.Generator().manual_seed(0)
-    n = n_train + n_validation
+    n = n_train + n_test
     labels = torch.arange(n) % 5
     centres = torch.randn(5, 24, generator=draw)
     inputs = centres[labels] + 0.8 * torch.randn(n, 24, generator=draw)
@@ -15,8 +15,9 @@ def blobs(device: str = "cpu", n_train: int = 640, n_validation: int = 100) -> D
         name="mnist5k",
         train_inputs=inputs[:n_train],
         train_labels=labels[:n_train],
-        validation_inputs=inputs[n_train:],
-        validation_labels=labels[n_train:],
+        test_inputs=inputs[n_train:],
+        test_labels=labels[n_train:],
+        image_shape=(1, 4, 6),
         n_classes=5,
         class_names=tuple("abcde"),
         sha256="0" * 64,

@@ -11,8 +11,9 @@ from fastff.spec import Grid, Recipe, TrainSpec
 from fastff.tidy import TABLES, collect
 from fastff.train import job
 from fastff.train.job import train
-from fastff.train.results import RunResult, tidy_tables, write_tables
+from fastff.train.results import RunResult
 from fastff.train.store import RunStore, run_context
+from fastff.train.tables import RECORDED, RUN, tidy_tables, write_tables
 from fastff.zoo import ZOO
 
 
@@ -33,9 +34,9 @@ def trained(monkeypatch):
     seen = []
     original = job.train_stack
 
-    def record(variant, shape, seeds, *args, **options):
-        seen.extend((shape.depth, seed) for seed in seeds)
-        return original(variant, shape, seeds, *args, **options)
+    def record(variant, point, seeds, *args, **options):
+        seen.extend((point.depth, seed) for seed in seeds)
+        return original(variant, point, seeds, *args, **options)
 
     monkeypatch.setattr(job, "train_stack", record)
     return seen
@@ -73,9 +74,9 @@ def test_a_renamed_variant_is_the_same_variant(data, tmp_path):
     renamed = spec.model_copy(
         update={"variant": spec.variant.model_copy(update={"name": "other", "label": "Other"})}
     )
-    shape = spec.grid.shapes()[0]
+    point = spec.variant.points(spec.grid)[0]
     stores = [RunStore(tmp_path, run_context(one, data)) for one in (spec, renamed)]
-    assert stores[0].path(shape, 0) == stores[1].path(shape, 0)
+    assert stores[0].path(point, 0) == stores[1].path(point, 0)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +85,9 @@ def test_a_renamed_variant_is_the_same_variant(data, tmp_path):
 def test_a_run_of_other_code_data_or_device_is_another(change, data, tmp_path):
     spec = spec_of()
     context = run_context(spec, data)
-    shape = spec.grid.shapes()[0]
+    point = spec.variant.points(spec.grid)[0]
     assert change.keys() <= context.keys()
-    paths = {RunStore(tmp_path, one).path(shape, 0) for one in (context, context | change)}
+    paths = {RunStore(tmp_path, one).path(point, 0) for one in (context, context | change)}
     assert len(paths) == 2
 
 
@@ -95,7 +96,7 @@ def test_a_damaged_stored_run_is_trained_again(damage, data, tmp_path, trained, 
     spec = spec_of(seeds=(0,), depths=(1,))
     store = RunStore(tmp_path, run_context(spec, data))
     expected = train(spec, data, runs_per_stack=1, store=store)
-    store.path(spec.grid.shapes()[0], 0).write_text(damage)
+    store.path(spec.variant.points(spec.grid)[0], 0).write_text(damage)
     trained.clear()
     with caplog.at_level(logging.WARNING):
         assert train(spec, data, runs_per_stack=1, store=store) == expected
@@ -112,7 +113,7 @@ def test_results_survive_json(data):
 def test_tidy_tables(data, tmp_path):
     spec = spec_of()
     tables = tidy_tables(spec, train(spec, data, runs_per_stack=10))
-    runs, epochs, counts, gradients = (tables[name] for name in TABLES)
+    runs, epochs, counts, gradients, nodes, projections = (tables[name] for name in TABLES)
     assert len(runs) == 6
     assert runs.set_index(["depth", "seed"]).index.is_unique
     assert set(runs["n_experts"]) == {2, 4}
@@ -122,10 +123,19 @@ def test_tidy_tables(data, tmp_path):
     last = epochs[epochs["epoch"] == 2].reset_index(drop=True)
     for name in ("train_loss", "validation_loss", "accuracy_soft", "accuracy_hard"):
         assert last[name].tolist() == runs[name].tolist()
+    for form in ("soft", "hard"):
+        assert runs[f"validation_accuracy_{form}"].tolist() == last[f"accuracy_{form}"].tolist()
+        assert runs[f"train_accuracy_{form}"].between(0, 1).all()
+    assert set(runs["training_width"]) == {8, 16}
+    assert set(runs["inference_width"]) == {4}
+    assert set(runs["best_epoch"]) == set(runs["epochs"]) == {2}
+    for table in tables.values():
+        assert tuple(table.columns[: len(RUN)]) == RUN
     assert len(counts) == 3 * (2 + 4) * 5
     assert set(counts.groupby(["depth", "seed"])["count"].sum()) == {100}
-    assert gradients.empty
-    assert list(gradients.columns[-4:]) == ["step", "part", "unit", "magnitude"]
+    for name, table in (("gradients", gradients), ("nodes", nodes), ("projections", projections)):
+        assert table.empty
+        assert tuple(table.columns) == (*RUN, *RECORDED[name])
 
     write_tables(tables, tmp_path)
     for name in TABLES:
@@ -145,7 +155,49 @@ def test_recorded_gradients_are_a_table(data, tmp_path):
     assert table["step"].max() == 20
     assert (table["magnitude"] > 0).all()
     plain = RunStore(tmp_path, run_context(spec.model_copy(update={"record": ()}), data))
-    assert plain.get(spec.grid.shapes()[0], 0) is None
+    assert plain.get(spec.variant.points(spec.grid)[0], 0) is None
+
+
+def test_recorded_nodes_and_projections_are_tables(data):
+    spec = spec_of(seeds=(0, 1), depths=(2,), variant="fff_on_plane", epochs=3)
+    spec = spec.model_copy(
+        update={"record": ("nodes", "projections", "expert_counts"), "record_every": 2}
+    )
+    results = train(spec, data, runs_per_stack=10)
+    tables = tidy_tables(spec, results)
+    nodes, projections = tables["nodes"], tables["projections"]
+    assert len(nodes) == 2 * 3 * 3  # seeds, epochs 0, 2 and 3, nodes
+    assert nodes["epoch"].unique().tolist() == [0, 2, 3]
+    assert not nodes.isna().any(axis=None)
+    assert (nodes.loc[nodes["node"] == 0, "visits"] == 100).all()
+    assert len(projections) == 2 * 3 * 100
+    assert projections.groupby(["seed", "epoch"])["sample"].nunique().eq(100).all()
+    # the line of the root says which half of the leaves a sample goes to
+    root = nodes[nodes["node"] == 0].set_index(["seed", "epoch"])
+    at = projections.set_index(["seed", "epoch"]).join(root[["weight_x", "weight_y", "bias"]])
+    z = at["weight_x"] * at["x"] + at["weight_y"] * at["y"] + at["bias"]
+    clear = z.abs() > 1e-4  # features are rounded
+    assert ((z > 0) == (at["expert"] >= 2))[clear].all()
+    assert set(tables["expert_counts"]["epoch"]) == {0, 2, 3}
+
+
+def test_a_tree_without_a_plane_has_no_lines(data):
+    spec = spec_of(seeds=(0,), depths=(2,), variant="node_tree_gelu")
+    spec = spec.model_copy(update={"record": ("nodes",)})
+    nodes = tidy_tables(spec, train(spec, data, runs_per_stack=1))["nodes"]
+    assert nodes[["entropy", "weight_x", "weight_y", "bias"]].isna().all(axis=None)
+    assert len(nodes) == 3 * 7
+
+
+def test_a_grid_of_region_leaks_is_told_apart(data, tmp_path):
+    spec = spec_of(seeds=(0,), variant="fff_mixture_log")
+    grid = Grid(depth=(1, 2), hidden_features=(4,), region_leak=(0.0, 0.5))
+    spec = spec.model_copy(update={"grid": grid})
+    store = RunStore(tmp_path, run_context(spec, data))
+    runs = tidy_tables(spec, train(spec, data, runs_per_stack=10, store=store))["runs"]
+    assert runs[["depth", "region_leak"]].values.tolist() == [[1, 0], [1, 0.5], [2, 0], [2, 0.5]]
+    assert runs["train_loss"].nunique() == 4
+    assert tidy_tables(spec, train(spec, data, runs_per_stack=10, store=store))["runs"].equals(runs)
 
 
 def test_collecting_jobs_copies_their_rows(data, tmp_path):

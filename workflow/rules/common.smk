@@ -136,5 +136,6 @@ def notebook_parameters(experiment):
             "comparisons": [
                 comparison.model_dump() for comparison in block.comparisons
             ],
+            "best_of_seeds": block.best_of_seeds,
         }
     )

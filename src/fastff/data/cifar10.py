@@ -13,7 +13,7 @@ from fastff.data.safe_pickle import load_pickle
 from fastff.data.source import Archive, DatasetSource
 
 IMAGE_SHAPE = (3, 32, 32)
-VALIDATION_BATCH = "test_batch"
+TEST_BATCH = "test_batch"
 
 
 def read_cifar10(
@@ -22,7 +22,7 @@ def read_cifar10(
     """Read the Python version of CIFAR-10 from its tar archive or from its unpacked folder.
 
     Returns:
-        The five training batches in order, and the test batch for validation.
+        The five training batches in order, and the test batch.
 
     Raises:
         DataError: a batch is missing, damaged, or not what a batch of CIFAR-10 holds.
@@ -36,7 +36,7 @@ def read_cifar10(
         origin = f"{path}: {name}"
         dataset.verify_content(contents[name], checksum, origin)
         batch = _parse_batch(contents[name], dataset.n_classes, origin)
-        batches[name == VALIDATION_BATCH].append(batch)
+        batches[name == TEST_BATCH].append(batch)
     return _join(batches[False]), _join(batches[True])
 
 
@@ -104,7 +104,7 @@ CIFAR10_SOURCE = DatasetSource(
         *("airplane", "automobile", "bird", "cat", "deer"),
         *("dog", "frog", "horse", "ship", "truck"),
     ),
-    split="official: data_batch_1 to 5 (50,000) for training, test_batch (10,000) for validation",
+    split="official: data_batch_1 to 5 (50,000) for training, test_batch (10,000) for test",
     licence="none stated by its authors",
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
     base_urls=(CIFAR10.url.removesuffix(CIFAR10.filename),),

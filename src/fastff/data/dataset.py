@@ -26,8 +26,9 @@ class Dataset:
         train_inputs: (n, in_features), float32, normalised by the training images' mean and std
             per channel; channel, height and width are flattened in this order.
         train_labels: (n,), int64.
-        validation_inputs: (m, in_features), normalised by the same numbers.
-        validation_labels: (m,), int64.
+        test_inputs: (m, in_features), normalised by the same numbers.
+        test_labels: (m,), int64.
+        image_shape: channels, height and width of an input before it was flattened.
         class_names: one for each class, in the order of the labels.
         sha256: of the prepared file.
 
@@ -36,8 +37,9 @@ class Dataset:
     name: str
     train_inputs: Tensor
     train_labels: Tensor
-    validation_inputs: Tensor
-    validation_labels: Tensor
+    test_inputs: Tensor
+    test_labels: Tensor
+    image_shape: tuple[int, int, int]
     n_classes: int
     class_names: tuple[str, ...]
     sha256: str
@@ -53,8 +55,8 @@ class Dataset:
             self,
             train_inputs=self.train_inputs.to(device),
             train_labels=self.train_labels.to(device),
-            validation_inputs=self.validation_inputs.to(device),
-            validation_labels=self.validation_labels.to(device),
+            test_inputs=self.test_inputs.to(device),
+            test_labels=self.test_labels.to(device),
         )
 
 
@@ -85,8 +87,9 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> Dataset:
         name=record["name"],
         train_inputs=inputs(arrays["train_images"]),
         train_labels=torch.from_numpy(arrays["train_labels"]),
-        validation_inputs=inputs(arrays["validation_images"]),
-        validation_labels=torch.from_numpy(arrays["validation_labels"]),
+        test_inputs=inputs(arrays["test_images"]),
+        test_labels=torch.from_numpy(arrays["test_labels"]),
+        image_shape=arrays["train_images"].shape[1:],
         n_classes=record["n_classes"],
         class_names=tuple(record["class_names"]),
         sha256=record["sha256"],

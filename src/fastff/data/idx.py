@@ -71,7 +71,7 @@ def read_idx(
     """Read (train images, train labels, test images, test labels), plain or gzipped.
 
     Returns:
-        The official training part, and the official test part for validation.
+        The official training part, and the official test part.
 
     Raises:
         DataError: a file is damaged, or images and labels do not belong together.
@@ -118,7 +118,7 @@ MNIST_SOURCE = DatasetSource(
     read=read_idx,
     archives=_archives(MNIST.resources, MNIST_CONTENT),
     class_names=tuple("0123456789"),
-    split="official: train (60,000) for training, t10k (10,000) for validation",
+    split="official: train (60,000) for training, t10k (10,000) for test",
     licence="CC BY-SA 3.0",
     homepage="http://yann.lecun.com/exdb/mnist/",
     base_urls=tuple(MNIST.mirrors),
@@ -129,7 +129,7 @@ FASHION_MNIST_SOURCE = DatasetSource(
     read=read_idx,
     archives=_archives(FashionMNIST.resources, FASHION_MNIST_CONTENT),
     class_names=tuple(FashionMNIST.classes),
-    split="official: train (60,000) for training, t10k (10,000) for validation",
+    split="official: train (60,000) for training, t10k (10,000) for test",
     licence="MIT",
     homepage="https://github.com/zalandoresearch/fashion-mnist",
     base_urls=tuple(FashionMNIST.mirrors),

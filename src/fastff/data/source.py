@@ -32,7 +32,7 @@ class Archive:
     members: tuple[tuple[str, str], ...] = ()
 
 
-# Reads a dataset's archives, in the order of `DatasetSource.archives`, into (train, validation).
+# Reads a dataset's archives, in the order of `DatasetSource.archives`, into (train, test).
 Reader = Callable[["DatasetSource", tuple[Path, ...]], tuple[LabelledImages, LabelledImages]]
 
 
@@ -41,8 +41,8 @@ class DatasetSource:
     """A dataset as published.
 
     Attributes:
-        read: turns the archives into (train, validation).
-        split: says in words which part is for training and which for validation.
+        read: turns the archives into (train, test).
+        split: says in words which part is for training and which for test.
         base_urls: tried in order. None at all means that the dataset comes with a package only.
         package: an installable package that holds the archives, if there is one.
         package_folder: returns the folder where that package puts them.

@@ -1,10 +1,15 @@
 """Gates, banks of experts, and the layers they make: ordinary modules for any model."""
 
-from fastff.layers.build import build_experts, build_gate, build_layer
+from fastff.layers.bottleneck import Bottleneck
+from fastff.layers.build import Sizes, build_experts, build_gate, build_model
+from fastff.layers.convolutional import Convolutional
 from fastff.layers.experts import Experts
+from fastff.layers.feed_forward import FeedForward
 from fastff.layers.gate import Gate
 from fastff.layers.hypercube_gate import HypercubeGate
+from fastff.layers.layer import Layer
 from fastff.layers.linear_gate import LinearGate
+from fastff.layers.linear_layer import LinearLayer
 from fastff.layers.mixture import MixtureExperts
 from fastff.layers.node_tree import NodeTree
 from fastff.layers.noisy_top_k_gate import NoisyTopKGate
@@ -13,17 +18,23 @@ from fastff.layers.soft_merged import SoftMergedExperts
 from fastff.layers.tree_gate import TreeGate
 
 __all__ = [
+    "Bottleneck",
+    "Convolutional",
     "Experts",
+    "FeedForward",
     "Gate",
     "HypercubeGate",
+    "Layer",
     "LinearGate",
+    "LinearLayer",
     "MixtureExperts",
     "NodeTree",
     "NoisyTopKGate",
     "RoutedLayer",
+    "Sizes",
     "SoftMergedExperts",
     "TreeGate",
     "build_experts",
     "build_gate",
-    "build_layer",
+    "build_model",
 ]

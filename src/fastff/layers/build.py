@@ -1,27 +1,41 @@
-"""From specs to layers: the registry by name."""
+"""From specs to layers: the registries by kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
+from fastff.layers.bottleneck import Bottleneck
+from fastff.layers.convolutional import Convolutional
 from fastff.layers.experts import Experts
+from fastff.layers.feed_forward import FeedForward
 from fastff.layers.gate import Gate
 from fastff.layers.hypercube_gate import HypercubeGate
+from fastff.layers.layer import Layer
 from fastff.layers.linear_gate import LinearGate
+from fastff.layers.linear_layer import LinearLayer
 from fastff.layers.mixture import MixtureExperts
+from fastff.layers.node_tree import NodeTree
 from fastff.layers.noisy_top_k_gate import NoisyTopKGate
 from fastff.layers.routed import RoutedLayer
 from fastff.layers.soft_merged import SoftMergedExperts
 from fastff.layers.tree_gate import TreeGate
 from fastff.spec import (
+    BottleneckSpec,
+    ConvolutionalSpec,
     ExpertsSpec,
+    FeedForwardSpec,
     GateSpec,
     HypercubeGateSpec,
     LinearGateSpec,
+    LinearSpec,
     MixtureSpec,
+    NodeTreeSpec,
     NoisyTopKGateSpec,
+    Point,
+    RoutedSpec,
     SoftMergedSpec,
     Spec,
     TreeGateSpec,
@@ -41,6 +55,16 @@ EXPERTS: dict[type[Spec], type[Experts]] = {
     MixtureSpec: MixtureExperts,
     SoftMergedSpec: SoftMergedExperts,
 }
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a layer is built for; `image_shape` is (channels, height, width) of an input."""
+
+    in_features: int
+    out_features: int
+    point: Point
+    image_shape: tuple[int, int, int] | None = None
 
 
 def build_gate(
@@ -68,33 +92,76 @@ def build_experts(
     return EXPERTS[type(spec)](*sizes, **options, generator=generator)
 
 
-def build_layer(
-    variant: Variant,
-    *,
-    in_features: int,
-    hidden_features: int,
-    out_features: int,
-    depth: int,
-    generator: torch.Generator | None = None,
-) -> RoutedLayer:
-    """Return the layer of 2**depth experts that `variant` describes, float32 on the CPU.
+def _routed(spec: RoutedSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
+    depth = spec.depth or sizes.point.depth
+    width = spec.hidden_features or sizes.point.hidden_features
+    gate_spec = spec.gate
+    if isinstance(gate_spec, TreeGateSpec):
+        gate_spec = gate_spec.model_copy(update={"region_leak": sizes.point.region_leak})
+    gate = build_gate(gate_spec, sizes.in_features, depth, generator=generator)
+    shape = (gate.n_experts, sizes.in_features, width, sizes.out_features)
+    return RoutedLayer(gate, build_experts(spec.experts, *shape, generator=generator))
 
-    Args:
-        variant: a gate and a bank of experts.
-        in_features: size of an input.
-        hidden_features: hidden units of one expert.
-        out_features: size of an output.
-        depth: of the tree; for other gates too, the number of experts is 2**depth.
-        generator: draws all initial parameters, first the gate's, then the experts'.
 
-    """
-    gate = build_gate(variant.gate, in_features, depth, generator=generator)
-    experts = build_experts(
-        variant.experts,
-        gate.n_experts,
-        in_features,
-        hidden_features,
-        out_features,
+def _feed_forward(spec: FeedForwardSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
+    width = spec.hidden_features or sizes.point.hidden_features
+    shape = (sizes.in_features, width, sizes.out_features)
+    return FeedForward(*shape, activation=spec.activation, generator=generator)
+
+
+def _node_tree(spec: NodeTreeSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
+    return NodeTree(
+        sizes.in_features,
+        sizes.out_features,
+        levels=(spec.depth or sizes.point.depth) + spec.leaf_nodes,
+        n_trees=spec.n_trees,
+        leaf_nodes=spec.leaf_nodes,
+        activation=spec.activation,
         generator=generator,
     )
-    return RoutedLayer(gate, experts)
+
+
+def _convolutional(
+    spec: ConvolutionalSpec, sizes: Sizes, generator: torch.Generator | None
+) -> Layer:
+    if sizes.image_shape is None:
+        raise ValueError("a convolutional model needs inputs that are images, not features")
+    return Convolutional(sizes.image_shape, spec.channels, sizes.out_features, generator=generator)
+
+
+def _linear(spec: LinearSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
+    return LinearLayer(sizes.in_features, sizes.out_features, generator=generator)
+
+
+def _bottleneck(spec: BottleneckSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
+    body = Sizes(sizes.in_features, spec.features, sizes.point, sizes.image_shape)
+    head = Sizes(spec.features, sizes.out_features, sizes.point)
+    return Bottleneck(
+        MODELS[type(spec.body)](spec.body, body, generator),
+        MODELS[type(spec.head)](spec.head, head, generator),
+    )
+
+
+MODELS: dict[type[Spec], Callable[..., Layer]] = {
+    RoutedSpec: _routed,
+    FeedForwardSpec: _feed_forward,
+    NodeTreeSpec: _node_tree,
+    ConvolutionalSpec: _convolutional,
+    LinearSpec: _linear,
+    BottleneckSpec: _bottleneck,
+}
+
+
+def build_model(
+    variant: Variant, sizes: Sizes, *, generator: torch.Generator | None = None
+) -> Layer:
+    """Return the model that a variant describes, float32 on the CPU.
+
+    Args:
+        variant: what to build; sizes that it fixes go before those of `sizes`.
+        sizes: of inputs and outputs, and the point of the grid as `variant.points` gives it.
+        generator: draws all initial parameters, a layer's gate before its experts, a bottleneck's
+            body before its head.
+
+    """
+    return MODELS[type(variant.model)](variant.model, sizes, generator)

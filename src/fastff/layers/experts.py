@@ -18,6 +18,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "selu": F.selu,
     "linear": lambda hidden: hidden,
 }
+PRELU_SLOPE = 0.25  # where it starts, as in torch.nn.PReLU
 
 
 class Experts(nn.Module, abc.ABC):
@@ -31,13 +32,15 @@ class Experts(nn.Module, abc.ABC):
         in_features: size of an input.
         hidden_features: hidden units of one expert.
         out_features: size of an output.
-        activation: "relu", "gelu", "selu" or "linear".
+        activation: "relu", "gelu", "selu", "linear", or "prelu", whose slope every expert learns.
         dropout: in training mode, the probability with which a hidden unit is left out for a
             sample, after the activation; the others are scaled up by 1 / (1 - dropout).
         bias: whether hidden units and outputs have a bias.
         generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
 
     """
+
+    has_slopes = True
 
     def __init__(
         self,
@@ -61,8 +64,9 @@ class Experts(nn.Module, abc.ABC):
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} = {size}: must be at least 1")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation = {activation!r}: allowed are {', '.join(ACTIVATIONS)}")
+        allowed = [*ACTIVATIONS, "prelu"] if self.has_slopes else [*ACTIVATIONS]
+        if activation not in allowed:
+            raise ValueError(f"activation = {activation!r}: allowed are {', '.join(allowed)}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout = {dropout}: must be at least 0 and below 1")
         self.n_experts = n_experts
@@ -79,6 +83,8 @@ class Experts(nn.Module, abc.ABC):
         self.w_out = draw(e, h, o, fan_in=h)
         self.b_in = draw(e, h, fan_in=i) if bias else None
         self.b_out = draw(e, o, fan_in=h) if bias else None
+        learns_slope = activation == "prelu"
+        self.slope = nn.Parameter(torch.full((e, 1), PRELU_SLOPE)) if learns_slope else None
 
     @abc.abstractmethod
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
@@ -90,8 +96,11 @@ class Experts(nn.Module, abc.ABC):
         return hidden if self.b_in is None else hidden + self.b_in.unsqueeze(-3)
 
     def activate(self, hidden: Tensor) -> Tensor:
-        """Return the activation function of `hidden`, any shape, in training with dropout."""
-        hidden = ACTIVATIONS[self.activation](hidden)
+        """Return the activations of hidden units (..., b, e, h), in training with dropout."""
+        if self.slope is None:
+            hidden = ACTIVATIONS[self.activation](hidden)
+        else:
+            hidden = torch.where(hidden > 0, hidden, self.slope.unsqueeze(-3) * hidden)
         if not self.training or self.dropout == 0:
             return hidden
         return hidden * (self.random.uniform(hidden) >= self.dropout) / (1 - self.dropout)
@@ -106,3 +115,7 @@ class Experts(nn.Module, abc.ABC):
         """
         out = linear(weighted.flatten(-2), self.w_out.flatten(-3, -2).mT)
         return out if self.b_out is None else out + weights @ self.b_out
+
+    def units(self) -> dict[str, tuple[nn.Parameter, int]]:
+        """Return "expert_in" and "expert_out", a unit per expert, as `Layer.units` does."""
+        return {"expert_in": (self.w_in, 0), "expert_out": (self.w_out, 0)}

@@ -19,14 +19,16 @@ class Gate(nn.Module, abc.ABC):
     What a gate does at random, it does in training mode only.
 
     Attributes:
+        n_active: how many experts the hard form takes for an input.
         random: where its random numbers come from.
 
     """
 
-    def __init__(self, in_features: int, n_experts: int) -> None:
+    def __init__(self, in_features: int, n_experts: int, *, n_active: int = 1) -> None:
         super().__init__()
         self.in_features = in_features
         self.n_experts = n_experts
+        self.n_active = n_active
         self.random = Random()
 
     @abc.abstractmethod

@@ -40,7 +40,7 @@ class LinearGate(Gate):
         renormalise: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(in_features, n_experts)
+        super().__init__(in_features, n_experts, n_active=top_k or 1)
         check_top_k(top_k, n_experts, renormalise=renormalise)
         self.top_k = top_k
         self.renormalise = renormalise

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from fastff.layers.experts import ACTIVATIONS
+from fastff.layers.gate import one_hot
+from fastff.layers.layer import Layer
 from fastff.layers.linear import linear, uniform_fan_in
-from fastff.layers.tree import path_mask
+from fastff.layers.tree import descend, path_mask
 
 
-class NodeTree(nn.Module):
+class NodeTree(Layer):
     """Sum over parallel trees and the nodes j on each tree's path of a(z_j) v_j, z_j = <w_j, x>.
 
     The path starts at the root and goes right iff z_j > 0. With activation "gelu" and
@@ -25,6 +27,8 @@ class NodeTree(nn.Module):
         out_features: size of an output.
         levels: nodes on a path, at least 1; a tree has 2**levels - 1 nodes.
         n_trees: number of parallel trees, at least 1.
+        leaf_nodes: whether the nodes of the last level stand in the leaves' places, and so decide
+            nothing; only what counts as a leaf depends on it.
         activation: "gelu", "relu", "selu" or "linear".
         generator: draws the initial parameters: `w_in` (t, n, i) uniform in
             ±1/sqrt(in_features), `w_out` (t, n, o) in ±1/sqrt(visited nodes).
@@ -38,6 +42,7 @@ class NodeTree(nn.Module):
         *,
         levels: int,
         n_trees: int = 1,
+        leaf_nodes: bool = True,
         activation: str = "gelu",
         generator: torch.Generator | None = None,
     ) -> None:
@@ -49,7 +54,10 @@ class NodeTree(nn.Module):
             raise ValueError(f"activation = {activation!r}: allowed are {', '.join(ACTIVATIONS)}")
         self.levels = levels
         self.activation = activation
+        self.n_trees = n_trees
+        self.n_experts = 2 ** (levels - leaf_nodes)
         n_nodes = 2**levels - 1
+        self.training_width, self.inference_width = n_trees * n_nodes, n_trees * levels
         self.w_in = uniform_fan_in(
             n_trees, n_nodes, in_features, fan_in=in_features, generator=generator
         )
@@ -57,9 +65,31 @@ class NodeTree(nn.Module):
             n_trees, n_nodes, out_features, fan_in=n_trees * levels, generator=generator
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs (..., b, o) of inputs (..., b, i)."""
-        z = linear(x, self.w_in.flatten(-3, -2)).unflatten(-1, self.w_in.shape[-3:-1])
+    def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
+        """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
+        return self._sum_paths(self.node_logits(x))
+
+    def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outputs, twice (2, ..., b, o), and the leaves reached (..., b, t, e)."""
+        z = self.node_logits(x)
+        outputs = self._sum_paths(z)
+        leaf = descend(z[..., : self.n_experts - 1])
+        return outputs.expand(2, *outputs.shape), one_hot(leaf, self.n_experts, like=x)
+
+    def node_logits(self, x: Tensor) -> Tensor:
+        """Return the node logits (..., b, t, n)."""
+        z: Tensor = linear(x, self.w_in.flatten(-3, -2)).unflatten(-1, self.w_in.shape[-3:-1])
+        return z
+
+    def node_weights(self) -> tuple[Tensor, None]:
+        """Return the nodes' weights (..., t, n, i); they have no bias."""
+        return self.w_in, None
+
+    def units(self) -> dict[str, tuple[nn.Parameter, int]]:
+        """Return "node_in" and "node_out", a unit per node, the same one of all trees."""
+        return {"node_in": (self.w_in, 1), "node_out": (self.w_out, 1)}
+
+    def _sum_paths(self, z: Tensor) -> Tensor:
         visited = ACTIVATIONS[self.activation](z) * path_mask(z.detach())  # (..., b, t, n)
         out: Tensor = visited.flatten(-2) @ self.w_out.flatten(-3, -2)
         return out

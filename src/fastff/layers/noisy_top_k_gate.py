@@ -41,7 +41,7 @@ class NoisyTopKGate(Gate):
         load_weight: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(in_features, n_experts)
+        super().__init__(in_features, n_experts, n_active=top_k)
         check_top_k(top_k, n_experts, renormalise=True)
         if load_weight > 0 and top_k == n_experts:
             raise ValueError(f"load_weight > 0 needs top_k below n_experts = {n_experts}")

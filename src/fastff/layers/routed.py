@@ -7,9 +7,12 @@ from torch import Tensor, nn
 
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
+from fastff.layers.layer import Layer
+from fastff.layers.soft_merged import SoftMergedExperts
+from fastff.layers.tree_gate import TreeGate
 
 
-class RoutedLayer(nn.Module):
+class RoutedLayer(Layer):
     """A layer that routes every input to experts: an FFF with a tree gate, an MoE with a linear.
 
     Args:
@@ -26,6 +29,11 @@ class RoutedLayer(nn.Module):
             )
         self.gate = gate
         self.experts = experts
+        self.n_experts = gate.n_experts
+        self.training_width = gate.n_experts * experts.hidden_features
+        # merged experts are one, however many are merged
+        n_active = 1 if isinstance(experts, SoftMergedExperts) else gate.n_active
+        self.inference_width = n_active * experts.hidden_features
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i).
@@ -41,10 +49,25 @@ class RoutedLayer(nn.Module):
         return self.experts(x, weights), loss
 
     def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both forms' outputs (2, ..., b, o), and the hard routing weights (..., b, e).
+        """Return both forms' outputs (2, ..., b, o), and the hard routing (..., b, 1, e).
 
         Cheaper than two calls: the experts' first product, which is most of the work, is shared.
         """
         hard = self.gate.hard(x)
         outputs: Tensor = self.experts(x, torch.stack([self.gate.soft(x), hard]))
-        return outputs, hard
+        return outputs, hard.unsqueeze(-2)
+
+    def node_logits(self, x: Tensor) -> Tensor | None:
+        """Return the node logits (..., b, 1, n) of a tree gate, or None for another."""
+        return self.gate.logits(x).unsqueeze(-2) if isinstance(self.gate, TreeGate) else None
+
+    def node_weights(self) -> tuple[Tensor, Tensor | None] | None:
+        """Return a tree gate's weights (..., 1, n, i) and biases (..., 1, n), or None."""
+        if not isinstance(self.gate, TreeGate):
+            return None
+        bias = self.gate.bias
+        return self.gate.weight.unsqueeze(-3), None if bias is None else bias.unsqueeze(-2)
+
+    def units(self) -> dict[str, tuple[nn.Parameter, int]]:
+        """Return "gate", a unit per node or logit, and the experts' "expert_in", "expert_out"."""
+        return {"gate": (self.gate.get_parameter("weight"), 0), **self.experts.units()}

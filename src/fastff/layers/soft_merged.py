@@ -18,6 +18,8 @@ class SoftMergedExperts(Experts):
     O(b e h i).
     """
 
+    has_slopes = False  # the slope of merged hidden units would be nobody's
+
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i) and routing weights (..., b, e)."""
         p = weights.unsqueeze(-1)  # (..., b, e, 1)

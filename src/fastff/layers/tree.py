@@ -115,7 +115,7 @@ def node_visits(leaf: Tensor, depth: int) -> Tensor:
 
 def _walk(z: Tensor) -> list[Tensor]:
     """Return the nodes (..., 1) of a walk from the root, right iff z > 0; the last is a leaf."""
-    nodes = [torch.zeros_like(z[..., :1], dtype=torch.long)]
+    nodes = [z.new_zeros(*z.shape[:-1], 1, dtype=torch.long)]
     for _ in _levels(z):
         nodes.append(2 * nodes[-1] + 1 + (z.gather(-1, nodes[-1]) > 0).long())
     return nodes

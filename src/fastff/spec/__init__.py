@@ -1,11 +1,12 @@
-"""What a layer and a training job are, as validated, frozen values.
+"""What a model and a training job are, as validated, frozen values.
 
-These models are all that config files can say about a layer or a run, and all that the engine
-reads. The package imports no torch, so that a workflow can validate a config in a moment.
+These are all that config files can say about a model or a run, and all that the engine reads. The
+package imports no torch, so that a workflow can validate a config in a moment.
 """
 
 from fastff.spec.base import NAME_PATTERN, Name, Spec, require_unique, unknown
-from fastff.spec.job import MAX_DEPTH, Grid, Recipe, Recording, Seeds, Shape, TrainSpec
+from fastff.spec.grid import MAX_DEPTH, Grid, GridChange, GridPoint, Point
+from fastff.spec.job import Recording, Seeds, Sized, TrainSpec
 from fastff.spec.layer import (
     ExpertsSpec,
     GateSpec,
@@ -16,25 +17,61 @@ from fastff.spec.layer import (
     NoisyTopKGateSpec,
     SoftMergedSpec,
     TreeGateSpec,
+)
+from fastff.spec.model import (
+    BottleneckSpec,
+    ConvolutionalSpec,
+    FeedForwardSpec,
+    LinearSpec,
+    ModelSpec,
+    NodeTreeSpec,
+    PartSpec,
+    RoutedSpec,
     Variant,
+)
+from fastff.spec.recipe import (
+    AdamWSpec,
+    ConstantSpec,
+    EarlyStoppingSpec,
+    OneCycleSpec,
+    PlateauSpec,
+    Recipe,
+    SgdSpec,
 )
 
 __all__ = [
     "MAX_DEPTH",
     "NAME_PATTERN",
+    "AdamWSpec",
+    "BottleneckSpec",
+    "ConstantSpec",
+    "ConvolutionalSpec",
+    "EarlyStoppingSpec",
     "ExpertsSpec",
+    "FeedForwardSpec",
     "GateSpec",
     "Grid",
+    "GridChange",
+    "GridPoint",
     "HypercubeGateSpec",
     "LinearGateSpec",
+    "LinearSpec",
     "MixtureSpec",
+    "ModelSpec",
     "Name",
     "NodeActivation",
+    "NodeTreeSpec",
     "NoisyTopKGateSpec",
+    "OneCycleSpec",
+    "PartSpec",
+    "PlateauSpec",
+    "Point",
     "Recipe",
     "Recording",
+    "RoutedSpec",
     "Seeds",
-    "Shape",
+    "SgdSpec",
+    "Sized",
     "SoftMergedSpec",
     "Spec",
     "TrainSpec",

@@ -1,89 +1,45 @@
-"""What a training job is: a layer over a grid of shapes and seeds, and a recipe."""
+"""What a training job is: a model over a grid and seeds, a recipe, and what is written down."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from fastff.data.names import DATASET_NAMES
-from fastff.spec.base import Name, Spec, require_unique
-from fastff.spec.layer import NoisyTopKGateSpec, Variant
+from fastff.spec.base import Name, Spec
+from fastff.spec.grid import Grid
+from fastff.spec.layer import NoisyTopKGateSpec
+from fastff.spec.model import BottleneckSpec, NodeTreeSpec, RoutedSpec, Variant
+from fastff.spec.recipe import Recipe
 
-MAX_DEPTH = 20
-
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)]
-
-
-class Recipe(Spec):
-    """How a run is trained: AdamW under a one-cycle schedule (the study's recipe).
-
-    Attributes:
-        epochs: passes over the training data.
-        batch_size: samples per step. The last, incomplete batch of an epoch is left out; the
-            order changes every epoch, so no sample is left out for good.
-        learning_rate: the peak of the schedule.
-        betas: AdamW's decay rates. The first is overwritten by the momentum cycle.
-        warm_up: share of the steps in which the rate rises.
-        start_divisor: the first rate is `learning_rate / start_divisor`.
-        end_divisor: the last rate is `learning_rate / end_divisor`.
-        momentum: highest and lowest first beta; it falls while the rate rises.
-
-    """
-
-    epochs: int = Field(ge=1, le=10_000)
-    batch_size: int = Field(ge=1, le=1_000_000)
-    learning_rate: float = Field(gt=0, le=10)
-    betas: tuple[float, float] = (0.9, 0.99)
-    epsilon: float = Field(default=1e-5, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    warm_up: float = Field(default=0.25, gt=0, lt=1)
-    start_divisor: float = Field(default=25.0, ge=1)
-    end_divisor: float = Field(default=1e5, ge=1)
-    momentum: tuple[float, float] = (0.95, 0.85)
-
-    @field_validator("betas", "momentum")
-    @classmethod
-    def _check_rates(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not all(0 <= rate < 1 for rate in value):
-            raise ValueError("both numbers must be at least 0 and below 1")
-        return value
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1, max_length=10_000)
+]
+Recording = Literal["gradients", "expert_counts", "nodes", "projections"]
 
 
-class Shape(NamedTuple):
-    """The size of a layer: 2**depth experts of `hidden_features` units each."""
+class Sized(Spec):
+    """Models that another one is to equal in size: a variant at the points of a grid."""
 
-    depth: int
-    hidden_features: int
-
-
-class Grid(Spec):
-    """The shapes of an experiment: every depth with every number of hidden units.
-
-    A layer of depth d has 2**d experts, whichever its gate.
-    """
-
-    depth: tuple[Annotated[int, Field(ge=1, le=MAX_DEPTH)], ...] = Field(min_length=1)
-    hidden_features: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...] = Field(min_length=1)
-
-    @field_validator("depth", "hidden_features")
-    @classmethod
-    def _check_unique(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        return require_unique(value)
-
-    def shapes(self) -> list[Shape]:
-        """Return every shape, depth first."""
-        return [Shape(d, h) for d in self.depth for h in self.hidden_features]
-
-
-Recording = Literal["gradients"]
+    variant: Variant
+    grid: Grid
 
 
 class TrainSpec(Spec):
-    """One training job: a variant over a grid of shapes and a list of seeds.
+    """One training job: a variant over a grid and a list of seeds.
 
-    `record` names what is written down beside losses, accuracies and expert counts: "gradients",
-    the smoothed mean absolute gradient of every node (or logit) and expert over the steps.
+    Attributes:
+        equal_to: the variant, a feed-forward layer, is trained at these models' sizes too: as
+            many parameters, hidden units in training, and hidden units at inference.
+        record: what is written down beside losses, accuracies and the last expert counts.
+            "gradients": the smoothed mean absolute gradients of nodes and experts over the steps;
+            "expert_counts": samples per expert and class, every few epochs;
+            "nodes": visits, entropy and, on a plane, decision line of every node of a tree;
+            "projections": where a bottleneck of 2 features puts the validation samples.
+        record_every: so many epochs lie between two that are recorded; the first ("epoch 0",
+            before training) and the last are, too.
+
     """
 
     experiment: Name
@@ -92,17 +48,57 @@ class TrainSpec(Spec):
     grid: Grid
     seeds: Seeds
     recipe: Recipe
+    equal_to: tuple[Sized, ...] = ()
     record: tuple[Recording, ...] = ()
+    record_every: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _check_top_k(self) -> TrainSpec:
-        gate, fewest = self.variant.gate, 2 ** min(self.grid.depth)
-        where = f"depth {min(self.grid.depth)} has only {fewest} experts"
-        if gate.top_k is not None and gate.top_k > fewest:
-            raise ValueError(f"variant {self.variant.name!r} has top_k = {gate.top_k}, but {where}")
-        if isinstance(gate, NoisyTopKGateSpec) and gate.load_weight > 0 and gate.top_k == fewest:
+        for part in self.variant.parts():
+            if isinstance(part, RoutedSpec):
+                _check_experts(self.variant.name, part, self.grid)
+        return self
+
+    @model_validator(mode="after")
+    def _check_equal_to(self) -> TrainSpec:
+        model = self.variant.model
+        if self.equal_to and (model.kind != "feed_forward" or model.hidden_features is not None):
             raise ValueError(
-                f"variant {self.variant.name!r}: load_weight > 0 needs an expert that is left "
-                f"out, but top_k = {gate.top_k} and {where}"
+                f"equal_size = {self.variant.name!r}: allowed is a variant of kind 'feed_forward' "
+                "whose hidden_features come from the grid"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_record(self) -> TrainSpec:
+        model = self.variant.model
+        if "projections" in self.record and not (
+            isinstance(model, BottleneckSpec) and model.features == 2
+        ):
+            raise ValueError(
+                f"variant {self.variant.name!r}: record 'projections' needs a model of kind "
+                "'bottleneck' with features = 2"
+            )
+        return self
+
+
+def _check_experts(name: str, part: RoutedSpec, grid: Grid) -> None:
+    depth = part.depth or min(grid.depth)
+    gate, fewest = part.gate, 2**depth
+    where = f"depth {depth} has only {fewest} experts"
+    if gate.top_k is not None and gate.top_k > fewest:
+        raise ValueError(f"variant {name!r} has top_k = {gate.top_k}, but {where}")
+    if isinstance(gate, NoisyTopKGateSpec) and gate.load_weight > 0 and gate.top_k == fewest:
+        raise ValueError(
+            f"variant {name!r}: load_weight > 0 needs an expert that is left out, but top_k = "
+            f"{gate.top_k} and {where}"
+        )
+
+
+def has_tree(variant: Variant) -> bool:
+    """Return whether a variant has a tree, whose nodes can be recorded."""
+    return any(
+        isinstance(part, NodeTreeSpec)
+        or (isinstance(part, RoutedSpec) and part.gate.kind == "tree")
+        for part in variant.parts()
+    )

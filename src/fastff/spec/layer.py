@@ -1,4 +1,4 @@
-"""What a layer is: a gate and a bank of experts, each by its kind."""
+"""What gates and banks of experts there are, each by its kind."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fastff.spec.base import Name, Spec
+from fastff.spec.base import Spec
 
 NodeActivation = Literal["logsigmoid", "softplus", "relu", "linear"]
-ExpertActivation = Literal["relu", "gelu", "selu", "linear"]
+FixedActivation = Literal["relu", "gelu", "selu", "linear"]
+ExpertActivation = Literal[FixedActivation, "prelu"]
 
 
 def _check_renormalise(gate: LinearGateSpec | HypercubeGateSpec | TreeGateSpec) -> None:
@@ -62,12 +63,14 @@ class TreeGateSpec(Spec):
 
     `form` names how the leaf probabilities are computed. Only the transition forms read
     `node_activation`; the others are the product of sigmoids by definition. `top_k` keeps the
-    best leaves in the soft form; region leak, hardening and hard training are the paper's.
+    best leaves in the soft form; region leak, hardening and hard training are the paper's. `bias`
+    gives every node a threshold of its own, without which a plane is cut through its origin only.
     """
 
     kind: Literal["tree"] = "tree"
     form: Literal["product", "log", "transition", "learned_transition"] = "log"
     node_activation: NodeActivation = "logsigmoid"
+    bias: bool = False
     top_k: int | None = Field(default=None, ge=1)
     renormalise: bool = False
     region_leak: float = Field(default=0.0, ge=0, le=1)
@@ -102,7 +105,7 @@ class SoftMergedSpec(Spec):
     """Experts are merged by their routing weights into one expert per input (SMEAR)."""
 
     kind: Literal["soft_merged"] = "soft_merged"
-    activation: ExpertActivation = "relu"
+    activation: FixedActivation = "relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -111,12 +114,3 @@ GateSpec = Annotated[
     Field(discriminator="kind"),
 ]
 ExpertsSpec = Annotated[MixtureSpec | SoftMergedSpec, Field(discriminator="kind")]
-
-
-class Variant(Spec):
-    """A named combination of a gate and an expert bank. Depth and width come from the grid."""
-
-    name: Name
-    label: str = Field(min_length=1, max_length=60)
-    gate: GateSpec
-    experts: ExpertsSpec

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastff.layers import RoutedLayer
+from fastff.layers import Layer
 
 N_WINDOWS = 100  # points of a curve
 
@@ -23,47 +23,54 @@ class Gradients:
 class GradientRecorder:
     """Mean absolute gradients of a stack, smoothed by averaging over windows of steps.
 
-    Parts: "gate", a unit per row of the gate's weight (a node of a tree, a logit of the others);
-    "expert_in" and "expert_out", a unit per expert, of its first and second layer. Nothing is
-    moved off the device before `result`.
+    Parts and their units are those of `Layer.units`. Nothing is moved off the device before
+    `result`.
 
     Args:
         model: a stack of r runs.
-        n_steps: how often `add` will be called; windows are as even as they can be.
+        n_steps: how many steps there will be at most; windows are as even as they can be.
 
     """
 
-    def __init__(self, model: RoutedLayer, n_steps: int) -> None:
-        self.parameters = {
-            "gate": model.gate.get_parameter("weight"),  # (r, u, i)
-            "expert_in": model.experts.w_in,  # (r, e, h, i)
-            "expert_out": model.experts.w_out,  # (r, e, h, o)
-        }
+    def __init__(self, model: Layer, n_steps: int) -> None:
+        self.parameters = model.units()
         n_windows = min(N_WINDOWS, n_steps)
-        self.last_steps = [n_steps * (window + 1) // n_windows for window in range(n_windows)]
+        self.ends = [n_steps * (window + 1) // n_windows for window in range(n_windows)]
         self.step = self.in_window = 0
-        self.window: dict[str, Tensor] = {}
+        self.sums = {
+            part: torch.zeros_like(self._magnitude(parameter.detach(), unit))
+            for part, (parameter, unit) in self.parameters.items()
+        }
         self.windows: dict[str, list[Tensor]] = {part: [] for part in self.parameters}
 
-    def add(self) -> None:
-        """Take the gradients of one step, after the backward pass."""
-        for part, parameter in self.parameters.items():
+    def accumulate(self) -> None:
+        """Add the gradients of one step to the window, after the backward pass."""
+        for part, (parameter, unit) in self.parameters.items():
             # a gate that trains hard gets no gradient at all
-            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            magnitude = gradient.abs().flatten(2).mean(-1)  # (r, u)
-            total = self.window.get(part)
-            self.window[part] = magnitude if total is None else total + magnitude
+            if parameter.grad is not None:
+                self.sums[part] += self._magnitude(parameter.grad, unit)
+
+    def advance(self) -> None:
+        """Count the step whose gradients were added, and close the window after its last."""
         self.step += 1
         self.in_window += 1
-        if self.step == self.last_steps[len(self.windows["gate"])]:
-            for part, total in self.window.items():
+        if self.step in self.ends:
+            for part, total in self.sums.items():
                 self.windows[part].append(total / self.in_window)
-            self.window, self.in_window = {}, 0
+                total.zero_()
+            self.in_window = 0
 
-    def result(self, run: int) -> Gradients:
-        """Return one run's curves."""
+    def result(self, run: int, n_steps: int) -> Gradients:
+        """Return one run's curves over its first `n_steps` steps."""
+        ends = [end for end in self.ends if end <= min(n_steps, self.step)]
         parts = {
-            part: torch.stack([window[run] for window in windows]).tolist()
+            part: torch.stack([window[run] for window in windows[: len(ends)]]).tolist()
             for part, windows in self.windows.items()
+            if ends
         }
-        return Gradients(self.last_steps, parts)
+        return Gradients(ends, parts)
+
+    @staticmethod
+    def _magnitude(gradient: Tensor, unit: int) -> Tensor:
+        """Return the mean absolute entry of each unit, which dimension `unit` counts, (r, u)."""
+        return gradient.abs().movedim(1 + unit, 1).flatten(2).mean(-1)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fastff.data.dataset import Dataset
-from fastff.spec import Shape, TrainSpec
+from fastff.spec import Point, TrainSpec
 from fastff.train.loop import train_stack
 from fastff.train.progress import Progress
 from fastff.train.results import RunResult
+from fastff.train.sizes import points
 from fastff.train.store import RunStore
 
 log = logging.getLogger(__name__)
-Results = dict[tuple[Shape, int], RunResult]
+Results = dict[tuple[Point, int], RunResult]
 
 
 def train(
     spec: TrainSpec, data: Dataset, *, runs_per_stack: int, store: RunStore | None = None
 ) -> Results:
-    """Return the results of a job's runs by shape and seed.
+    """Return the results of a job's runs by point and seed, in this order.
 
     Args:
         spec: the job.
@@ -28,47 +29,48 @@ def train(
         store: finished runs are taken from it, and new ones put there.
 
     """
+    runs = [(point, seed) for point in points(spec, data) for seed in spec.seeds]
     results: Results = {}
     if store is not None:
-        for shape in spec.grid.shapes():
-            for seed in spec.seeds:
-                if (found := store.get(shape, seed)) is not None:
-                    results[shape, seed] = found
-    stacks = list(_stacks(spec, results, runs_per_stack))
-    n_missing = sum(len(seeds) for _, seeds in stacks)
-    log.info("%d runs: %d stored, %d to train", len(results) + n_missing, len(results), n_missing)
+        for run in runs:
+            if (found := store.get(*run)) is not None:
+                results[run] = found
+    stacks = list(_stacks([run for run in runs if run not in results], runs_per_stack))
+    n_missing = len(runs) - len(results)
+    log.info("%d runs: %d stored, %d to train", len(runs), len(results), n_missing)
 
     total = n_missing * spec.recipe.epochs
     with Progress(f"{spec.experiment} {spec.variant.name}", total) as progress:
-        for shape, seeds in stacks:
+        for point, seeds in stacks:
 
             def on_epoch(
-                epoch: int, loss: float, shape: Shape = shape, n_runs: int = len(seeds)
+                epoch: int, loss: float, point: Point = point, n_runs: int = len(seeds)
             ) -> None:
-                where = f"depth {shape.depth}, hidden {shape.hidden_features}"
+                where = f"depth {point.depth}, hidden {point.hidden_features}"
                 progress.advance(n_runs, f"{where}, epoch {epoch}, loss {loss:.4f}")
 
             trained = train_stack(
                 spec.variant,
-                shape,
+                point,
                 seeds,
                 spec.recipe,
                 data,
                 record=spec.record,
+                record_every=spec.record_every,
                 on_epoch=on_epoch,
             )
             for seed, result in zip(seeds, trained, strict=True):
-                results[shape, seed] = result
+                results[point, seed] = result
                 if store is not None:
-                    store.put(shape, seed, result)
-    return results
+                    store.put(point, seed, result)
+    return {run: results[run] for run in runs}
 
 
 def _stacks(
-    spec: TrainSpec, done: Results, runs_per_stack: int
-) -> Iterator[tuple[Shape, tuple[int, ...]]]:
-    """Yield shapes and the seeds that are not done yet, at most `runs_per_stack` at once."""
-    for shape in spec.grid.shapes():
-        missing = [seed for seed in spec.seeds if (shape, seed) not in done]
-        for start in range(0, len(missing), runs_per_stack):
-            yield shape, tuple(missing[start : start + runs_per_stack])
+    missing: Sequence[tuple[Point, int]], runs_per_stack: int
+) -> Iterator[tuple[Point, tuple[int, ...]]]:
+    """Yield points and the seeds to train there, at most `runs_per_stack` at once."""
+    for point in dict.fromkeys(point for point, _ in missing):
+        seeds = [seed for other, seed in missing if other == point]
+        for start in range(0, len(seeds), runs_per_stack):
+            yield point, tuple(seeds[start : start + runs_per_stack])

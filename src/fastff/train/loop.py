@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fastff.data.dataset import Dataset
-from fastff.layers import RoutedLayer, build_layer
+from fastff.layers import Layer, Sizes, build_model
+from fastff.layers.experts import Experts
+from fastff.layers.gate import Gate
 from fastff.layers.random import Random
-from fastff.spec import Recipe, Recording, Shape, Variant
-from fastff.train.evaluate import Evaluation, evaluate
+from fastff.spec import Point, Recipe, Recording, Variant
+from fastff.train.evaluate import Scores, evaluate
 from fastff.train.gradients import GradientRecorder
 from fastff.train.optimiser import build_optimiser
 from fastff.train.results import EpochResult, RunResult
+from fastff.train.schedule import build_schedule
 from fastff.train.seeds import generator
+from fastff.train.snapshots import Snapshot, snapshots
+from fastff.train.split import Split, split
 from fastff.train.stack import stack
+from fastff.train.step import Step
+from fastff.train.stopping import EarlyStopping
 
 
 def train_stack(
     variant: Variant,
-    shape: Shape,
+    point: Point,
     seeds: Sequence[int],
     recipe: Recipe,
     data: Dataset,
     *,
-    record: Sequence[Recording] = (),
+    record: Collection[Recording] = (),
+    record_every: int = 1,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
 ) -> list[RunResult]:
     """Train one run per seed, all at once, and return their results in the order of the seeds.
@@ -36,103 +43,131 @@ def train_stack(
     slice of every batched operation, so that the runs beside it don't change its result.
 
     Args:
-        variant: the layer to train as a classifier of `data`.
-        shape: its size.
+        variant: the model to train as a classifier of `data`.
+        point: its size and settings, one of `variant.points`.
         seeds: one per run.
-        recipe: optimiser, schedule, epochs and batch size.
+        recipe: optimiser, schedule, epochs, batch size, split and stopping.
         data: resident on the device to train on.
-        record: what to write down beside the epochs' results.
+        record: what to write down beside the epochs' results and the last expert counts.
+        record_every: so many epochs lie between two that are recorded.
         on_epoch: called after each epoch with its number (from 1) and the mean train loss.
 
     Raises:
-        ValueError: where the training part is smaller than one batch, or the schedule too short.
+        ValueError: where the training part is too small for the recipe, or the schedule too
+            short.
 
     """
-    n_samples, batch_size = len(data.train_labels), recipe.batch_size
-    if n_samples < batch_size:
-        raise ValueError(
-            f"recipe: batch_size = {batch_size}: at most the {n_samples} training samples "
-            f"of {data.name} are allowed"
-        )
-    steps = n_samples // batch_size
-    models = [_build(variant, shape, seed, data) for seed in seeds]
-    n_parameters = sum(parameter.numel() for parameter in models[0].parameters())
-    model = stack(models).to(data.train_inputs.device)
-    random = Random([generator(seed, "noise") for seed in seeds])
-    model.gate.random = model.experts.random = random
-    optimiser, schedule = build_optimiser(model.parameters(), recipe, recipe.epochs * steps)
+    device = data.train_inputs.device
+    parts = split(data, recipe)
+    n_samples, batch_size = len(parts.train.labels), recipe.batch_size
+    n_steps = n_samples // batch_size
+    models = [_build(variant, point, seed, data) for seed in seeds]
+    model = stack(models).to(device)
+    _set_random(model, Random([generator(seed, "noise") for seed in seeds]))
+    optimiser = build_optimiser(model.parameters(), recipe)
+    schedule = build_schedule(
+        optimiser, recipe, n_steps=recipe.epochs * n_steps, n_runs=len(seeds), device=device
+    )
     recorder = None
     if "gradients" in record:
-        recorder = GradientRecorder(model, recipe.epochs * steps)
+        recorder = GradientRecorder(model, recipe.epochs * n_steps)
+    stopping = None
+    if recipe.early_stopping is not None:
+        stopping = EarlyStopping(recipe.early_stopping, model)
+    step = Step(model, optimiser, parts.train, schedule.scale, recorder)
     orders = [generator(seed, "order") for seed in seeds]
 
-    epochs: list[list[EpochResult]] = [[] for _ in seeds]
+    def take(epochs: list[int], what: Collection[Recording]) -> list[Snapshot]:
+        model.eval()
+        return snapshots(model, parts.validation, data.n_classes, epochs, what)
+
+    to_record = set(record) - {"gradients"}
+    taken = [take([0] * len(seeds), to_record)] if to_record else []
+    histories: list[list[EpochResult]] = [[] for _ in seeds]
     for epoch in range(1, recipe.epochs + 1):
         order = torch.stack([torch.randperm(n_samples, generator=g) for g in orders])  # (r, n)
-        batches = order[:, : steps * batch_size].to(data.train_inputs.device).split(batch_size, 1)
-        loss = torch.zeros(len(seeds), dtype=torch.float64, device=data.train_inputs.device)
+        batches = order[:, : n_steps * batch_size].to(device).split(batch_size, 1)
+        step.loss.zero_()
         model.train()
-        for step, batch in enumerate(batches):
-            if epoch > 1 or step > 0:
-                schedule.step()
-            loss += _step(model, optimiser, data, batch, recorder)
-        train_loss = loss.cpu() / steps
+        for batch in batches:
+            schedule.before_step()
+            step(batch)
+            if recorder is not None:
+                recorder.advance()
+        train_loss = step.loss.cpu() / n_steps
         model.eval()
-        held_out = evaluate(model, data.validation_inputs, data.validation_labels, data.n_classes)
-        for run, history in enumerate(epochs):
-            history.append(_epoch_result(epoch, run, train_loss, held_out))
+        scores = evaluate(model, parts.validation)
+        metrics = _metrics(train_loss, scores)
+        for run, history in enumerate(histories):
+            values = {name: value[run].item() for name, value in metrics.items()}
+            history.append(EpochResult(epoch=epoch, **values))
+        schedule.after_epoch(metrics)
         on_epoch(epoch, train_loss.mean().item())
+        if stopping is not None:
+            stopping.after_epoch(epoch, metrics)
+            if stopping.is_over:
+                break
+        if to_record and epoch % record_every == 0 and epoch < recipe.epochs:
+            taken.append(take([epoch] * len(seeds), to_record))
 
+    best_epochs = [len(histories[0])] * len(seeds)
+    if stopping is not None:
+        stopping.restore()
+        best_epochs = stopping.best_epoch.tolist()
+        for run, last in enumerate(stopping.stopped_epoch.tolist()):
+            del histories[run][last or len(histories[run]) :]
+    taken.append(take(best_epochs, {*to_record, "expert_counts"}))
     return [
         RunResult(
-            n_parameters=n_parameters,
-            epochs=tuple(history),
-            expert_counts=held_out.expert_counts[run].long().tolist(),
-            gradients=None if recorder is None else recorder.result(run),
+            n_parameters=sum(parameter.numel() for parameter in models[run].parameters()),
+            training_width=model.training_width,
+            inference_width=model.inference_width,
+            best_epoch=best_epochs[run],
+            epochs=tuple(histories[run]),
+            **accuracies,
+            snapshots=_until_best([snapshot[run] for snapshot in taken]),
+            gradients=None
+            if recorder is None
+            else recorder.result(run, n_steps * len(histories[run])),
         )
-        for run, history in enumerate(epochs)
+        for run, accuracies in enumerate(_final_accuracies(model, parts, len(seeds)))
     ]
 
 
-def _build(variant: Variant, shape: Shape, seed: int, data: Dataset) -> RoutedLayer:
-    return build_layer(
-        variant,
-        in_features=data.in_features,
-        hidden_features=shape.hidden_features,
-        out_features=data.n_classes,
-        depth=shape.depth,
-        generator=generator(seed, "initialisation"),
-    )
+def _build(variant: Variant, point: Point, seed: int, data: Dataset) -> Layer:
+    sizes = Sizes(data.in_features, data.n_classes, point, data.image_shape)
+    return build_model(variant, sizes, generator=generator(seed, "initialisation"))
 
 
-def _step(
-    model: RoutedLayer,
-    optimiser: torch.optim.Optimizer,
-    data: Dataset,
-    batch: Tensor,
-    recorder: GradientRecorder | None,
-) -> Tensor:
-    """Take one optimiser step on the samples `batch` (r, b); return their cross-entropy (r,)."""
-    # index_select over one flat index is several times faster on a CPU than x[batch]
-    x = data.train_inputs.index_select(0, batch.flatten()).view(*batch.shape, -1)  # (r, b, i)
-    y = data.train_labels.index_select(0, batch.flatten())
-    optimiser.zero_grad()
-    outputs, gate_loss = model.soft_with_loss(x)
-    loss = F.cross_entropy(outputs.flatten(0, 1), y, reduction="none").view(batch.shape).mean(-1)
-    (loss if gate_loss is None else loss + gate_loss).sum().backward()
-    if recorder is not None:
-        recorder.add()
-    optimiser.step()
-    return loss.detach()
+def _set_random(model: Layer, random: Random) -> None:
+    for module in model.modules():
+        if isinstance(module, Gate | Experts):
+            module.random = random
 
 
-def _epoch_result(epoch: int, run: int, train_loss: Tensor, held_out: Evaluation) -> EpochResult:
-    (soft_loss, hard_loss), (soft, hard) = held_out.loss[:, run], held_out.accuracy[:, run]
-    return EpochResult(
-        epoch=epoch,
-        train_loss=train_loss[run].item(),
-        validation_loss=soft_loss.item(),
-        validation_loss_hard=hard_loss.item(),
-        accuracy_soft=soft.item(),
-        accuracy_hard=hard.item(),
-    )
+def _metrics(train_loss: Tensor, scores: Scores) -> dict[str, Tensor]:
+    return {
+        "train_loss": train_loss,
+        "validation_loss": scores.loss[0],
+        "validation_loss_hard": scores.loss[1],
+        "accuracy_soft": scores.accuracy[0],
+        "accuracy_hard": scores.accuracy[1],
+    }
+
+
+def _final_accuracies(model: Layer, parts: Split, n_runs: int) -> list[dict[str, float]]:
+    """Return each run's accuracies on the training and the test samples, in both forms."""
+    found = {"train": evaluate(model, parts.train), "test": evaluate(model, parts.test)}
+    return [
+        {
+            f"{part}_accuracy_{form}": scores.accuracy[place, run].item()
+            for part, scores in found.items()
+            for place, form in enumerate(("soft", "hard"))
+        }
+        for run in range(n_runs)
+    ]
+
+
+def _until_best(taken: list[Snapshot]) -> tuple[Snapshot, ...]:
+    """Return the snapshots up to the last one's epoch, the last one for good."""
+    return (*(one for one in taken[:-1] if one.epoch < taken[-1].epoch), taken[-1])

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-Stream = Literal["initialisation", "order", "noise"]
+Stream = Literal["initialisation", "order", "noise", "split"]
 
 
 def generator(seed: int, stream: Stream) -> torch.Generator:

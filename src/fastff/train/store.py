@@ -17,7 +17,7 @@ import torch
 from fastff.data.dataset import Dataset
 from fastff.files import atomic_path
 from fastff.sources import stage_digest
-from fastff.spec import Shape, TrainSpec
+from fastff.spec import Point, TrainSpec
 from fastff.train.results import RunResult
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class RunStore:
 
     Args:
         folder: made when the first run is stored.
-        context: JSON values of all that the results depend on beside shape and seed.
+        context: JSON values of all that the results depend on beside point and seed.
 
     """
 
@@ -36,15 +36,15 @@ class RunStore:
         self.folder = folder
         self.context = context
 
-    def path(self, shape: Shape, seed: int) -> Path:
+    def path(self, point: Point, seed: int) -> Path:
         """Return the file of a run: its name is the SHA-256 of the run's key."""
-        values = {**self.context, **shape._asdict(), "seed": seed}
+        values = {**self.context, **point._asdict(), "seed": seed}
         key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.json"
 
-    def get(self, shape: Shape, seed: int) -> RunResult | None:
+    def get(self, point: Point, seed: int) -> RunResult | None:
         """Return the run's result, or None where it isn't stored or can't be read."""
-        path = self.path(shape, seed)
+        path = self.path(point, seed)
         try:
             return RunResult.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -53,14 +53,14 @@ class RunStore:
             log.warning("stored run %s is damaged (%r): training it again", path, error)
             return None
 
-    def put(self, shape: Shape, seed: int, result: RunResult) -> None:
+    def put(self, point: Point, seed: int, result: RunResult) -> None:
         """Store a run's result."""
-        with atomic_path(self.path(shape, seed)) as path:
+        with atomic_path(self.path(point, seed)) as path:
             path.write_text(json.dumps(result.to_json()), encoding="utf-8")
 
 
 def run_context(spec: TrainSpec, data: Dataset) -> dict[str, Any]:
-    """Return what the runs of a job depend on beside shape and seed.
+    """Return what the runs of a job depend on beside point and seed.
 
     Names and labels are not part of it: a renamed variant is the same variant.
     """
@@ -68,7 +68,7 @@ def run_context(spec: TrainSpec, data: Dataset) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {
         "variant": spec.variant.model_dump(mode="json", exclude={"name", "label"}),
-        "record": sorted(spec.record),
+        "record": [sorted(spec.record), spec.record_every if spec.record else None],
         "recipe": spec.recipe.model_dump(mode="json"),
         "data": data.sha256,
         "sources": stage_digest("train"),

@@ -1,0 +1,75 @@
+"""A small convolutional network, over leading dimensions of its parameters as every layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastff.layers.layer import Layer
+from fastff.layers.linear import linear, uniform_fan_in
+
+KERNEL, POOL = 3, 2
+
+
+class Convolutional(Layer):
+    """3 x 3 convolutions, each with ReLU and 2 x 2 max-pooling, and a linear map of what is left.
+
+    Args:
+        image_shape: channels, height and width of an input, which comes flattened in this order.
+        channels: of each convolution's output.
+        out_features: size of an output.
+        generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
+
+    Raises:
+        ValueError: where pooling leaves nothing of the image.
+
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        channels: Sequence[int],
+        out_features: int,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        n_channels, *size = image_shape
+        kernels = []
+        for n_out in channels:
+            fan_in = n_channels * KERNEL**2
+            kernels.append(
+                uniform_fan_in(  # (o, c, y, x)
+                    n_out, n_channels, KERNEL, KERNEL, fan_in=fan_in, generator=generator
+                )
+            )
+            n_channels, size = n_out, [side // POOL for side in size]
+        n_features = n_channels * math.prod(size)
+        if n_features == 0:
+            raise ValueError(
+                f"channels: {len(channels)} convolutions leave nothing of an image of "
+                f"{image_shape[1]} x {image_shape[2]}"
+            )
+        self.kernels = nn.ParameterList(kernels)
+        self.w_out = uniform_fan_in(
+            out_features, n_features, fan_in=n_features, generator=generator
+        )
+
+    def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
+        """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
+        runs = self.w_out.shape[:-2]
+        n_runs = math.prod(runs)
+        # each run is a group of channels of one convolution
+        images = x.expand(*runs, *x.shape[-2:]).unflatten(-1, self.image_shape)
+        images = images.reshape(n_runs, -1, *self.image_shape).transpose(0, 1).flatten(1, 2)
+        for kernel in self.kernels:
+            weight = kernel.reshape(-1, *kernel.shape[-3:])
+            convolved = F.conv2d(images, weight, padding=KERNEL // 2, groups=n_runs)
+            images = F.max_pool2d(convolved.relu(), POOL)
+        features = images.unflatten(1, (n_runs, -1)).flatten(2).transpose(0, 1)
+        return linear(features.reshape(*runs, *features.shape[1:]), self.w_out)

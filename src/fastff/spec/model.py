@@ -1,0 +1,165 @@
+"""What a model is: a routed, feed-forward or node-only layer, alone or around a bottleneck."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from fastff.spec.base import Name, Spec
+from fastff.spec.grid import Depth, Grid, GridPoint, Point, Width
+from fastff.spec.layer import ExpertActivation, ExpertsSpec, FixedActivation, GateSpec, TreeGateSpec
+
+
+class RoutedSpec(Spec):
+    """A gate over a bank of 2**depth experts: an FFF with a tree gate, an MoE with a linear one.
+
+    `depth` and `hidden_features` come from the grid, unless they are given here.
+    """
+
+    kind: Literal["routed"] = "routed"
+    gate: GateSpec
+    experts: ExpertsSpec
+    depth: Depth | None = None
+    hidden_features: Width | None = None
+
+    def point(self, grid: GridPoint) -> Point:
+        """Return what this model makes of a point of the grid."""
+        leak = 0.0
+        if isinstance(self.gate, TreeGateSpec):
+            leak = self.gate.region_leak if grid.region_leak is None else grid.region_leak
+        depth, width = self.depth or grid.depth, self.hidden_features or grid.hidden_features
+        return Point(depth, width, leak)
+
+
+class FeedForwardSpec(Spec):
+    """A layer with one hidden layer: what the routed ones are compared with."""
+
+    kind: Literal["feed_forward"] = "feed_forward"
+    activation: ExpertActivation = "relu"
+    hidden_features: Width | None = None
+
+    def point(self, grid: GridPoint) -> Point:
+        """Return what this model makes of a point of the grid."""
+        return Point(0, self.hidden_features or grid.hidden_features)
+
+
+class NodeTreeSpec(Spec):
+    """Parallel trees without leaves, whose nodes are neurons.
+
+    With `leaf_nodes` the tree of depth d has d + 1 levels, its last nodes in the leaves' places
+    (UltraFastBERT); without, d levels ("FFF v2" has the activation "linear" as well).
+    """
+
+    kind: Literal["node_tree"] = "node_tree"
+    leaf_nodes: bool = True
+    n_trees: int = Field(default=1, ge=1, le=100_000)
+    activation: FixedActivation = "gelu"
+    depth: Depth | None = None
+
+    def point(self, grid: GridPoint) -> Point:
+        """Return what this model makes of a point of the grid; a node is one hidden unit."""
+        return Point(self.depth or grid.depth, 1)
+
+
+class ConvolutionalSpec(Spec):
+    """A small convolutional network: 3 x 3 convolutions, ReLU and 2 x 2 max-pooling, then linear.
+
+    `channels` are those of each convolution's output.
+    """
+
+    kind: Literal["convolutional"] = "convolutional"
+    channels: tuple[Width, ...] = Field(default=(8, 16), min_length=1, max_length=4)
+
+    def point(self, grid: GridPoint) -> Point:
+        """Return what this model makes of a point of the grid: nothing, its size is its own."""
+        return Point(0, 0)
+
+
+class LinearSpec(Spec):
+    """A linear map without bias."""
+
+    kind: Literal["linear"] = "linear"
+
+    def point(self, grid: GridPoint) -> Point:
+        """Return what this model makes of a point of the grid: nothing, its size is its own."""
+        return Point(0, 0)
+
+
+PartSpec = Annotated[
+    RoutedSpec | FeedForwardSpec | NodeTreeSpec | ConvolutionalSpec | LinearSpec,
+    Field(discriminator="kind"),
+]
+
+
+class BottleneckSpec(Spec):
+    """A model in two parts with few features between them, to be looked at: 2 are a plane.
+
+    What is recorded and counted of routing is that of the part that routes: `body`, or `head`
+    where the body doesn't.
+    """
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    body: PartSpec
+    head: PartSpec = LinearSpec()
+    features: int = Field(default=2, ge=1, le=1_000_000)
+
+    @field_validator("head")
+    @classmethod
+    def _check_head(cls, value: PartSpec) -> PartSpec:
+        if isinstance(value, ConvolutionalSpec):
+            raise ValueError("the head sees features, not images: it can't be 'convolutional'")
+        return value
+
+    @property
+    def routed(self) -> PartSpec:
+        """The part whose routing counts, and that the grid's sizes are for."""
+        routes = isinstance(self.head, RoutedSpec | NodeTreeSpec)
+        return self.head if routes and self.body.kind not in ("routed", "node_tree") else self.body
+
+    def point(self, grid: GridPoint) -> Point:
+        """Return what this model makes of a point of the grid."""
+        return self.routed.point(grid)
+
+
+ModelSpec = Annotated[
+    RoutedSpec | FeedForwardSpec | NodeTreeSpec | ConvolutionalSpec | LinearSpec | BottleneckSpec,
+    Field(discriminator="kind"),
+]
+
+
+class Variant(Spec):
+    """A named model. Sizes that it leaves open come from the grid."""
+
+    name: Name
+    label: str = Field(min_length=1, max_length=60)
+    model: ModelSpec
+
+    def points(self, grid: Grid) -> list[Point]:
+        """Return the points of a grid as the model sees them, each once."""
+        return list(dict.fromkeys(self.model.point(point) for point in grid.points()))
+
+    def parts(self) -> list[PartSpec]:
+        """Return the model's layers, first to last."""
+        if isinstance(self.model, BottleneckSpec):
+            return [self.model.body, self.model.head]
+        return [self.model]
+
+    def with_trees(self, **changes: float) -> Variant:
+        """Return the variant with other options for all its tree gates.
+
+        Raises:
+            pydantic.ValidationError: where a gate can't have them.
+
+        """
+
+        def changed(part: PartSpec) -> PartSpec:
+            if not isinstance(part, RoutedSpec) or not isinstance(part.gate, TreeGateSpec):
+                return part
+            gate = TreeGateSpec(**(part.gate.model_dump() | changes))
+            return part.model_copy(update={"gate": gate})
+
+        if isinstance(self.model, BottleneckSpec):
+            parts = {"body": changed(self.model.body), "head": changed(self.model.head)}
+            return self.model_copy(update={"model": self.model.model_copy(update=parts)})
+        return self.model_copy(update={"model": changed(self.model)})

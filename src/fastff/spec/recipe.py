@@ -1,0 +1,136 @@
+"""How a run is trained: optimiser, schedule, split and stopping."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from fastff.spec.base import Spec
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Metric = Literal["train_loss", "validation_loss", "accuracy_soft", "accuracy_hard"]
+
+
+class AdamWSpec(Spec):
+    """AdamW. A one-cycle schedule moves the first of `betas`."""
+
+    kind: Literal["adamw"] = "adamw"
+    betas: tuple[Rate, Rate] = (0.9, 0.99)
+    epsilon: float = Field(default=1e-5, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+
+
+class SgdSpec(Spec):
+    """Stochastic gradient descent, by default with momentum, which a one-cycle schedule moves."""
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: Rate = 0.9
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class OneCycleSpec(Spec):
+    """One cosine cycle over all steps.
+
+    Attributes:
+        warm_up: share of the steps in which the rate rises.
+        start_divisor: the first rate is `learning_rate / start_divisor`.
+        end_divisor: the last rate is `learning_rate / end_divisor`.
+        momentum: highest and lowest momentum or first beta; it falls while the rate rises.
+
+    """
+
+    kind: Literal["one_cycle"] = "one_cycle"
+    warm_up: float = Field(default=0.25, gt=0, lt=1)
+    start_divisor: float = Field(default=25.0, ge=1)
+    end_divisor: float = Field(default=1e5, ge=1)
+    momentum: tuple[Rate, Rate] = (0.95, 0.85)
+
+
+class ConstantSpec(Spec):
+    """The same learning rate throughout."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class PlateauSpec(Spec):
+    """The learning rate falls by `factor` after `patience` epochs in which `metric` got no better.
+
+    For every run on its own.
+    """
+
+    kind: Literal["plateau"] = "plateau"
+    metric: Metric = "accuracy_hard"
+    patience: int = Field(default=10, ge=1)
+    factor: float = Field(default=0.5, gt=0, lt=1)
+
+
+class EarlyStoppingSpec(Spec):
+    """A run ends after `patience` epochs in which `metric` got no better, with its best epoch."""
+
+    metric: Literal["validation_loss", "accuracy_soft", "accuracy_hard"] = "accuracy_hard"
+    patience: int = Field(ge=1)
+
+
+OptimiserSpec = Annotated[AdamWSpec | SgdSpec, Field(discriminator="kind")]
+ScheduleSpec = Annotated[OneCycleSpec | ConstantSpec | PlateauSpec, Field(discriminator="kind")]
+
+
+class Recipe(Spec):
+    """How a run is trained; by default AdamW under one cosine cycle, the study's recipe.
+
+    Attributes:
+        epochs: passes over the training data, at most.
+        batch_size: samples per step. The last, incomplete batch of an epoch is left out; the
+            order changes every epoch, so no sample is left out for good.
+        learning_rate: the highest of the schedule.
+        optimiser: AdamW or SGD with momentum.
+        schedule: of the learning rate.
+        region_leak: of all trees, in place of their own; a grid's goes before it.
+        hardening_weight: of all trees, in place of their own.
+        train_samples: how many of the training samples are used; all by default.
+        validation_samples: how many of them are kept aside. Without any, the dataset's test part
+            is what is looked at after every epoch, as in the study.
+        early_stopping: none by default.
+
+    """
+
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(ge=1, le=1_000_000)
+    learning_rate: float = Field(gt=0, le=10)
+    optimiser: OptimiserSpec = AdamWSpec()
+    schedule: ScheduleSpec = OneCycleSpec()
+    region_leak: float | None = Field(default=None, ge=0, le=1)
+    hardening_weight: float | None = Field(default=None, ge=0)
+    train_samples: int | None = Field(default=None, ge=1)
+    validation_samples: int = Field(default=0, ge=0)
+    early_stopping: EarlyStoppingSpec | None = None
+
+    @field_validator("schedule")
+    @classmethod
+    def _check_order(cls, value: ScheduleSpec) -> ScheduleSpec:
+        if isinstance(value, OneCycleSpec) and value.momentum[0] < value.momentum[1]:
+            raise ValueError("momentum: the highest comes first, then the lowest")
+        return value
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> Recipe:
+        by_validation = self.early_stopping is not None or (
+            isinstance(self.schedule, PlateauSpec) and self.schedule.metric != "train_loss"
+        )
+        if by_validation and self.validation_samples == 0:
+            raise ValueError(
+                "validation_samples = 0: early stopping, or a plateau schedule by another metric "
+                "than 'train_loss', needs samples kept aside, or it would choose by the test part"
+            )
+        if self.early_stopping is not None and isinstance(self.schedule, OneCycleSpec):
+            raise ValueError(
+                "early_stopping has no meaning with schedule.kind = 'one_cycle', whose rate is "
+                "planned to the last epoch; allowed with it are 'constant' and 'plateau'"
+            )
+        return self
+
+    def tree_options(self) -> dict[str, float]:
+        """Return the options that this recipe sets for all tree gates."""
+        given = {"region_leak": self.region_leak, "hardening_weight": self.hardening_weight}
+        return {key: value for key, value in given.items() if value is not None}

@@ -1,0 +1,55 @@
+"""Early stopping, run by run: a stack goes on until its last run has stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from fastff.spec import EarlyStoppingSpec
+
+
+class EarlyStopping:
+    """Keeps every run's parameters of the epoch with its best metric.
+
+    Attributes:
+        best_epoch: of each run, the first with its best metric, (r,).
+        stopped_epoch: of each run, the last that counts, (r,); 0 while it goes on.
+
+    """
+
+    def __init__(self, spec: EarlyStoppingSpec, model: nn.Module) -> None:
+        self.spec = spec
+        self.parameters = list(model.parameters())
+        n_runs = self.parameters[0].shape[0]
+        self.best = torch.full((n_runs,), -torch.inf, dtype=torch.float64)
+        self.best_epoch = torch.zeros(n_runs, dtype=torch.long)
+        self.stopped_epoch = torch.zeros(n_runs, dtype=torch.long)
+        self.kept = [parameter.detach().clone() for parameter in self.parameters]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every run has stopped."""
+        return bool((self.stopped_epoch > 0).all())
+
+    def after_epoch(self, epoch: int, metrics: Mapping[str, Tensor]) -> None:
+        """Take note of an epoch's metrics, a number per run each, (r,)."""
+        value = metrics[self.spec.metric].double().cpu()
+        value = -value if "loss" in self.spec.metric else value
+        goes_on = self.stopped_epoch == 0
+        # the first epoch counts even where its metric is not a number
+        better = goes_on & ((value > self.best) | (self.best_epoch == 0))
+        self.best = torch.where(better, value, self.best)
+        self.best_epoch = torch.where(better, epoch, self.best_epoch)
+        for kept, parameter in zip(self.kept, self.parameters, strict=True):
+            mask = better.to(parameter.device).view(-1, *[1] * (parameter.ndim - 1))
+            torch.where(mask, parameter.detach(), kept, out=kept)
+        stops = goes_on & (epoch - self.best_epoch >= self.spec.patience)
+        self.stopped_epoch = torch.where(stops, epoch, self.stopped_epoch)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Give every run the parameters of its best epoch."""
+        for kept, parameter in zip(self.kept, self.parameters, strict=True):
+            parameter.copy_(kept)

@@ -1,0 +1,136 @@
+"""The tidy tables of a job's runs.
+
+All start with the columns of RUN. A run is told by variant, depth, hidden_features, region_leak and
+seed. Losses are in nats and accuracies are shares; "soft" and "hard" are the two forms of a layer.
+
+- runs: a row per run, at its best epoch (the last, without early stopping). `accuracy_soft` and
+  `accuracy_hard` are of the test part, the others of the part in their name.
+- epochs: a row per run and epoch, of the validation part.
+- expert_counts: validation samples per epoch, tree, expert and class, after the best epoch and
+  where "expert_counts" is recorded.
+- gradients: per part, window of steps and unit; `step` is the window's last.
+- nodes: per epoch, tree and node; z = weight_x x + weight_y y + bias where nodes see a plane.
+- projections: per epoch and sample, its place (x, y), class, and the expert it is routed to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fastff.files import atomic_path
+from fastff.spec import Point, TrainSpec
+from fastff.tidy import TABLES
+from fastff.train.results import RunResult
+from fastff.train.snapshots import Snapshot
+
+RUN = (
+    *("experiment", "dataset", "variant", "label"),
+    *("depth", "hidden_features", "region_leak", "n_experts", "seed"),
+)
+RECORDED = {
+    "gradients": ("step", "part", "unit", "magnitude"),
+    "nodes": ("epoch", "tree", "node", "visits", "entropy", "weight_x", "weight_y", "bias"),
+    "projections": ("epoch", "sample", "class", "expert", "x", "y"),
+}
+
+Row = dict[str, Any]
+
+
+def tidy_tables(
+    spec: TrainSpec, results: dict[tuple[Point, int], RunResult]
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of a job, by name, from its results by point and seed."""
+    rows: dict[str, list[Row]] = {name: [] for name in TABLES}
+    for (point, seed), result in results.items():
+        names = (spec.experiment, spec.dataset, spec.variant.name, spec.variant.label)
+        run = dict(zip(RUN, (*names, *point, 2**point.depth, seed), strict=True))
+        found = {
+            "runs": [_run_row(spec, result)],
+            "epochs": [asdict(epoch) for epoch in result.epochs],
+            "expert_counts": _snapshot_rows(result, _count_rows),
+            "gradients": _gradient_rows(result),
+            "nodes": _snapshot_rows(result, _node_rows),
+            "projections": _snapshot_rows(result, _projection_rows),
+        }
+        for name in TABLES:
+            rows[name] += [run | row for row in found[name]]
+    return {
+        # a table that isn't recorded has its columns too
+        name: pd.DataFrame(found, columns=None if found else [*RUN, *RECORDED[name]])
+        for name, found in rows.items()
+    }
+
+
+def _run_row(spec: TrainSpec, result: RunResult) -> Row:
+    best = result.best
+    return {
+        "n_parameters": result.n_parameters,
+        "training_width": result.training_width,
+        "inference_width": result.inference_width,
+        "epochs": spec.recipe.epochs,
+        "best_epoch": result.best_epoch,
+        "batch_size": spec.recipe.batch_size,
+        "learning_rate": spec.recipe.learning_rate,
+        "train_loss": best.train_loss,
+        "validation_loss": best.validation_loss,
+        "validation_loss_hard": best.validation_loss_hard,
+        "validation_accuracy_soft": best.accuracy_soft,
+        "validation_accuracy_hard": best.accuracy_hard,
+        "train_accuracy_soft": result.train_accuracy_soft,
+        "train_accuracy_hard": result.train_accuracy_hard,
+        "accuracy_soft": result.test_accuracy_soft,
+        "accuracy_hard": result.test_accuracy_hard,
+    }
+
+
+def _snapshot_rows(result: RunResult, rows_of: Any) -> list[Row]:
+    return [
+        {"epoch": snapshot.epoch} | row
+        for snapshot in result.snapshots
+        for row in rows_of(snapshot)
+    ]
+
+
+def _count_rows(snapshot: Snapshot) -> Iterator[Row]:
+    for tree, experts in enumerate(snapshot.expert_counts):
+        for expert, by_class in enumerate(experts):
+            for class_, count in enumerate(by_class):
+                yield {"tree": tree, "expert": expert, "class": class_, "count": count}
+
+
+def _node_rows(snapshot: Snapshot) -> Iterator[Row]:
+    for tree, by_node in enumerate(snapshot.visits):
+        for node, visits in enumerate(by_node):
+            entropy = snapshot.entropy[tree][node] if snapshot.entropy else None
+            line = snapshot.lines[tree][node] if snapshot.lines else (None, None, None)
+            values = (tree, node, visits, entropy, *line)
+            yield dict(zip(RECORDED["nodes"][1:], values, strict=True))
+
+
+def _projection_rows(snapshot: Snapshot) -> Iterator[Row]:
+    samples = zip(snapshot.classes, snapshot.experts, snapshot.features, strict=True)
+    for sample, (class_, expert, (x, y)) in enumerate(samples):
+        yield {"sample": sample, "class": class_, "expert": expert, "x": x, "y": y}
+
+
+def _gradient_rows(result: RunResult) -> list[Row]:
+    if result.gradients is None:
+        return []
+    return [
+        {"step": step, "part": part, "unit": unit, "magnitude": magnitude}
+        for part, windows in result.gradients.parts.items()
+        for step, units in zip(result.gradients.last_steps, windows, strict=True)
+        for unit, magnitude in enumerate(units)
+    ]
+
+
+def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    """Write each table to `<folder>/<name>.csv`, whole or not at all."""
+    for name, table in tables.items():
+        with atomic_path(folder / f"{name}.csv") as path:
+            table.to_csv(path, index=False)

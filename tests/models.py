@@ -1,0 +1,22 @@
+"""Small models of the zoo's variants."""
+
+import torch
+
+from fastff.layers import Layer, Sizes, build_model
+from fastff.spec import GridPoint, Variant
+
+
+def small_model(
+    variant: Variant,
+    *,
+    in_features: int = 24,
+    out_features: int = 4,
+    depth: int = 3,
+    hidden_features: int = 6,
+    region_leak: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Layer:
+    """Return a variant's model at a point of a grid; its inputs are images of four rows."""
+    point = variant.model.point(GridPoint(depth, hidden_features, region_leak))
+    sizes = Sizes(in_features, out_features, point, image_shape=(1, 4, in_features // 4))
+    return build_model(variant, sizes, generator=generator)
