@@ -29,8 +29,8 @@ def slope(z: Tensor, activation: str) -> Tensor:
     if activation == "relu":
         return (z > 0).to(z.dtype)
     if activation == "gelu":
-        density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-        return torch.special.ndtr(z) + z * density
+        probability: Tensor = torch.special.ndtr(z)
+        return probability + z * torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     if activation == "selu":
         return SELU_SCALE * torch.where(z > 0, torch.ones_like(z), SELU_ALPHA * z.exp())
     return torch.ones_like(z)

@@ -11,7 +11,19 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-CUDA_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+DTYPES = {
+    "cpu": (torch.float32,),
+    "cuda": (torch.float32, torch.bfloat16, torch.float16),
+}
+MODULES = {
+    "cpu": ("numba", "fastff.kernels.cpu"),
+    "cuda": ("triton", "fastff.kernels.cuda"),
+}
+
+
+def has_kernels(device_type: str, dtype: torch.dtype | None) -> bool:
+    """Return whether kernels were written for tensors of this device and dtype."""
+    return dtype in DTYPES.get(device_type, ())
 
 
 def kernels_for(x: Tensor) -> ModuleType | None:
@@ -20,11 +32,8 @@ def kernels_for(x: Tensor) -> ModuleType | None:
     A dtype or a device that no kernel was written for is nothing to mention. A package that is
     missing is: once, by a warning.
     """
-    if x.device.type == "cpu" and x.dtype == torch.float32:
-        return _load("numba", "fastff.kernels.cpu")
-    if x.device.type == "cuda" and x.dtype in CUDA_DTYPES:
-        return _load("triton", "fastff.kernels.cuda")
-    return None
+    device_type = x.device.type
+    return _load(*MODULES[device_type]) if has_kernels(device_type, x.dtype) else None
 
 
 @functools.cache

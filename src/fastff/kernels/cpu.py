@@ -14,6 +14,7 @@ enough to do for each.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -158,7 +159,7 @@ def _spread(loop: Callable[..., None], n_rows: int, work: int, *arguments: int) 
         return
     bounds = [n_rows * part // n_threads for part in range(n_threads + 1)]
     with ThreadPoolExecutor(n_threads) as pool:
-        parts = zip(bounds[:-1], bounds[1:], strict=True)
+        parts = itertools.pairwise(bounds)
         for done in [pool.submit(loop, begin, end, *arguments) for begin, end in parts]:
             done.result()
 

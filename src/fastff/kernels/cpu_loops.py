@@ -8,15 +8,13 @@ A row's walk is a chain of dot products and vector additions that run at the spe
 the compiler may reorder a sum to fill vector registers, but nothing else of the arithmetic.
 """
 
-# ruff: noqa: N803
-
 from __future__ import annotations
 
 import math
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, types
+from numba import carray, njit, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
 from fastff.kernels.activations import CODES, SELU_ALPHA, SELU_SCALE
@@ -26,7 +24,9 @@ ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 ALPHA, SCALE = np.float32(SELU_ALPHA), np.float32(SELU_SCALE)
 ROOT_HALF = np.float32(math.sqrt(0.5))
 
-compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+compiled = njit(
+    nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy"
+)
 
 
 def _pointer_to(element: Any) -> Any:
@@ -37,7 +37,7 @@ def _pointer_to(element: Any) -> Any:
         def cast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-        return types.CPointer(element)(types.intp), cast
+        return types.CPointer(element)(types.intp), cast  # type: ignore[no-untyped-call]
 
     return pointer
 

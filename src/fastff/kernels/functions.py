@@ -22,10 +22,9 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     """
     x, weight, bias = _autocast(x, weight, bias)
-    if kernels := _direct(x):
-        leaf: Tensor = kernels.route(x, weight.contiguous(), bias)
-        return leaf
-    return ops.route(x, weight, bias)
+    kernels = _direct(x) or ops
+    leaf: Tensor = kernels.route(x, weight.contiguous(), bias)
+    return leaf
 
 
 def node_tree(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> Tensor:
@@ -41,12 +40,12 @@ def node_tree(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> Tensor
 
     """
     x, w_in, w_out = _autocast(x, w_in, w_out)
+    out: Tensor
     if kernels := _direct(x, w_in, w_out):
-        out: Tensor = kernels.node_tree_output(
-            x, w_in.contiguous(), w_out.contiguous(), activation
-        )
-        return out
-    return ops.node_tree(x, w_in, w_out, activation)[0]
+        out = kernels.node_tree_output(x, w_in.contiguous(), w_out.contiguous(), activation)
+    else:
+        out = ops.node_tree(x, w_in, w_out, activation)[0]
+    return out
 
 
 def chosen_experts(
@@ -77,14 +76,16 @@ def chosen_experts(
 
     """
     x, w_in, w_out, scale, b_in, b_out = _autocast(x, w_in, w_out, scale, b_in, b_out)
+    out: Tensor
     if kernels := _direct(x, w_in, w_out, scale, b_in, b_out):
-        out: Tensor = kernels.chosen_experts_output(
+        out = kernels.chosen_experts_output(
             x, expert, w_in.contiguous(), w_out.contiguous(), activation, scale,
             None if b_in is None else b_in.contiguous(),
             None if b_out is None else b_out.contiguous(),
         )  # fmt: skip
-        return out
-    return ops.chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)[0]
+    else:
+        out = ops.chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)[0]
+    return out
 
 
 def _direct(x: Tensor, *differentiable: Tensor | None) -> ModuleType | None:

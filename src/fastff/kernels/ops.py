@@ -57,9 +57,7 @@ def node_tree(
 
 
 @node_tree.register_fake
-def _(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> tuple[Tensor, Tensor, Tensor]:
     n_trees, levels = w_in.shape[0], reference.levels_of(w_in.shape[1])
     return (
         x.new_empty(x.shape[0], w_out.shape[-1]),

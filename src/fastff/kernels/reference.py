@@ -55,7 +55,8 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def path_nodes(leaf: Tensor, levels: int) -> Tensor:
     """Return the nodes (..., l) in heap order above each `leaf` (...) of a tree, root first."""
     up = torch.arange(levels, 0, -1, device=leaf.device)
-    return ((leaf.unsqueeze(-1) + 2**levels) >> up) - 1
+    nodes: Tensor = ((leaf.unsqueeze(-1) + 2**levels) >> up) - 1
+    return nodes
 
 
 def node_tree(
@@ -123,7 +124,7 @@ def chosen_experts(
     b_in: Tensor | None = None,
     b_out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Sum s_k E_k(x) over the k experts chosen for an input, E(x) = a(x W_inᵀ + b_in) W_out + b_out.
+    """Sum s_k E_k(x) over an input's k chosen experts, E(x) = a(x W_inᵀ + b_in) W_out + b_out.
 
     Args:
         x: inputs (b, i).
@@ -197,7 +198,7 @@ def chosen_experts_backward(
     else:
         grad_scaled = grad_each
     d_z = d_hidden * slope(z, activation)
-    d_x = (d_z.unsqueeze(-2) @ w_in[each]).view(len(x), top_k, -1).sum(1)
+    d_x = (d_z.unsqueeze(-2) @ w_in[each]).unflatten(0, (len(x), top_k)).sum((1, 2))
     d_in = torch.zeros_like(w_in).index_add_(0, each, d_z.unsqueeze(-1) * x_each.unsqueeze(-2))
     d_out = torch.zeros_like(w_out)
     d_out.index_add_(0, each, hidden.unsqueeze(-1) * grad_each.unsqueeze(-2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fastff.kernels import dispatch
 from fastff.layers.experts import ACTIVATIONS
 from fastff.layers.gate import one_hot
 from fastff.layers.layer import Layer
@@ -67,6 +68,8 @@ class NodeTree(Layer):
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
+        if dispatch.applies(self, x, self.w_in, dims=3):
+            return dispatch.node_tree(x, self.w_in, self.w_out, self.activation)
         return self._sum_paths(self.node_logits(x))
 
     def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ def chosen_experts(
     b_in: Tensor | None = None,
     b_out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Sum s_k E_k(x) over the k experts chosen for an input, E(x) = a(x W_inᵀ + b_in) W_out + b_out.
+    """Sum s_k E_k(x) over an input's k chosen experts, E(x) = a(x W_inᵀ + b_in) W_out + b_out.
 
     Args:
         x: inputs (b, i), with any strides.
@@ -97,8 +97,8 @@ def experts_grouped(
     groups = _by_expert(expert, len(w_in))
     z = grouped_linear(x, w_in.mT, groups, rows_per_value=top_k, bias=b_in)
     y = grouped_linear(z, w_out, groups, bias=b_out, activation=activation, scale=scale)
-    out = y if top_k == 1 else y.view(n_rows, top_k, -1).sum(1)
-    return out, z.view(n_rows, top_k, -1)
+    out = y if top_k == 1 else y.unflatten(0, (n_rows, top_k)).sum(1)
+    return out, z.unflatten(0, (n_rows, top_k))
 
 
 def chosen_experts_backward(
@@ -131,7 +131,7 @@ def chosen_experts_backward(
         d_hidden, hidden = d_hidden * scale.view(-1, 1), hidden * scale.view(-1, 1)
     d_z = d_hidden * slope(z, activation)
     d_x = grouped_linear(d_z, w_in, groups)
-    d_x = d_x if top_k == 1 else d_x.view(n_rows, top_k, -1).sum(1)
+    d_x = d_x if top_k == 1 else d_x.unflatten(0, (n_rows, top_k)).sum(1)
     d_in = grouped_outer(d_z, x, groups, columns_per_value=top_k)
     d_out = grouped_outer(hidden, grad, groups, columns_per_value=top_k)
     if b_in is not None:

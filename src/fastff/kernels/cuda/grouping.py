@@ -18,6 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastff.kernels.cuda.numerics import block_of
+
 ROWS = 256  # of one program
 
 
@@ -76,11 +78,9 @@ def group_ranked(group: Tensor, counts: Tensor, rank: Tensor, tile: int) -> Grou
     max_tiles = triton.cdiv(n_rows, tile) + min(n_groups, n_rows)
     empty = counts.new_empty
     offsets, tile_offsets = empty(n_groups + 1), empty(n_groups + 1)
-    groups = Groups(
-        empty(n_rows), offsets, tile_offsets, empty(max_tiles), empty(max_tiles), tile
-    )
+    groups = Groups(empty(n_rows), offsets, tile_offsets, empty(max_tiles), empty(max_tiles), tile)
     _offsets[(1,)](
-        counts, offsets, tile_offsets, n_groups, TILE=tile, BLOCK=min(4096, _power(n_groups))
+        counts, offsets, tile_offsets, n_groups, TILE=tile, BLOCK=block_of(n_groups, 4096)
     )
     if n_rows == 0:
         return groups
@@ -147,8 +147,3 @@ def _scatter(
     tile = tl.load(tile_offsets_ptr + group, mask=begins, other=0) + rank // TILE
     tl.store(tile_group_ptr + tile, group, mask=begins)
     tl.store(tile_first_ptr + tile, place, mask=begins)
-
-
-def _power(n: int) -> int:
-    power: int = triton.next_power_of_2(n)
-    return power

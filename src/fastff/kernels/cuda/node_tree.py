@@ -88,9 +88,7 @@ def node_tree_tiles(
     for tree in range(n_trees):
         groups = None
         if above > 0:
-            groups = descend_rows(
-                x, w_in[tree], None, above, logits=logits[tree], tile=TILE
-            ).groups
+            groups = descend_rows(x, w_in[tree], None, above, logits=logits[tree], tile=TILE).groups
         _tree_tile[(triton.cdiv(n_rows, TILE) if groups is None else groups.max_tiles,)](
             x, w_in[tree], w_out[tree], out, logits[tree], leaf[tree],
             *(groups[:5] if groups is not None else [None] * 5),
@@ -153,9 +151,7 @@ def _tree_tile(
     z = block_logits(
         x_ptr, w_ptr, None, row, inside, node, exists, in_features, x_stride, TILE, BELOW, BLOCK_IN
     )
-    end = walk(
-        z, logit_ptr + GROUP_LEVEL, row, inside, LEVELS, LEVELS - GROUP_LEVEL, TILE, BELOW
-    )
+    end = walk(z, logit_ptr + GROUP_LEVEL, row, inside, LEVELS, LEVELS - GROUP_LEVEL, TILE, BELOW)
     leaf = (group << (LEVELS - GROUP_LEVEL)) + end.to(tl.int64)
     tl.store(leaf_ptr + row, leaf, mask=inside)
     visited = visits(leaf, inside, node, level, exists, LEVELS)

@@ -55,7 +55,8 @@ def level_of(node, LEVELS: tl.constexpr):
 
 def block_of(features: int, largest: int, smallest: int = 16) -> int:
     """Return the power of two that covers `features`, between `smallest` and `largest`."""
-    return max(smallest, min(largest, triton.next_power_of_2(features)))
+    power: int = triton.next_power_of_2(features)
+    return max(smallest, min(largest, power))
 
 
 def rows_contiguous(x: torch.Tensor) -> torch.Tensor:
