@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from cases import Draw, close, needs_cuda
+from kernel_cases import Draw, close, needs_cuda
 
 from fastff.kernels import backends, dispatch
 from fastff.layers import (
@@ -126,9 +126,9 @@ def test_a_compiled_layer_has_no_break(layer, calls, generator):
 @pytest.fixture
 def without_packages(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    backends._load.cache_clear()
+    backends.kernels_for.cache_clear()
     yield
-    backends._load.cache_clear()
+    backends.kernels_for.cache_clear()
 
 
 def test_without_numba_a_layer_stays_dense_and_says_so_once(without_packages, calls, generator):

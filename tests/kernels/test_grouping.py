@@ -1,9 +1,9 @@
 """The counting sort and its tiles."""
 
 import torch
-from cases import DEVICE, Draw, few
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_cases import DEVICE, Draw, few
 
 from fastff.kernels.cuda.grouping import group_rows
 

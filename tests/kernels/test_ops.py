@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import DEVICE, Draw, close, needs_cuda
+from kernel_cases import DEVICE, Draw, close, needs_cuda
 
 from fastff import kernels
 from fastff.kernels import ops

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from cases import Draw
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_cases import Draw
 
 from fastff.kernels import reference
 from fastff.kernels.activations import ACTIVATIONS, slope
@@ -42,7 +42,7 @@ def test_node_tree_and_its_gradients_are_the_layers(activation, levels, trees, b
     draw = Draw(seed, dtype=torch.float64)
     x, grad = draw(batch, 5).requires_grad_(), draw(batch, 4)
     expected = tree(x)
-    out, logits, leaf = reference.node_tree(x, tree.w_in, tree.w_out, activation)
+    out, logits, leaf = reference.node_tree_with_path(x, tree.w_in, tree.w_out, activation)
     torch.testing.assert_close(out, expected)
     with torch.no_grad():
         gradients = reference.node_tree_backward(
@@ -72,7 +72,7 @@ def test_chosen_experts_and_their_gradients_are_the_mixtures(activation, batch, 
     weights = torch.zeros(batch, 4, dtype=torch.float64).scatter(1, expert, scale)
     expected = experts(x, weights)
     arguments = (x, expert, experts.w_in, experts.w_out, activation, scale)
-    out, hidden = reference.chosen_experts(*arguments, experts.b_in, experts.b_out)
+    out, hidden = reference.chosen_experts_with_hidden(*arguments, experts.b_in, experts.b_out)
     torch.testing.assert_close(out, expected)
     with torch.no_grad():
         gradients = reference.chosen_experts_backward(

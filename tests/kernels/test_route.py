@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from cases import DEVICE, HALVES, Draw, few, needs_cuda, right_turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_cases import DEVICE, HALVES, Draw, few, needs_cuda, right_turns
 
 from fastff.kernels import cpu, cuda, reference
 from fastff.kernels.cuda.descent_blocks import descend_blocks

@@ -37,28 +37,28 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         bias: of the nodes (n,).
 
     """
-    x = _rows_contiguous(x)
     n_rows, in_features = x.shape
+    x, stride = _rows(x)
     levels = levels_of(len(weight))
     leaf = torch.empty(n_rows, dtype=torch.int64)
     _spread(
-        cpu_loops.route, n_rows, levels * in_features, x.data_ptr(), x.stride(0),
+        cpu_loops.route, n_rows, levels * in_features, x.data_ptr(), stride,
         weight.data_ptr(), _address(bias), leaf.data_ptr(), levels, in_features,
     )  # fmt: skip
     return leaf
 
 
-def node_tree(
+def node_tree_with_path(
     x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return outputs (b, o), logits (t, b, l) and leaves (t, b), as `reference.node_tree`."""
+    """Return outputs (b, o), logits (t, b, l) and leaves (t, b), as in `reference`."""
     n_trees, n_nodes, _ = w_in.shape
     logits = x.new_empty(n_trees, len(x), levels_of(n_nodes))
     leaf = torch.empty(n_trees, len(x), dtype=torch.int64)
-    return node_tree_output(x, w_in, w_out, activation, logits, leaf), logits, leaf
+    return node_tree(x, w_in, w_out, activation, logits, leaf), logits, leaf
 
 
-def node_tree_output(
+def node_tree(
     x: Tensor,
     w_in: Tensor,
     w_out: Tensor,
@@ -77,21 +77,21 @@ def node_tree_output(
         leaf: where the leaves reached are written, (t, b).
 
     """
-    x = _rows_contiguous(x)
     n_rows, in_features = x.shape
+    x, stride = _rows(x)
     n_trees, n_nodes, out_features = w_out.shape
     levels = levels_of(n_nodes)
     out = torch.empty(n_rows, out_features)
     _spread(
         cpu_loops.node_tree, n_rows, n_trees * levels * (in_features + out_features),
-        x.data_ptr(), x.stride(0), w_in.data_ptr(), w_out.data_ptr(), out.data_ptr(),
+        x.data_ptr(), stride, w_in.data_ptr(), w_out.data_ptr(), out.data_ptr(),
         _address(logits), _address(leaf), n_rows, n_trees, levels, in_features, out_features,
         CODES[activation],
     )  # fmt: skip
     return out
 
 
-def chosen_experts(
+def chosen_experts_with_hidden(
     x: Tensor,
     expert: Tensor,
     w_in: Tensor,
@@ -101,24 +101,24 @@ def chosen_experts(
     b_in: Tensor | None = None,
     b_out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return outputs (b, o) and hidden units (b, k, h), as `reference.chosen_experts`."""
+    """Return outputs (b, o) and hidden units (b, k, h), as in `reference`."""
     hidden = x.new_empty(*expert.shape, w_in.shape[1])
-    out = chosen_experts_output(
-        x, expert, w_in, w_out, activation, scale, b_in, b_out, hidden=hidden
+    out = chosen_experts(
+        x, expert, w_in, w_out, activation, scale=scale, b_in=b_in, b_out=b_out, hidden=hidden
     )
     return out, hidden
 
 
-def chosen_experts_output(
+def chosen_experts(
     x: Tensor,
     expert: Tensor,
     w_in: Tensor,
     w_out: Tensor,
     activation: str,
+    *,
     scale: Tensor | None = None,
     b_in: Tensor | None = None,
     b_out: Tensor | None = None,
-    *,
     hidden: Tensor | None = None,
 ) -> Tensor:
     """Return Σ s_k E_k(x) over the k experts chosen for an input, (b, o).
@@ -135,14 +135,14 @@ def chosen_experts_output(
         hidden: where the hidden units before activation are written, (b, k, h).
 
     """
-    x, expert = _rows_contiguous(x), expert.contiguous()
+    (x, stride), expert = _rows(x), expert.contiguous()
     scale = None if scale is None else scale.contiguous()
     (n_rows, in_features), (_, top_k) = x.shape, expert.shape
     n_experts, hidden_features, out_features = w_out.shape
     out = torch.empty(n_rows, out_features)
     _spread(
         cpu_loops.chosen_experts, n_rows, top_k * hidden_features * (in_features + out_features),
-        x.data_ptr(), x.stride(0), expert.data_ptr(), _address(scale), w_in.data_ptr(),
+        x.data_ptr(), stride, expert.data_ptr(), _address(scale), w_in.data_ptr(),
         _address(b_in), w_out.data_ptr(), _address(b_out), out.data_ptr(), _address(hidden),
         top_k, n_experts, hidden_features, in_features, out_features, CODES[activation],
     )  # fmt: skip
@@ -164,8 +164,10 @@ def _spread(loop: Callable[..., None], n_rows: int, work: int, *arguments: int) 
             done.result()
 
 
-def _rows_contiguous(x: Tensor) -> Tensor:
-    return x if x.stride(-1) == 1 else x.contiguous()
+def _rows(x: Tensor) -> tuple[Tensor, int]:
+    """Return `x` (b, i), copied if the values of a row don't lie side by side; a row's stride."""
+    stride, between = x.stride()
+    return (x, stride) if between == 1 else (x.contiguous(), x.shape[1])
 
 
 def _address(tensor: Tensor | None) -> int:

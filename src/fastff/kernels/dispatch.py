@@ -7,6 +7,8 @@ stack, float64, transforms of torch.func.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from torch import Tensor, nn
 
@@ -30,32 +32,31 @@ def applies(layer: nn.Module, x: Tensor, weight: Tensor, dims: int) -> bool:
     if layer.training or torch.is_grad_enabled() or weight.dim() != dims:
         return False
     device = x.device
-    if device != weight.device or not has_kernels(device.type, _dtype(x, weight)):
+    if device != weight.device or not has_kernels(device.type, _dtype(device.type, x, weight)):
         return False
     if torch.compiler.is_compiling():
         return True
     is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
-    return kernels_for(x) is not None and not (is_transformed(x) or is_transformed(weight))
-
-
-def route(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return the leaves (..., b) of inputs (..., b, i), as `functions.route`."""
-    leaf: Tensor = functions.route(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
-    return leaf
-
-
-def node_tree(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> Tensor:
-    """Return the outputs (..., b, o) of inputs (..., b, i), as `functions.node_tree`."""
-    if x.dim() == 2:
-        return functions.node_tree(x, w_in, w_out, activation)
-    out = functions.node_tree(x.flatten(0, -2), w_in, w_out, activation)
-    shaped: Tensor = out.unflatten(0, x.shape[:-1])
-    return shaped
+    return kernels_for(device.type) is not None and not (
+        is_transformed(x) or is_transformed(weight)
+    )
 
 
 def pays(activation: str, n_experts: int, n_chosen: int) -> bool:
     """Return whether computing `n_chosen` of the experts alone beats computing all."""
     return activation in CODES and n_experts >= MIN_EXPERTS_PER_CHOICE * n_chosen
+
+
+def route(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the leaves (..., b) of inputs (..., b, i), as `functions.route`."""
+    leaf: Tensor = _kernels(x).route(_flat(x), weight, bias)
+    return leaf if x.dim() == 2 else leaf.view(x.shape[:-1])
+
+
+def node_tree(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> Tensor:
+    """Return the outputs (..., b, o) of inputs (..., b, i), as `functions.node_tree`."""
+    out: Tensor = _kernels(x).node_tree(_flat(x), w_in, w_out, activation)
+    return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[-1])
 
 
 def chosen_experts(
@@ -68,11 +69,11 @@ def chosen_experts(
     b_in: Tensor | None,
     b_out: Tensor | None,
 ) -> Tensor:
-    """Return the outputs (..., b, o) of chosen experts (..., b, k), as the function of this name.
+    """Return the outputs (..., b, o) of chosen experts, as `functions.chosen_experts`.
 
     Args:
         x: inputs (..., b, i).
-        expert: indices, int64.
+        expert: indices (..., b, k), int64.
         scale: their weights (..., b, k); None is 1.
         w_in: (e, h, i).
         w_out: (e, h, o).
@@ -81,16 +82,27 @@ def chosen_experts(
         b_out: (e, o).
 
     """
-    out = functions.chosen_experts(
-        x.flatten(0, -2), expert.flatten(0, -2), w_in, w_out, activation,
-        scale=None if scale is None else scale.flatten(0, -2), b_in=b_in, b_out=b_out,
+    out: Tensor = _kernels(x).chosen_experts(
+        _flat(x), _flat(expert), w_in, w_out, activation,
+        scale=None if scale is None else _flat(scale), b_in=b_in, b_out=b_out,
     )  # fmt: skip
-    shaped: Tensor = out.unflatten(0, x.shape[:-1])
-    return shaped
+    return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[-1])
 
 
-def _dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:
+def _flat(x: Tensor) -> Tensor:
+    """Return `x` with one leading dimension; what has it already is not touched, to save time."""
+    return x if x.dim() == 2 else x.flatten(0, -2)
+
+
+def _kernels(x: Tensor) -> ModuleType:
+    """Return what to call where kernels apply: those of the CPU at once, else the operators."""
+    if not x.is_cpu or torch.compiler.is_compiling():
+        return functions
+    return kernels_for("cpu") or functions
+
+
+def _dtype(device_type: str, x: Tensor, weight: Tensor) -> torch.dtype | None:
     """Return the dtype that both have, or get by autocast; None if they differ."""
-    if torch.is_autocast_enabled(x.device.type):
-        return torch.get_autocast_dtype(x.device.type)
+    if torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
     return x.dtype if x.dtype == weight.dtype else None

@@ -40,12 +40,11 @@ def node_tree(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> Tensor
 
     """
     x, w_in, w_out = _autocast(x, w_in, w_out)
-    out: Tensor
     if kernels := _direct(x, w_in, w_out):
-        out = kernels.node_tree_output(x, w_in.contiguous(), w_out.contiguous(), activation)
-    else:
-        out = ops.node_tree(x, w_in, w_out, activation)[0]
-    return out
+        out: Tensor = kernels.node_tree(x, w_in.contiguous(), w_out.contiguous(), activation)
+        return out
+    outputs: tuple[Tensor, ...] = ops.node_tree(x, w_in, w_out, activation)
+    return outputs[0]
 
 
 def chosen_experts(
@@ -76,16 +75,17 @@ def chosen_experts(
 
     """
     x, w_in, w_out, scale, b_in, b_out = _autocast(x, w_in, w_out, scale, b_in, b_out)
-    out: Tensor
     if kernels := _direct(x, w_in, w_out, scale, b_in, b_out):
-        out = kernels.chosen_experts_output(
-            x, expert, w_in.contiguous(), w_out.contiguous(), activation, scale,
-            None if b_in is None else b_in.contiguous(),
-            None if b_out is None else b_out.contiguous(),
+        out: Tensor = kernels.chosen_experts(
+            x, expert, w_in.contiguous(), w_out.contiguous(), activation, scale=scale,
+            b_in=None if b_in is None else b_in.contiguous(),
+            b_out=None if b_out is None else b_out.contiguous(),
         )  # fmt: skip
-    else:
-        out = ops.chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)[0]
-    return out
+        return out
+    outputs: tuple[Tensor, ...] = ops.chosen_experts(
+        x, expert, w_in, w_out, activation, scale, b_in, b_out
+    )
+    return outputs[0]
 
 
 def _direct(x: Tensor, *differentiable: Tensor | None) -> ModuleType | None:
@@ -93,13 +93,13 @@ def _direct(x: Tensor, *differentiable: Tensor | None) -> ModuleType | None:
 
     It takes several times as long as one input's walk, so only compilers and autograd get it.
     """
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if not x.is_cpu or x.dtype != torch.float32 or torch.compiler.is_compiling():
         return None
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (x, *differentiable)
     ):
         return None
-    return kernels_for(x)
+    return kernels_for("cpu")
 
 
 def _autocast(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:

@@ -14,17 +14,19 @@ from torch import Tensor
 from torch.library import custom_op
 
 from fastff.kernels import reference
-from fastff.kernels.backends import kernels_for
+from fastff.kernels.backends import has_kernels, kernels_for
 
 
 def _kernels(x: Tensor) -> ModuleType:
-    return kernels_for(x) or reference
+    device_type = x.device.type
+    if not has_kernels(device_type, x.dtype):
+        return reference
+    return kernels_for(device_type) or reference
 
 
 def _trainable(x: Tensor) -> ModuleType:
     """Return what computes gradients: the CPU kernels are for inference."""
-    kernels = kernels_for(x)
-    return kernels if kernels is not None and x.is_cuda else reference
+    return _kernels(x) if x.is_cuda else reference
 
 
 def _logit_dtype(x: Tensor) -> torch.dtype:
@@ -48,9 +50,9 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def node_tree(
     x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return outputs, logits and leaves as `reference.node_tree`; logits are at least float32."""
+    """Return outputs, logits (at least float32) and leaves, as `reference.node_tree_with_path`."""
     with torch.cuda.device_of(x):
-        out, logits, leaf = _kernels(x).node_tree(
+        out, logits, leaf = _kernels(x).node_tree_with_path(
             x, w_in.contiguous(), w_out.contiguous(), activation
         )
     return out, logits.to(_logit_dtype(x)), leaf
@@ -122,9 +124,9 @@ def chosen_experts(
     b_in: Tensor | None,
     b_out: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Return outputs and hidden units as `reference.chosen_experts`."""
+    """Return outputs and hidden units as `reference.chosen_experts_with_hidden`."""
     with torch.cuda.device_of(x):
-        out, hidden = _kernels(x).chosen_experts(
+        out, hidden = _kernels(x).chosen_experts_with_hidden(
             x, expert, w_in.contiguous(), w_out.contiguous(), activation, scale,
             None if b_in is None else b_in.contiguous(),
             None if b_out is None else b_out.contiguous(),

@@ -59,7 +59,7 @@ def path_nodes(leaf: Tensor, levels: int) -> Tensor:
     return nodes
 
 
-def node_tree(
+def node_tree_with_path(
     x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sum a(z_j) v_j over parallel trees and the nodes j on each tree's path, z_j = <w_j, x>.
@@ -95,7 +95,7 @@ def node_tree_backward(
     leaf: Tensor,
     activation: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of `node_tree`'s x, w_in and w_out, given its outputs' gradient (b, o).
+    """Return the gradients of x, w_in and w_out, given that of `node_tree_with_path`'s outputs.
 
     The path is a constant. dz_j = a'(z_j) <v_j, grad>, dx = Σ dz_j w_j, dw_j = Σ dz_j x and
     dv_j = Σ a(z_j) grad over the inputs that visit node j.
@@ -114,7 +114,7 @@ def node_tree_backward(
     return d_x, d_in, d_out
 
 
-def chosen_experts(
+def chosen_experts_with_hidden(
     x: Tensor,
     expert: Tensor,
     w_in: Tensor,
@@ -169,9 +169,9 @@ def chosen_experts_backward(
     """Return the gradients of x, w_in, w_out, scale, b_in and b_out; None where there was None.
 
     Args:
-        grad: gradient of the outputs of `chosen_experts`, (b, o).
+        grad: gradient of the outputs (b, o).
         z: the hidden units before activation, (b, k, h).
-        x: and the other arguments of `chosen_experts`.
+        x: and the other arguments of `chosen_experts_with_hidden`.
         expert: (b, k).
         w_in: (e, h, i).
         w_out: (e, h, o).

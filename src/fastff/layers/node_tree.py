@@ -68,8 +68,9 @@ class NodeTree(Layer):
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
-        if dispatch.applies(self, x, self.w_in, dims=3):
-            return dispatch.node_tree(x, self.w_in, self.w_out, self.activation)
+        w_in = self.w_in
+        if dispatch.applies(self, x, w_in, dims=3):
+            return dispatch.node_tree(x, w_in, self.w_out, self.activation)
         return self._sum_paths(self.node_logits(x))
 
     def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,8 @@ from fastff.kernels.reference import levels_of
 
 BLOCK_LEVELS = 4  # levels of every block but the first: 15 nodes, the narrowest matrix product
 FIRST_LEVELS = 7  # most levels of the first block
+STAGES = 4  # of the loop over columns, in shared memory at once
+SHARED_BYTES = 96 * 1024  # that every GPU since Ampere has
 
 
 def descend_blocks(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -40,14 +42,15 @@ def descend_blocks(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     for stop in range(levels - BLOCK_LEVELS * n_more, levels + 1, BLOCK_LEVELS):
         counts = x.new_zeros(2**stop, dtype=torch.int32) if stop < levels else None
         tile = _tile(n_rows, 1) if groups is None else groups.tile
+        nodes = max(16, 2 ** (stop - start))
         n_tiles = triton.cdiv(n_rows, tile) if groups is None else groups.max_tiles
         _descend_block[(n_tiles,)](
             x, weight, bias, reached, counts, rank,
             *(groups[:5] if groups is not None else [None] * 5),
             n_rows, in_features, x.stride(0), 2**start,
-            LEVELS=stop - start, NODES=max(16, 2 ** (stop - start)), TILE=tile,
-            BLOCK=block_of(in_features, 128 if x.element_size() == 2 else 64),
-            num_warps=4, num_stages=4,
+            LEVELS=stop - start, NODES=nodes, TILE=tile,
+            BLOCK=block_of(in_features, _columns((tile + nodes) * x.element_size() * STAGES)),
+            num_warps=4, num_stages=STAGES,
         )  # fmt: skip
         if counts is not None:
             groups = group_ranked(reached, counts, rank, _tile(n_rows, 2**stop))
@@ -58,6 +61,11 @@ def descend_blocks(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 def _tile(n_rows: int, n_groups: int) -> int:
     """Return rows per tile: few enough that most tiles are full."""
     return 64 if n_rows >= 256 * n_groups else 32
+
+
+def _columns(bytes_each: int) -> int:
+    """Return the columns, 128 at most, of which the stages fit into shared memory."""
+    return min(128, 1 << ((SHARED_BYTES // bytes_each).bit_length() - 1))
 
 
 @triton.jit

@@ -19,7 +19,7 @@ MIN_CHOICES = 1024  # fewer are gathered one by one
 MIN_CHOICES_PER_EXPERT = 2
 
 
-def chosen_experts(
+def chosen_experts_with_hidden(
     x: Tensor,
     expert: Tensor,
     w_in: Tensor,
@@ -61,7 +61,7 @@ def experts_gathered(
     b_in: Tensor | None = None,
     b_out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the same as `chosen_experts`: each choice reads its expert's weights."""
+    """Return the same as `chosen_experts_with_hidden`: each choice reads its expert's weights."""
     x, expert = rows_contiguous(x), expert.contiguous()
     (n_rows, top_k), (_, hidden, in_features) = expert.shape, w_in.shape
     out_features = w_out.shape[-1]
@@ -92,7 +92,7 @@ def experts_grouped(
     b_in: Tensor | None = None,
     b_out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the same as `chosen_experts`: a tile of choices of one expert is a matrix product."""
+    """Return the same as `chosen_experts_with_hidden`: a tile of an expert is a matrix product."""
     n_rows, top_k = expert.shape
     groups = _by_expert(expert, len(w_in))
     z = grouped_linear(x, w_in.mT, groups, rows_per_value=top_k, bias=b_in)

@@ -25,7 +25,7 @@ MIN_ROWS = 4096  # fewer walk row by row: they don't fill the device in tiles
 MIN_ROWS_PER_GROUP = 16
 
 
-def node_tree(
+def node_tree_with_path(
     x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sum a(z_j) v_j over parallel trees and the nodes j on each tree's path, z_j = <w_j, x>.
@@ -50,7 +50,7 @@ def node_tree(
 def node_tree_rows(
     x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same as `node_tree`: one program walks all trees for one input."""
+    """Return the same as `node_tree_with_path`: one program walks all trees for one input."""
     x = rows_contiguous(x)
     (n_rows, in_features), (n_trees, n_nodes, out_features) = x.shape, w_out.shape
     levels = levels_of(n_nodes)
@@ -71,7 +71,7 @@ def node_tree_rows(
 def node_tree_tiles(
     x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same as `node_tree`, one tree after the other, the last levels by tiles.
+    """Return the same as `node_tree_with_path`, one tree after the other, the last levels by tiles.
 
     The inputs walk row by row down to the root of a subtree of few levels. Sorted by it, a tile
     of inputs takes the logits of all the subtree's nodes as one matrix product, and its outputs,

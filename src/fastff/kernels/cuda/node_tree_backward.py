@@ -124,7 +124,7 @@ def _tile_coefficients(
     z = tl.load(logit_ptr + row[:, None] * LEVELS + level[None, :], mask=visited, other=0)
     hidden = tl.where(visited, activate(z, ACTIVATION), 0.0)
     d_z = tl.where(visited, d_hidden * activation_slope(z, ACTIVATION), 0.0)
-    place = (tile.to(tl.int64) * TILE + tl.arange(0, TILE))[:, None] * COLUMNS
-    place += tl.arange(0, COLUMNS)[None, :]
+    c_row = tile.to(tl.int64) * TILE + tl.arange(0, TILE)
+    place = c_row[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     tl.store(hidden_ptr + place, hidden.to(hidden_ptr.dtype.element_ty))
     tl.store(d_z_ptr + place, d_z.to(d_z_ptr.dtype.element_ty))

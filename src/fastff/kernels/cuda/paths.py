@@ -151,8 +151,8 @@ def _path_sum(
     tile = tl.program_id(0)
     if tile >= tl.load(tile_offsets_ptr + n_groups):
         return
-    place = (tile.to(tl.int64) * TILE + tl.arange(0, TILE))[:, None]
-    c = tl.load(c_ptr + place * COLUMNS + tl.arange(0, COLUMNS)[None, :])
+    c_row = tile.to(tl.int64) * TILE + tl.arange(0, TILE)
+    c = tl.load(c_ptr + c_row[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :])
     group, row, inside = tile_rows(
         order_ptr, offsets_ptr, tile_group_ptr, tile_first_ptr, tile, TILE
     )

@@ -2,9 +2,19 @@
 
 import pytest
 import torch
-from cases import DEVICE, HALVES, TOLERANCE, Draw, close, doubles, few, needs_cuda, right_turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_cases import (
+    DEVICE,
+    HALVES,
+    TOLERANCE,
+    Draw,
+    close,
+    doubles,
+    few,
+    needs_cuda,
+    right_turns,
+)
 
 from fastff.kernels import cpu, reference
 from fastff.kernels.activations import ACTIVATIONS
@@ -46,7 +56,7 @@ def check_backward(device, dtype, batch, features, out, levels, trees, activatio
     n_nodes = 2**levels - 1
     x, grad = draw.inputs(batch, features), draw.inputs(batch, out)
     w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
-    _, logits, leaf = reference.node_tree(*doubles(x, w_in, w_out), activation)
+    _, logits, leaf = reference.node_tree_with_path(*doubles(x, w_in, w_out), activation)
     gradients = node_tree_backward(grad, x, w_in, w_out, logits.float(), leaf, activation)
     wanted = reference.node_tree_backward(*doubles(grad, x, w_in, w_out), logits, leaf, activation)
     for gradient, expected in zip(gradients, wanted, strict=True):
@@ -55,7 +65,7 @@ def check_backward(device, dtype, batch, features, out, levels, trees, activatio
 
 @shapes
 def test_cpu(**shape):
-    check(cpu.node_tree, "cpu", torch.float32, **shape)
+    check(cpu.node_tree_with_path, "cpu", torch.float32, **shape)
 
 
 @pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
@@ -89,9 +99,9 @@ def test_triton_backward_in_half_precision(dtype, **shape):
 
 
 @pytest.mark.parametrize("levels", [1, 11])
-@pytest.mark.parametrize("forward", [cpu.node_tree, node_tree_rows])
+@pytest.mark.parametrize("forward", [cpu.node_tree_with_path, node_tree_rows])
 def test_no_rows(forward, levels):
-    draw = Draw(0, "cpu" if forward is cpu.node_tree else DEVICE)
+    draw = Draw(0, "cpu" if forward is cpu.node_tree_with_path else DEVICE)
     w = draw(2, 2**levels - 1, 5)
     out, logits, leaf = forward(draw(0, 5), w, w, "gelu")
     assert (out.shape, logits.shape, leaf.shape) == ((0, 5), (2, 0, levels), (2, 0))

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from cases import DEVICE, HALVES, Draw, close, doubles, few, needs_cuda
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_cases import DEVICE, HALVES, Draw, close, doubles, few, needs_cuda
 
 from fastff.kernels import cpu, reference
 from fastff.kernels.activations import ACTIVATIONS
@@ -37,7 +37,9 @@ def check(forward, device, dtype, activation, **shape):
     (x, expert, w_in, w_out), optional, _ = draw_case(device, dtype, **shape)
     outputs, hidden = forward(x, expert, w_in, w_out, activation, *optional)
     x, w_in, w_out, *optional = doubles(x, w_in, w_out, *optional)
-    expected, z = reference.chosen_experts(x, expert, w_in, w_out, activation, *optional)
+    expected, z = reference.chosen_experts_with_hidden(
+        x, expert, w_in, w_out, activation, *optional
+    )
     close(outputs, expected)
     close(hidden, z)
 
@@ -45,7 +47,7 @@ def check(forward, device, dtype, activation, **shape):
 def check_backward(device, dtype, activation, **shape):
     (x, expert, w_in, w_out), optional, grad = draw_case(device, dtype, **shape)
     x64, in64, out64, grad64, *optional64 = doubles(x, w_in, w_out, grad, *optional)
-    _, z = reference.chosen_experts(x64, expert, in64, out64, activation, *optional64)
+    _, z = reference.chosen_experts_with_hidden(x64, expert, in64, out64, activation, *optional64)
     z = z.to(dtype)  # so that both see the same sign of a hidden unit near 0
     gradients = chosen_experts_backward(grad, z, x, expert, w_in, w_out, activation, *optional)
     wanted = reference.chosen_experts_backward(
@@ -59,7 +61,7 @@ def check_backward(device, dtype, activation, **shape):
 
 @shapes
 def test_cpu(**shape):
-    check(cpu.chosen_experts, "cpu", torch.float32, **shape)
+    check(cpu.chosen_experts_with_hidden, "cpu", torch.float32, **shape)
 
 
 @pytest.mark.parametrize("forward", [experts_gathered, experts_grouped])
@@ -92,9 +94,11 @@ def test_triton_backward_in_half_precision(dtype, **shape):
     check_backward(DEVICE, dtype, **shape)
 
 
-@pytest.mark.parametrize("forward", [cpu.chosen_experts, experts_gathered, experts_grouped])
+@pytest.mark.parametrize(
+    "forward", [cpu.chosen_experts_with_hidden, experts_gathered, experts_grouped]
+)
 def test_no_rows(forward):
-    draw = Draw(0, "cpu" if forward is cpu.chosen_experts else DEVICE)
+    draw = Draw(0, "cpu" if forward is cpu.chosen_experts_with_hidden else DEVICE)
     expert = draw.choice(3, 0, 2)
     out, hidden = forward(draw(0, 5), expert, draw(3, 4, 5), draw(3, 4, 6), "relu")
     assert (out.shape, hidden.shape) == ((0, 6), (0, 2, 4))
