@@ -18,6 +18,7 @@ from kernel_cases import (
 
 from fastff.kernels import cpu, reference
 from fastff.kernels.activations import ACTIVATIONS
+from fastff.kernels.cuda.descent_blocks import descend_blocks
 from fastff.kernels.cuda.node_tree import node_tree_rows, node_tree_tiles
 from fastff.kernels.cuda.node_tree_backward import node_tree_backward
 
@@ -96,6 +97,13 @@ def test_triton_in_half_precision(forward, dtype, **shape):
 @shapes
 def test_triton_backward_in_half_precision(dtype, **shape):
     check_backward(DEVICE, dtype, **shape)
+
+
+def test_tiles_below_a_descent_by_blocks(monkeypatch):
+    monkeypatch.setattr("fastff.kernels.cuda.node_tree.descend_rows", descend_blocks)
+    shape = {"batch": 70, "features": 9, "out": 5, "levels": 7, "trees": 2}
+    options = {"activation": "gelu", "ties": False, "seed": 5}
+    check(node_tree_tiles, DEVICE, torch.float32, **shape, **options)
 
 
 @pytest.mark.parametrize("levels", [1, 11])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DEVICE, HALVES, Draw, few, needs_cuda, right_turns
+from kernel_cases import DEVICE, HALVES, Draw, close, few, needs_cuda, right_turns
 
 from fastff.kernels import cpu, cuda, reference
 from fastff.kernels.cuda.descent_blocks import descend_blocks
@@ -14,6 +14,10 @@ from fastff.kernels.cuda.route import MAX_LEVELS, MIN_ROWS
 
 def by_rows(x, weight, bias=None):
     return descend_rows(x, weight, bias, reference.levels_of(len(weight))).reached
+
+
+def by_blocks(x, weight, bias=None):
+    return descend_blocks(x, weight, bias, reference.levels_of(len(weight))).reached
 
 
 shapes = given(
@@ -39,7 +43,7 @@ def test_cpu(**shape):
     check(cpu.route, "cpu", torch.float32, **shape)
 
 
-@pytest.mark.parametrize("route", [by_rows, descend_blocks])
+@pytest.mark.parametrize("route", [by_rows, by_blocks])
 @few
 @shapes
 def test_triton(route, **shape):
@@ -48,7 +52,7 @@ def test_triton(route, **shape):
 
 @needs_cuda
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("route", [by_rows, descend_blocks])
+@pytest.mark.parametrize("route", [by_rows, by_blocks])
 @few
 @shapes
 def test_triton_in_half_precision(route, dtype, **shape):
@@ -60,7 +64,7 @@ def test_whatever_the_first_blocks_levels(first_levels, monkeypatch):
     monkeypatch.setattr("fastff.kernels.cuda.descent_blocks.FIRST_LEVELS", first_levels)
     draw = Draw(first_levels, DEVICE)
     x, weight = draw(33, 20), draw(2**8 - 1, 20)
-    right_turns(x, weight, descend_blocks(x, weight), tolerance=1e-5)
+    right_turns(x, weight, by_blocks(x, weight), tolerance=1e-5)
 
 
 @pytest.mark.parametrize(("module", "device"), [(cpu, "cpu"), (cuda, DEVICE)])
@@ -81,3 +85,17 @@ def test_large_batches(dtype, depth, features, seed):
     draw = Draw(seed, DEVICE, dtype)
     x, weight = draw(MIN_ROWS + 77, features), draw(2**depth - 1, features)
     right_turns(x, weight, cuda.route(x, weight), tolerance=1e-3)
+
+
+@pytest.mark.parametrize("descend", [descend_rows, descend_blocks])
+@pytest.mark.parametrize("levels", [1, 4, 9])
+def test_part_of_the_way(descend, levels):
+    draw = Draw(levels, DEVICE)
+    x, weight = draw(75, 6), draw(2**10 - 1, 6)
+    logits = x.new_full((75, 10), torch.nan)
+    reached, groups = descend(x, weight, None, levels, logits=logits, tile=16)
+    right_turns(x, weight[: 2**levels - 1], reached, tolerance=1e-5)
+    expected = reference.descend(x.double(), weight.double())[0]
+    close(logits[:, :levels], expected[:, :levels])
+    assert logits[:, levels:].isnan().all()
+    assert reached[groups.order.long()].equal(reached.sort().values)

@@ -12,50 +12,61 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastff.kernels.cuda.descent_rows import Descent
 from fastff.kernels.cuda.grouping import group_ranked, tile_rows
 from fastff.kernels.cuda.numerics import PRECISION, block_of, level_of, rows_contiguous
-from fastff.kernels.reference import levels_of
 
 BLOCK_LEVELS = 4  # levels of every block but the first: 15 nodes, the narrowest matrix product
-FIRST_LEVELS = 7  # most levels of the first block
+FIRST_LEVELS = 8  # most levels of the first block
 STAGES = 4  # of the loop over columns, in shared memory at once
 SHARED_BYTES = 96 * 1024  # that every GPU since Ampere has
 
 
-def descend_blocks(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return the leaf (b,), int64, that every input reaches.
+def descend_blocks(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    levels: int,
+    *,
+    logits: Tensor | None = None,
+    tile: int | None = None,
+) -> Descent:
+    """Walk every input down the first `levels` levels of a tree, right iff z > 0.
 
     Args:
         x: inputs (b, i), with any strides, b at least 1.
         weight: of the nodes in heap order, (n, i), contiguous, in the dtype of `x`.
         bias: of the nodes (n,).
+        levels: to descend, at most those of the tree.
+        logits: where those of the visited nodes are written, (b, l), float32, contiguous.
+        tile: rows of a tile, to sort the inputs by the node reached.
 
     """
     x = rows_contiguous(x)
     n_rows, in_features = x.shape
-    levels = levels_of(len(weight))
     n_more = max(0, -((FIRST_LEVELS - levels) // BLOCK_LEVELS))  # blocks after the first
     reached = x.new_empty(n_rows, dtype=torch.long)
     rank = x.new_empty(n_rows, dtype=torch.int32)
     groups = None
     start = 0
     for stop in range(levels - BLOCK_LEVELS * n_more, levels + 1, BLOCK_LEVELS):
-        counts = x.new_zeros(2**stop, dtype=torch.int32) if stop < levels else None
-        tile = _tile(n_rows, 1) if groups is None else groups.tile
+        rows = _tile(n_rows, 1) if groups is None else groups.tile
+        next_rows = _tile(n_rows, 2**stop) if stop < levels else tile
+        counts = None if next_rows is None else x.new_zeros(2**stop, dtype=torch.int32)
+        n_tiles = triton.cdiv(n_rows, rows) if groups is None else groups.max_tiles
         nodes = max(16, 2 ** (stop - start))
-        n_tiles = triton.cdiv(n_rows, tile) if groups is None else groups.max_tiles
         _descend_block[(n_tiles,)](
-            x, weight, bias, reached, counts, rank,
+            x, weight, bias, reached, logits, counts, rank,
             *(groups[:5] if groups is not None else [None] * 5),
-            n_rows, in_features, x.stride(0), 2**start,
-            LEVELS=stop - start, NODES=nodes, TILE=tile,
-            BLOCK=block_of(in_features, _columns((tile + nodes) * x.element_size() * STAGES)),
+            n_rows, in_features, x.stride(0), 0 if logits is None else logits.stride(0),
+            start, 2**start, LEVELS=stop - start, NODES=nodes, TILE=rows,
+            BLOCK=block_of(in_features, _columns((rows + nodes) * x.element_size() * STAGES)),
             num_warps=4, num_stages=STAGES,
         )  # fmt: skip
-        if counts is not None:
-            groups = group_ranked(reached, counts, rank, _tile(n_rows, 2**stop))
+        if counts is not None and next_rows is not None:
+            groups = group_ranked(reached, counts, rank, next_rows)
         start = stop
-    return reached
+    return Descent(reached, None if tile is None else groups)
 
 
 def _tile(n_rows: int, n_groups: int) -> int:
@@ -130,9 +141,9 @@ def walk(
 
 @triton.jit
 def _descend_block(
-    x_ptr, w_ptr, b_ptr, reached_ptr, counts_ptr, rank_ptr,
+    x_ptr, w_ptr, b_ptr, reached_ptr, logit_ptr, counts_ptr, rank_ptr,
     order_ptr, offsets_ptr, tile_offsets_ptr, tile_group_ptr, tile_first_ptr,
-    n_rows, in_features, x_stride, n_groups,
+    n_rows, in_features, x_stride, logit_stride, start, n_groups,
     LEVELS: tl.constexpr, NODES: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     tile = tl.program_id(0)
@@ -149,7 +160,9 @@ def _descend_block(
     z = block_logits(
         x_ptr, w_ptr, b_ptr, row, inside, node, exists, in_features, x_stride, TILE, NODES, BLOCK
     )
-    reached = (group << LEVELS) + walk(z, None, row, inside, 0, LEVELS, TILE, NODES)
+    if logit_ptr is not None:
+        logit_ptr += start
+    reached = (group << LEVELS) + walk(z, logit_ptr, row, inside, logit_stride, LEVELS, TILE, NODES)
     tl.store(reached_ptr + row, reached.to(tl.int64), mask=inside)
     if counts_ptr is not None:
         rank = tl.atomic_add(counts_ptr + reached, 1, mask=inside, sem="relaxed")

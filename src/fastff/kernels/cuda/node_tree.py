@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastff.kernels.activations import CODES
-from fastff.kernels.cuda.descent_blocks import block_logits, tile_place, walk
+from fastff.kernels.cuda.descent_blocks import block_logits, descend_blocks, tile_place, walk
 from fastff.kernels.cuda.descent_rows import descend_rows, row_logit, row_warps
 from fastff.kernels.cuda.numerics import PRECISION, activate, block_of, rows_contiguous
 from fastff.kernels.cuda.paths import (
@@ -21,7 +21,7 @@ from fastff.kernels.cuda.paths import (
 )
 from fastff.kernels.reference import levels_of
 
-MIN_ROWS = 4096  # fewer walk row by row: they don't fill the device in tiles
+MIN_ROWS = 8192  # fewer walk row by row: they don't fill the device in tiles
 MIN_ROWS_PER_GROUP = 16
 
 
@@ -73,8 +73,8 @@ def node_tree_tiles(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the same as `node_tree_with_path`, one tree after the other, the last levels by tiles.
 
-    The inputs walk row by row down to the root of a subtree of few levels. Sorted by it, a tile
-    of inputs takes the logits of all the subtree's nodes as one matrix product, and its outputs,
+    The inputs walk down to the root of a subtree of few levels. Sorted by it, a tile of inputs
+    takes the logits of all the subtree's nodes as one matrix product, and its outputs,
     from the nodes above and below, as two more.
     """
     x = rows_contiguous(x)
@@ -88,7 +88,8 @@ def node_tree_tiles(
     for tree in range(n_trees):
         groups = None
         if above > 0:
-            groups = descend_rows(x, w_in[tree], None, above, logits=logits[tree], tile=TILE).groups
+            descend = descend_rows if x.dtype == torch.float32 else descend_blocks
+            groups = descend(x, w_in[tree], None, above, logits=logits[tree], tile=TILE).groups
         _tree_tile[(triton.cdiv(n_rows, TILE) if groups is None else groups.max_tiles,)](
             x, w_in[tree], w_out[tree], out, logits[tree], leaf[tree],
             *(groups[:5] if groups is not None else [None] * 5),

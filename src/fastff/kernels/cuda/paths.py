@@ -23,7 +23,7 @@ SUBTREE_LEVELS = tl.constexpr(SUBTREE)
 BELOW = tl.constexpr(2**SUBTREE)  # columns for the nodes of a group's subtree, and one unused
 ABOVE = tl.constexpr(MAX_LEVELS - SUBTREE)  # columns for the nodes above it
 COLUMNS = tl.constexpr(MAX_LEVELS - SUBTREE + 2**SUBTREE)  # above and below
-ROWS = 64  # that a group's gradient sums at once
+ROWS = 32  # that a group's gradient sums at once
 PARTS = 64  # of a node's gradient, added at once
 
 

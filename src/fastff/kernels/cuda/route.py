@@ -28,6 +28,6 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     """
     levels = levels_of(len(weight))
-    if x.dtype != torch.float32 and len(x) >= MIN_ROWS and levels <= MAX_LEVELS:
-        return descend_blocks(x, weight, bias)
-    return descend_rows(x, weight, bias, levels).reached
+    blocks = x.dtype != torch.float32 and len(x) >= MIN_ROWS and levels <= MAX_LEVELS
+    descend = descend_blocks if blocks else descend_rows
+    return descend(x, weight, bias, levels).reached
