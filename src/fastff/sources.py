@@ -15,6 +15,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "train": (
         *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
         *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
+        # what layers import of the kernels; those themselves are loaded where inference uses them
+        *("kernels/__init__.py", "kernels/activations.py", "kernels/backends.py"),
+        *("kernels/dispatch.py", "kernels/functions.py", "kernels/ops.py"),
+        "kernels/reference.py",
     ),
     "analysis": (
         *("data/__init__.py", "data/names.py", "files.py", "spec/*.py", "zoo.py", "analysis/*.py"),

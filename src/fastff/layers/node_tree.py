@@ -21,7 +21,8 @@ class NodeTree(Layer):
     Faster Language Modelling*, arXiv 2311.10770); with "linear" and `levels` = d it is FastFF's
     "FFF v2", whose nodes weigh v_j by z_j.
 
-    Training and inference use the same path; its choice gets no gradient, a and v do.
+    Training and inference use the same path; its choice gets no gradient, a and v do. In
+    evaluation mode without gradients, kernels compute the visited nodes alone.
 
     Args:
         in_features: size of an input.

@@ -16,6 +16,9 @@ from fastff.layers.tree_gate import TreeGate
 class RoutedLayer(Layer):
     """A layer that routes every input to experts: an FFF with a tree gate, an MoE with a linear.
 
+    In evaluation mode without gradients, kernels compute the chosen experts alone where the hard
+    form takes few of them.
+
     Args:
         gate: gives routing weights (..., b, e).
         experts: combines its experts by these weights; as many experts as the gate has.
