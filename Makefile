@@ -8,7 +8,7 @@ WORKERS = 2
 ARGS =
 PYTHON = python3.11 python3.12 python3
 
-IN_ENVIRONMENT = env run test test-slow lint format verify report
+IN_ENVIRONMENT = env run test test-slow lint format verify reference report
 CHECKS = test test-slow lint format
 
 .DEFAULT_GOAL := help
@@ -83,6 +83,18 @@ verify: run  ## build CONFIG a second time on one core, and compare tables and f
 	"$(BIN)/fastff" verify . "$$again" --name "$$name" \
 		|| { echo "The second run is kept in $$again" >&2; exit 1; }; \
 	rm -rf "$$again"
+
+reference: CONFIG = config/reference.yaml
+reference: run  ## redraw the reference figures and tables, and compare them with the committed ones
+	@failed=; \
+	check() { cmp "$$1" "$$2" || failed=yes; }; \
+	for file in $$(find figures/reference -type f); do \
+		check "$$file" "figures/redrawn/$${file#figures/reference/}"; \
+	done; \
+	for file in $$(find results/reference/h100/tables -type f); do \
+		check "$$file" "results/redrawn/tables/$${file##*/}"; \
+	done; \
+	[ -z "$$failed" ] && echo 'The committed figures and tables are those that are drawn here'
 
 report: run  ## write results/report.html: every figure and table with its caption
 	$(SNAKEMAKE) --report results/report.html

@@ -19,6 +19,17 @@ experiments:
     recipe: {epochs: 1, batch_size: 500, learning_rate: 0.001}
     grid: {depth: [1], hidden_features: [2]}
     variants: [moe_mixture, moe_top1_switch]
+benchmarks:
+  race:
+    title: A race
+    kind: engine
+    dataset: mnist5k
+    recipe: {epochs: 2, batch_size: 500, learning_rate: 0.001}
+    grid: {depth: [1], hidden_features: [2]}
+    variants: [moe_mixture]
+    runs: 1
+    workers: [0]
+    repeats: 1
 """
 
 
@@ -60,7 +71,7 @@ def test_progress_is_plain_lines_without_a_terminal(prepared, config, tmp_path, 
     arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
     main([*arguments, "--data", str(prepared), "--output", str(tmp_path / "out")])
     lines = capfd.readouterr().err.splitlines()
-    assert any(line.startswith("trial moe_mixture: 2/2 run·epochs, ") for line in lines)
+    assert any(line.startswith("trial: 4/4 run·epochs, ") for line in lines)
     assert not any("\r" in line for line in lines)
 
 
@@ -137,3 +148,21 @@ def test_counts_must_be_positive(value, capsys):
         main(["train", "--spec", "{}", "--data", "d", "--output", "o", "--threads", value])
     assert stopped.value.code == 2
     assert "--threads" in capsys.readouterr().err
+
+
+def test_a_benchmark_by_spec_and_by_config_file(prepared, config, tmp_path):
+    shared = ["--data", str(prepared), "--device", "cpu"]
+    spec = load_config(config).benchmarks["race"].spec().model_dump_json()
+    by_config = ["--configfile", str(config), "--benchmark", "race"]
+    for name, what in {"a": by_config, "b": ["--spec", spec]}.items():
+        output = tmp_path / f"{name}.csv"
+        assert main(["bench", *what, *shared, "--output", str(output)]) == 0
+        assert list(pd.read_csv(output)["side"]) == ["plain", "engine"]
+
+
+def test_an_unknown_benchmark_is_named(prepared, config, tmp_path, capsys):
+    arguments = ["bench", "--configfile", str(config), "--benchmark", "sprint"]
+    code = main([*arguments, "--data", str(prepared), "--output", str(tmp_path / "x.csv")])
+    assert code == 2
+    assert "--benchmark sprint: allowed are race" in capsys.readouterr().err
+    assert not (tmp_path / "x.csv").exists()

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import jsonschema
@@ -59,7 +60,7 @@ def bottleneck(**more: object) -> dict:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_configs_are_valid_and_named_as_their_file(path):
     config = load_config(path)
-    assert config.name == {"config": "quick"}.get(path.stem, path.stem)
+    assert config.name == {"config": "quick", "reference": "redrawn"}.get(path.stem, path.stem)
     jsonschema.validate(yaml.safe_load(path.read_text()), json_schema())
     for name, experiment in config.experiments.items():
         notebook = ROOT / "notebooks" / f"{experiment.notebook or name}.ipynb"
@@ -78,6 +79,31 @@ def test_paper_config_is_the_study_with_ten_seeds_on_three_datasets():
     assert {len(experiment.seeds) for experiment in config.experiments.values()} == {10}
     datasets = {experiment.dataset for experiment in config.experiments.values()}
     assert datasets == {"mnist", "fashion_mnist", "cifar10"}
+
+
+def test_reference_config_is_the_paper_s_on_fashion_mnist():
+    reference, paper = (
+        load_config(ROOT / "config" / f"{name}.yaml") for name in ("reference", "paper")
+    )
+    again = {f"{name}_fashion_mnist": block for name, block in reference.experiments.items()}
+    others = {n: block for n, block in paper.experiments.items() if n.endswith("_fashion_mnist")}
+    assert again.keys() == others.keys()
+    for name, block in again.items():
+        notebook = others[name].notebook
+        assert block.model_copy(update={"notebook": notebook}) == others[name]
+    assert reference.benchmarks == paper.benchmarks
+
+
+def test_what_the_readme_shows_is_valid():
+    text = (ROOT / "README.md").read_text()
+    blocks = [yaml.safe_load(textwrap.dedent(block)) for block in
+              re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)]  # fmt: skip
+    recipe, variants = blocks
+    shown = GOOD["experiments"]["soft_merging"] | recipe | variants
+    block = parse_config(changed(BLOCK, shown)).experiments["soft_merging"]
+    assert block.best_of_seeds
+    assert block.recipe.early_stopping.patience == 350
+    assert block.variants[1].model.gate.top_k == 2
 
 
 def test_written_schema_is_the_model_s():
@@ -322,7 +348,7 @@ def test_two_experiments_that_write_the_same_figure_are_refused():
     values = copy.deepcopy(GOOD)
     values["experiments"]["other"] = {**GOOD["experiments"]["soft_merging"], "figures": ["twice"]}
     values["experiments"]["soft_merging"]["figures"] = ["twice"]
-    with pytest.raises(ConfigError, match="figures: two experiments would write 'twice'"):
+    with pytest.raises(ConfigError, match="figures: two blocks would write 'twice'"):
         parse_config(values)
 
 

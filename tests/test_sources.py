@@ -8,7 +8,8 @@ from fastff.sources import PACKAGE, STAGES, stage_digest, stage_files
 
 ENTRY_POINTS = {
     "prepare": ["data/prepare.py"],
-    "train": ["train/job.py", "train/results.py", "train/store.py", "data/dataset.py"],
+    "train": ["train/job.py", "train/tables.py", "train/store.py", "data/dataset.py"],
+    "bench": ["bench/*.py"],
     "analysis": ["analysis/*.py"],
 }
 

@@ -14,7 +14,7 @@ from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
-from fastff.spec import TrainSpec
+from fastff.spec import EngineBenchmarkSpec, TrainSpec
 
 log = logging.getLogger("fastff")
 
@@ -41,6 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_prepare(commands)
     _add_train(commands)
     _add_collect(commands)
+    _add_bench(commands)
+    _add_reference(commands)
     _add_verify(commands)
     _add_schema(commands)
     return parser
@@ -86,12 +88,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
     parser.add_argument("--output", type=Path, required=True, help="folder for the tables")
     parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="where to train; auto takes CUDA where there is a device (default: auto)",
-    )
+    _add_device(parser)
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
     parser.add_argument(
         "--runs-per-stack",
@@ -102,38 +99,65 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=_train)
 
 
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="where to train; auto takes CUDA where there is a device (default: auto)",
+    )
+    parser.add_argument(
+        "--stacks-at-once",
+        type=_positive,
+        default=4,
+        help="batched computations that share a CUDA device (default: 4)",
+    )
+    parser.add_argument(
+        "--tf32",
+        action="store_true",
+        help="on CUDA, round the factors of matrix products to TF32: faster, less exact",
+    )
+
+
 def _train(options: argparse.Namespace) -> int:
     import pandas as pd
     import torch
 
     from fastff.data.dataset import load
-    from fastff.train.device import choose_device
+    from fastff.train.device import choose_device, set_precision
     from fastff.train.job import train
     from fastff.train.store import RunStore, run_context
     from fastff.train.tables import tidy_tables, write_tables
 
     specs = _train_specs(options)
     torch.set_num_threads(options.threads)
-    data = load(options.data, device=choose_device(options.device))
-    jobs = []
+    device = choose_device(options.device)
+    set_precision(device, tf32=options.tf32)
+    data = load(options.data, device=device)
     for spec in specs:
         if spec.dataset != data.name:
             raise ConfigError(f"--data {options.data} is {data.name}; the job needs {spec.dataset}")
-        store = RunStore(options.store, run_context(spec, data)) if options.store else None
-        results = train(spec, data, runs_per_stack=options.runs_per_stack, store=store)
-        jobs.append(tidy_tables(spec, results))
-    write_tables({name: pd.concat([job[name] for job in jobs]) for name in jobs[0]}, options.output)
+    stores = []
+    if options.store:
+        stores = [RunStore(options.store, run_context(spec, data)) for spec in specs]
+    jobs = train(
+        specs,
+        data,
+        runs_per_stack=options.runs_per_stack,
+        stacks_at_once=options.stacks_at_once,
+        stores=stores,
+    )
+    tables = [tidy_tables(spec, results) for spec, results in zip(specs, jobs, strict=True)]
+    joined = {name: pd.concat([job[name] for job in tables]) for name in tables[0]}
+    write_tables(joined, options.output)
     return 0
 
 
 def _train_specs(options: argparse.Namespace) -> list[TrainSpec]:
     """Return the jobs that --spec or --configfile, --experiment and --variant name."""
     if options.spec is not None:
-        text = options.spec
-        if not text.lstrip().startswith("{"):
-            text = Path(text).read_text(encoding="utf-8")
         with describe_faults("--spec"):
-            return [TrainSpec.model_validate_json(text)]
+            return [TrainSpec.model_validate_json(_text_of(options.spec))]
     config = load_config(options.configfile)
     if options.experiment not in config.experiments:
         allowed = ", ".join(config.experiments)
@@ -161,6 +185,78 @@ def _collect(options: argparse.Namespace) -> int:
     from fastff.tidy import collect
 
     collect(options.jobs, options.output)
+    return 0
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="time something, and write a row per measurement",
+        description="Measure what a benchmark of a config file names, and write one CSV table "
+        "whose every row says on what it was measured. What to measure is either --spec, as the "
+        "workflow gives it, or a benchmark of a config file.",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--spec", help="a benchmark as JSON text, or a file that holds it")
+    what.add_argument("--configfile", type=Path, help="a config file; needs --benchmark")
+    parser.add_argument("--benchmark", help="a benchmark of the config file")
+    parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
+    parser.add_argument("--output", type=Path, required=True, help="the table to write")
+    _add_device(parser)
+    parser.set_defaults(run=_bench)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from fastff.bench.engine import engine_benchmark
+    from fastff.files import atomic_path
+    from fastff.train.device import choose_device, set_precision
+
+    spec = _bench_spec(options)
+    device = choose_device(options.device)
+    set_precision(device, tf32=options.tf32)
+    table = engine_benchmark(spec, options.data, device, stacks_at_once=options.stacks_at_once)
+    with atomic_path(options.output) as path:
+        table.to_csv(path, index=False)
+    return 0
+
+
+def _bench_spec(options: argparse.Namespace) -> EngineBenchmarkSpec:
+    """Return what --spec, or --configfile and --benchmark, name."""
+    if options.spec is not None:
+        with describe_faults("--spec"):
+            return EngineBenchmarkSpec.model_validate_json(_text_of(options.spec))
+    benchmarks = load_config(options.configfile).benchmarks
+    if options.benchmark not in benchmarks:
+        allowed = ", ".join(benchmarks) or "none, for it has no benchmarks"
+        raise ConfigError(f"--benchmark {options.benchmark}: allowed are {allowed}")
+    return benchmarks[options.benchmark].spec()
+
+
+def _add_reference(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "reference",
+        help="train a whole config, and write what results/reference holds",
+        description="Train every experiment and time every benchmark of a config in one process, "
+        "and write compressed tidy tables, measurements and their provenance.",
+    )
+    parser.add_argument("--configfile", type=Path, required=True, help="a config file")
+    parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the reference")
+    parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
+    parser.set_defaults(run=_reference)
+
+
+def _reference(options: argparse.Namespace) -> int:
+    import torch
+
+    from fastff.reference import make_reference
+    from fastff.train.device import choose_device, set_precision
+
+    config = load_config(options.configfile)
+    device = choose_device(config.device)
+    torch.set_num_threads(config.threads)
+    set_precision(device, tf32=config.tf32)
+    make_reference(config, options.data, options.output, device, store=options.store)
     return 0
 
 
@@ -197,6 +293,11 @@ def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _schema(options: argparse.Namespace) -> int:
     print(json.dumps(json_schema(), indent=2))
     return 0
+
+
+def _text_of(given: str) -> str:
+    """Return JSON text as it is, and of anything else the content of the file of that name."""
+    return given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
 
 
 def _positive(text: str) -> int:

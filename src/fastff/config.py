@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import (
-    BeforeValidator,
     Field,
     ValidationError,
     field_validator,
@@ -21,35 +20,13 @@ from pydantic import (
 )
 
 from fastff.data.names import DATASET_NAMES
+from fastff.experiment import Defaults, Drawn, EngineBenchmark, Experiment
 from fastff.faults import ConfigError, describe_faults
-from fastff.spec import (
-    Grid,
-    GridChange,
-    Name,
-    Recipe,
-    Recording,
-    Seeds,
-    Sized,
-    Spec,
-    TrainSpec,
-    Variant,
-    require_unique,
-    unknown,
-)
-from fastff.spec.job import has_tree
+from fastff.spec import Name, Sized, Spec, TrainSpec
 from fastff.zoo import ZOO
 
 RESERVED_NAMES = frozenset({"all", "prepare", "train", "collect", "data", "reference"})
 RESERVED = ", ".join(sorted(RESERVED_NAMES))
-
-
-def _resolve_variant(value: Any) -> Any:
-    """Return the zoo's variant for a name; anything else is a variant defined in place."""
-    if not isinstance(value, str):
-        return value
-    if value not in ZOO:
-        raise ValueError(unknown(f"variant {value!r}", value, ZOO))
-    return ZOO[value].model_dump()
 
 
 class DatasetOptions(Spec):
@@ -65,127 +42,23 @@ class DatasetOptions(Spec):
         return self
 
 
-class Comparison(Spec):
-    """Two variants to compare over the grid: the change from `baseline` to `treatment`."""
-
-    treatment: Name
-    baseline: Name
-
-
-class Experiment(Spec):
-    """One experiment: what is trained, and which notebook draws which figures and tables.
-
-    Attributes:
-        title: heads the figures.
-        variants: names from the zoo, or variants defined in place.
-        grids: for single variants, what their grid has in place of `grid`.
-        recipes: for single variants, what their recipe has in place of `recipe`.
-        equal_size: a feed-forward variant that is also trained at the sizes of all variants with
-            experts: as many parameters, hidden units in training, and at inference.
-        record: what is written down beside losses, accuracies and the last expert counts.
-        record_every: so many epochs lie between two that are recorded.
-        best_of_seeds: whether tables show the best run by validation beside the mean over seeds.
-        comparisons: pairs of variants for the table of paired tests.
-        notebook: the notebook's name under `notebooks/`; by default the experiment's own.
-        figures: names of the figures that the notebook draws. `{experiment}` stands for the
-            experiment's name, and `{variant}` for each variant's in turn.
-        tables: likewise for the tables.
-
-    """
-
-    title: str = Field(min_length=1, max_length=100)
-    dataset: Literal[DATASET_NAMES]  # type: ignore[valid-type]
-    seeds: Seeds
-    recipe: Recipe
-    grid: Grid
-    variants: tuple[Annotated[Variant, BeforeValidator(_resolve_variant)], ...] = Field(
-        min_length=1
-    )
-    grids: dict[Name, GridChange] = Field(default={})
-    recipes: dict[Name, dict[str, Any]] = Field(default={})
-    equal_size: Name | None = None
-    record: tuple[Recording, ...] = ()
-    record_every: int = Field(default=1, ge=1)
-    best_of_seeds: bool = False
-    comparisons: tuple[Comparison, ...] = ()
-    notebook: Name | None = None
-    figures: tuple[str, ...] = ("{experiment}",)
-    tables: tuple[str, ...] = ("{experiment}",)
-
-    @field_validator("seeds")
-    @classmethod
-    def _check_seeds(cls, value: Seeds) -> Seeds:
-        return require_unique(value)
-
-    @model_validator(mode="after")
-    def _check_names(self) -> Experiment:
-        names = require_unique(tuple(variant.name for variant in self.variants))
-        said = [("grids", name) for name in self.grids]
-        said += [("recipes", name) for name in self.recipes]
-        said += [("equal_size", name) for name in (self.equal_size,) if name is not None]
-        for comparison in self.comparisons:
-            said += [("comparisons", comparison.treatment), ("comparisons", comparison.baseline)]
-        for key, name in said:
-            if name not in names:
-                raise ValueError(f"{key}: {unknown(f'variant {name!r}', name, names)}")
-        return self
-
-    @model_validator(mode="after")
-    def _check_record(self) -> Experiment:
-        if "nodes" in self.record and not any(map(has_tree, self.variants)):
-            raise ValueError("record: 'nodes' needs a variant with a tree")
-        return self
-
-    def grid_of(self, variant: Variant) -> Grid:
-        """Return the grid of a variant."""
-        change = self.grids.get(variant.name)
-        return change.applied(self.grid) if change else self.grid
-
-    def recipe_of(self, variant: Variant) -> Recipe:
-        """Return the recipe of a variant. Raises pydantic.ValidationError for one that can't be."""
-        change = self.recipes.get(variant.name, {})
-        return Recipe.model_validate(self.recipe.model_dump() | change) if change else self.recipe
-
-    def expand(self, kind: Literal["figures", "tables"], experiment: str) -> list[str]:
-        """Return the names of an experiment's figures or tables, in order, without repetition."""
-        templates = self.figures if kind == "figures" else self.tables
-        names = [
-            template.replace("{experiment}", experiment).replace("{variant}", variant.name)
-            for template in templates
-            for variant in self.variants
-        ]
-        return list(dict.fromkeys(names))
-
-
-class Defaults(Spec):
-    """What experiments have where they don't say otherwise; of the recipe, key by key."""
-
-    dataset: Literal[DATASET_NAMES] | None = None  # type: ignore[valid-type]
-    seeds: Seeds | None = None
-    recipe: dict[str, Any] = Field(default={})
-    record_every: int | None = None
-    best_of_seeds: bool | None = None
-
-    def applied(self, experiment: Any) -> Any:
-        """Return an experiment's block of the config with what it leaves open filled in."""
-        if not isinstance(experiment, dict):
-            return experiment
-        filled = self.model_dump(exclude_none=True, exclude={"recipe"}) | experiment
-        own = experiment.get("recipe", {})
-        return filled | {"recipe": self.recipe | own if isinstance(own, dict) else own}
-
-
 class Config(Spec):
     """A whole run of the artifact.
 
     Attributes:
         defaults: for all experiments.
         name: results go to `<results_dir>/<name>`, figures to `<figures_dir>/<name>`.
+        tables_from: a folder of the repository with tidy tables of an earlier run. They are drawn,
+            and nothing is trained.
         device: where to train; `auto` takes CUDA where there is a device.
         threads: CPU threads of a training job. Results are the same on any number of cores, as
             long as this number is the same.
         runs_per_stack: how many runs are trained as one batched computation.
+        stacks_at_once: how many such computations share a CUDA device.
+        tf32: on CUDA, round the factors of matrix products to TF32; otherwise all is float32.
         datasets: options for single datasets.
+        experiments: what is trained and drawn, by name.
+        benchmarks: what is timed and drawn, by name.
 
     """
 
@@ -194,13 +67,17 @@ class Config(Spec):
     results_dir: str = "results"
     figures_dir: str = "figures"
     data_dir: str = "results/data"
+    tables_from: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     runs_per_stack: int = Field(default=10, ge=1, le=10_000)
+    stacks_at_once: int = Field(default=4, ge=1, le=100)
+    tf32: bool = False
     datasets: dict[Literal[DATASET_NAMES], DatasetOptions] = Field(  # type: ignore[valid-type]
         default={}
     )
     experiments: dict[Name, Experiment] = Field(min_length=1)
+    benchmarks: dict[Name, EngineBenchmark] = Field(default={})
 
     @model_validator(mode="before")
     @classmethod
@@ -225,11 +102,16 @@ class Config(Spec):
 
     @model_validator(mode="after")
     def _check_products(self) -> Config:
-        for name in self.experiments:
+        for where, name in [("experiments", name) for name in self.experiments] + [
+            ("benchmarks", name) for name in self.benchmarks
+        ]:
             if name in RESERVED_NAMES:
                 raise ValueError(
-                    f"experiments.{name}: this name is reserved; allowed is any but {RESERVED}"
+                    f"{where}.{name}: this name is reserved; allowed is any but {RESERVED}"
                 )
+        for name in self.experiments:
+            if name in self.benchmarks:
+                raise ValueError(f"benchmarks.{name}: an experiment has this name already")
             self.train_specs(name)
         self._check_product_names("figures")
         self._check_product_names("tables")
@@ -237,17 +119,19 @@ class Config(Spec):
 
     def _check_product_names(self, kind: Literal["figures", "tables"]) -> None:
         products = Counter(
-            product
-            for name, experiment in self.experiments.items()
-            for product in experiment.expand(kind, name)
+            product for name, block in self.drawn().items() for product in block.expand(kind, name)
         )
         for product, count in products.items():
             if count > 1:
-                raise ValueError(f"{kind}: two experiments would write {product!r}")
+                raise ValueError(f"{kind}: two blocks would write {product!r}")
             if not product.replace("_", "").isalnum() or not product.islower():
                 raise ValueError(
                     f"{kind}: {product!r} is no name of a file; allowed are a-z, 0-9 and _"
                 )
+
+    def drawn(self) -> dict[str, Drawn]:
+        """Return every experiment and benchmark by name."""
+        return {**self.experiments, **self.benchmarks}
 
     def train_specs(self, experiment: str) -> list[TrainSpec]:
         """Return the training jobs of an experiment, one per variant."""
@@ -312,8 +196,9 @@ def json_schema() -> dict[str, Any]:
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema |= Config.model_json_schema()
     parts = schema["$defs"]
-    variant = parts["Experiment"]["properties"]["variants"]
-    variant["items"] = {"anyOf": [{"enum": sorted(ZOO)}, variant["items"]]}
+    for block in ("Experiment", "EngineBenchmark"):
+        variant = parts[block]["properties"]["variants"]
+        variant["items"] = {"anyOf": [{"enum": sorted(ZOO)}, variant["items"]]}
     # `defaults` can give these, which only the filled-in config shows
     del parts["Recipe"]["required"]
     given = parts["Defaults"]["properties"]

@@ -20,6 +20,11 @@ STAGES: dict[str, tuple[str, ...]] = {
         *("kernels/dispatch.py", "kernels/functions.py", "kernels/ops.py"),
         "kernels/reference.py",
     ),
+    "bench": (
+        *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
+        *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
+        "bench/*.py",
+    ),
     "analysis": (
         *("data/__init__.py", "data/names.py", "files.py", "spec/*.py", "zoo.py", "analysis/*.py"),
     ),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from synthetic import synthetic_gradients, synthetic_tables, write_tidy
+from synthetic import synthetic_experiment, synthetic_tables, write_tidy
 
 from fastff.analysis import Tidy, load_tidy
 from fastff.config import load_config
@@ -15,19 +15,11 @@ REPOSITORY = Path(__file__).parents[2]
 def default_folders(tmp_path_factory) -> dict[str, Path]:
     """Tidy tables of each experiment of the default config, with its variants, grid and seeds."""
     folder = tmp_path_factory.mktemp("tidy")
-    written = {}
-    for name, block in load_config(REPOSITORY / "config" / "config.yaml").experiments.items():
-        tables = synthetic_tables(
-            tuple(variant.name for variant in block.variants),
-            block.grid.depth,
-            block.grid.hidden_features,
-            block.seeds,
-            experiment=name,
-        )
-        if "gradients" in block.record:
-            tables["gradients"] = synthetic_gradients(tables["runs"])
-        written[name] = write_tidy(tables, folder / name)
-    return written
+    config = load_config(REPOSITORY / "config" / "config.yaml")
+    return {
+        name: write_tidy(synthetic_experiment(config.train_specs(name), block), folder / name)
+        for name, block in config.experiments.items()
+    }
 
 
 @pytest.fixture

@@ -3,10 +3,20 @@
 import sys
 from pathlib import Path
 
-from fastff.analysis import draw_distribution, draw_entropy, draw_panels, load_tidy, save_figure
+from fastff.analysis import (
+    draw_distribution,
+    draw_entropy,
+    draw_panels,
+    draw_regions,
+    load_table,
+    load_tidy,
+    save_figure,
+)
 
 if __name__ == "__main__":
-    tidy, folder = load_tidy(sys.argv[1]), Path(sys.argv[2])
+    tidy, folder = load_tidy(sys.argv[1]), Path(sys.argv[3])
+    nodes, points = (load_table(sys.argv[2], name) for name in ("nodes", "projections"))
     save_figure(draw_panels(tidy.runs, "Panels"), folder, "panels")
     save_figure(draw_entropy(tidy, "Entropy"), folder, "entropy")
+    save_figure(draw_regions(nodes, points, "Regions"), folder, "regions")
     save_figure(draw_distribution(tidy, "moe_mixture", "Bars"), folder, "bars")

@@ -26,6 +26,7 @@ def runs_of(values: dict[str, list[list[float]]], metric="accuracy_hard") -> pd.
                 "label": variant.upper(),
                 "depth": 1 + point // 2,
                 "hidden_features": 8 * (1 + point % 2),
+                "region_leak": 0.0,
                 "seed": seed,
                 metric: value,
             }
@@ -115,6 +116,19 @@ def test_rank():
     assert table["accuracy_hard_mean"].to_list() == pytest.approx([0.9, 0.25, 0.2])
     assert table["mean_rank"].to_list() == [1.0, 2.25, 2.75]
     assert "HIGH (90.00 %) > TIE (25.00 %) > LOW (20.00 %)" in describe_ranking(table)
+
+
+def test_variants_of_a_single_shape_each_are_compared_at_those():
+    runs = runs_of({"tree": [[0.5, 0.7]], "mlp": [[0.9, 0.7]]})
+    runs.loc[runs["variant"] == "mlp", ["depth", "hidden_features"]] = (0, 256)
+    table = rank(runs)
+    assert table["label"].to_list() == ["MLP", "TREE"]
+    assert table["accuracy_hard_mean"].to_list() == pytest.approx([0.8, 0.6])
+    assert describe_ranking(table).startswith("By mean hard accuracy over seeds: MLP (80.00 %)")
+    (row,) = compare(runs, [{"treatment": "mlp", "baseline": "tree"}], ["accuracy_hard"]).to_dict(
+        "records"
+    )
+    assert row["change_mean"] == pytest.approx(0.2 / 0.6)
 
 
 def test_sentences_carry_the_computed_numbers():

@@ -39,8 +39,20 @@ def test_gradients_have_a_line_per_unit_and_none_at_zero():
     gate, *_ = draw_gradients(synthetic_gradients(runs), "Title").axes
     assert gate.get_yscale() == "log"
     assert len(gate.lines) == 4
-    np.testing.assert_allclose(gate.lines[1].get_ydata(), 0.01 / np.arange(1, 21))
+    np.testing.assert_allclose(gate.lines[1].get_ydata(), 0.01 / np.arange(1, 11))
     assert np.isnan(gate.lines[3].get_ydata()).all()
+
+
+def test_at_most_six_decades_of_gradients_are_shown():
+    variants = ("moe_mixture", "hypercube_mixture")
+    gradients = synthetic_gradients(synthetic_tables(variants, (2,), (8,), (0,))["runs"])
+    gradients.loc[gradients["variant"] == variants[1], "magnitude"] *= 5
+    whole = draw_gradients(gradients, "Title").axes[0]
+    assert whole.get_ylim()[0] < gradients["magnitude"][gradients["magnitude"] > 0].min()
+    gradients.loc[gradients["unit"] == 1, "magnitude"] *= 1e-15
+    cut, *_ = draw_gradients(gradients, "Title").axes
+    assert cut.get_ylim()[0] == pytest.approx(0.05 / 1e6)
+    assert cut.get_ylim()[1] > 0.05  # the largest of all panels
 
 
 @pytest.mark.parametrize("draw", [draw_epochs, draw_gradients])
@@ -48,14 +60,33 @@ def test_more_than_one_shape_is_refused(draw):
     tables = synthetic_tables(("moe_mixture",), (1, 2), (8,))
     table = tables["epochs"] if draw is draw_epochs else synthetic_gradients(tables["runs"])
     with pytest.raises(
-        ValueError, match=r"depth has \[.*1.*, .*2.*\]; these curves are of one shape"
+        ValueError, match=r"depth of moe_mixture has \[1, 2\]; these curves are of one shape"
     ):
         draw(table, "Title")
 
 
+def test_variants_of_different_shapes_and_parts(default_folders):
+    tidy = load_tidy(default_folders["gradients"])
+    assert faults(draw_epochs(tidy.epochs, "Title")) == []
+    figure = draw_gradients(load_table(default_folders["gradients"], "gradients"), "Title")
+    assert faults(figure) == []
+    assert len(figure.axes) == 3 * 5
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no gate"]
+    assert [len(axes.lines) for axes in figure.axes[::5]] == [0, 1, 1]
+    assert [len(axes.lines) for axes in figure.axes[1::5]] == [8, 8, 8]
+
+
+def test_an_unknown_part_is_refused():
+    runs = synthetic_tables(("moe_mixture",), (2,), (8,), (0,))["runs"]
+    gradients = synthetic_gradients(runs).replace({"part": {"gate": "router"}})
+    with pytest.raises(ValueError, match="part 'router': allowed are gate, expert_in"):
+        draw_gradients(gradients, "Title")
+
+
 def test_gradients_that_were_not_recorded_are_named(tmp_path):
     (tmp_path / "gradients.csv").write_text(
-        "experiment,dataset,variant,label,depth,hidden_features,seed,step,part,unit,magnitude\n"
+        "experiment,dataset,variant,label,depth,hidden_features,region_leak,n_experts,seed,"
+        "step,part,unit,magnitude\n"
     )
     with pytest.raises(TidyError, match=r"gradients\.csv has no rows"):
         load_table(tmp_path, "gradients")

@@ -18,7 +18,7 @@ from fastff.analysis import (
 from fastff.analysis.distribution_figures import ranked_shares
 
 
-def counts_of(*runs: list[list[int]], epoch: int = 1) -> pd.DataFrame:
+def counts_of(*runs: list[list[int]], epoch: int = 1, tree: int = 0) -> pd.DataFrame:
     """Return expert_counts from runs[seed][expert][class]."""
     return pd.DataFrame(
         [
@@ -26,10 +26,14 @@ def counts_of(*runs: list[list[int]], epoch: int = 1) -> pd.DataFrame:
                 "experiment": "trial",
                 "dataset": "mnist5k",
                 "variant": "moe_mixture",
+                "label": "MoE, mixture",
                 "depth": int(math.log2(len(run))),
                 "hidden_features": 8,
+                "region_leak": 0.0,
+                "n_experts": len(run),
                 "seed": seed,
                 "epoch": epoch,
+                "tree": tree,
                 "expert": expert,
                 "class": class_,
                 "count": count,
@@ -68,6 +72,15 @@ def test_entropy_is_that_of_the_shares(samples):
 def test_only_the_last_epoch_counts():
     counts = pd.concat([counts_of([[9], [0]], epoch=1), counts_of([[5], [5]], epoch=2)])
     assert distribution(counts)["entropy"].to_list() == [1.0]
+
+
+def test_parallel_trees_are_measured_one_by_one():
+    first, second = [[4], [4], [0], [0]], [[0], [0], [8], [0]]
+    counts = pd.concat([counts_of(first), counts_of(second, tree=1)])
+    row = distribution(counts).iloc[0]
+    assert (row["entropy"], row["effective_experts"], row["used_experts"]) == (0.5, 1.5, 1.5)
+    # the fullest expert of each tree: 4 of 8, and 8 of 8
+    assert ranked_shares(counts)[:, 0] == pytest.approx([0.75, 0.25, 0, 0])
 
 
 def test_a_run_without_samples():

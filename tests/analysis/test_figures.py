@@ -140,7 +140,7 @@ def test_settings_of_the_machine_change_nothing(small, tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_two_processes_write_the_same_bytes(tables, tmp_path):
+def test_two_processes_write_the_same_bytes(tables, default_folders, tmp_path):
     tidy = write_tidy(tables, tmp_path / "tidy")
     script = Path(__file__).with_name("draw_and_save.py")
     written = []
@@ -148,10 +148,11 @@ def test_two_processes_write_the_same_bytes(tables, tmp_path):
         folder = tmp_path / seed
         environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": f"UTC{seed}"}
         environment.pop("SOURCE_DATE_EPOCH", None)
-        subprocess.run([sys.executable, script, tidy, folder], env=environment, check=True)
+        command = [sys.executable, script, tidy, default_folders["tree_regions"], folder]
+        subprocess.run(command, env=environment, check=True)
         written.append({path.name: path.read_bytes() for path in folder.iterdir()})
     first, second = written
-    assert len(first) == 9
+    assert len(first) == 12
     assert {name for name in first if first[name] != second.get(name)} == set()
 
 

@@ -1,11 +1,18 @@
 """A variant looks the same in all figures, and like no other in one figure."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastff.analysis.looks import EXPERTS_STYLE, looks, palette
-from fastff.analysis.style import class_colours
+from fastff.analysis.looks import core, looks, palette
+from fastff.analysis.style import class_colours, leaf_colours
+from fastff.config import load_config
 from fastff.zoo import ZOO
+
+CONFIG = Path(__file__).parents[2] / "config" / "config.yaml"
+EXPERIMENTS = load_config(CONFIG).experiments
 
 names = st.lists(st.sampled_from([*ZOO, *"abcdefgh", "my_variant"]), unique=True)
 
@@ -23,31 +30,71 @@ def test_the_zoo_looks_the_same_in_every_company(variants):
     assert all(look == alone[name] for name, look in looks(variants).items() if name in ZOO)
 
 
+def experts_of(variant):
+    part = variant.model.routed if variant.model.kind == "bottleneck" else variant.model
+    return getattr(part, "experts", None)
+
+
 def test_gate_is_colour_and_experts_are_dashes():
     found = looks(list(ZOO))
     for first in ZOO:
         for second in ZOO:
-            same_gate = ZOO[first].gate == ZOO[second].gate
-            same_experts = ZOO[first].experts == ZOO[second].experts
-            if same_gate:
+            if core(ZOO[first]) == core(ZOO[second]):
                 assert found[first].colour == found[second].colour
-            else:  # with more gates than colours, the marker tells them apart
-                assert (found[first].colour, found[first].marker) != (
-                    found[second].colour, found[second].marker,
-                )  # fmt: skip
+            # with more variants than colours, the marker tells them apart
+            if first != second and found[first].colour == found[second].colour:
+                assert found[first].marker != found[second].marker
+            same_experts = experts_of(ZOO[first]) == experts_of(ZOO[second])
             assert (found[first].dashes == found[second].dashes) == same_experts
 
 
 def test_the_first_gates_have_a_colour_each():
-    gates = list(dict.fromkeys(variant.gate for variant in ZOO.values()))[: len(palette())]
+    routed = [name for name, variant in ZOO.items() if experts_of(variant)]
+    gates = list(dict.fromkeys(core(ZOO[name]) for name in routed))[: len(palette())]
     found = looks(list(ZOO))
-    colours = {found[name].colour for name, v in ZOO.items() if v.gate in gates}
+    colours = {found[name].colour for name in routed[:13] if core(ZOO[name]) in gates}
     assert len(gates) == len(palette()) == len(colours)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_gates_of_one_experiment_differ_in_colour(experiment):
+    variants = EXPERIMENTS[experiment].variants
+    found = looks([variant.name for variant in variants])
+    cores = {core(variant) for variant in variants}
+    assert len({look.colour for look in found.values()}) == len(cores)
+
+
+def test_one_function_is_one_colour():
+    same = ("fff_mixture_logsigmoid", "fff_mixture_product", "fff_mixture_log", "fff_to_plane")
+    assert len({look.colour for look in looks(same).values()}) == 1
+    assert looks(["mlp_relu"])["mlp_relu"].colour == looks(["mlp_to_plane"])["mlp_to_plane"].colour
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 8, 13, 32])
+def test_leaves_have_colours_of_their_own(n):
+    colours = leaf_colours(n)
+    assert len(set(colours)) == n
+    assert not set(colours) & set(class_colours(10))
+
+
+def test_sibling_leaves_differ_most():
+    def lightness(colour):
+        return sum(x * int(colour[k : k + 2], 16) for x, k in ((0.3, 1), (0.59, 3), (0.11, 5)))
+
+    shades = [lightness(colour) for colour in leaf_colours(8)]
+    assert all(abs(shades[leaf] - shades[leaf + 1]) > 40 for leaf in range(0, 8, 2))
+
+
+@pytest.mark.parametrize("n", [2, 4, 8, 16])
+def test_leaves_left_of_the_root_are_cool_and_the_others_warm(n):
+    redder = [int(colour[1:3], 16) > int(colour[3:5], 16) for colour in leaf_colours(n)]
+    assert redder == [False] * (n // 2) + [True] * (n // 2)
 
 
 def test_other_variants_never_look_like_one_of_the_zoo():
     others = looks([f"mine_{k}" for k in range(20)]).values()
-    assert not {look.marker for look in others} & {marker for _, marker in EXPERTS_STYLE.values()}
+    known = looks(list(ZOO)).values()
+    assert not {look.marker for look in others} & {look.marker for look in known}
 
 
 def test_the_hash_is_stable():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic import synthetic_tables
 
 from fastff.analysis import mean_ci, summarise
 from fastff.analysis.summary import seed_means
@@ -88,12 +89,36 @@ def test_summarise_keeps_the_order_of_the_runs(small):
     )
 
 
+def test_runs_of_another_region_leak_are_another_row():
+    runs = synthetic_tables(("moe_mixture",), (2,), (8,), leaks=(0.0, 0.1))["runs"]
+    summary = summarise(runs, ["train_loss"])
+    assert summary["region_leak"].to_list() == [0.0, 0.1]
+    assert summary["n_seeds"].to_list() == [3, 3]
+
+
+def test_best_of_seeds_is_chosen_by_validation(small):
+    runs = small.runs.query("variant == 'moe_mixture' and depth == 1").copy()
+    runs = runs[runs["hidden_features"] == 8]
+    runs["validation_accuracy_hard"] = [0.8, 0.9, 0.9]
+    runs["accuracy_hard"] = [0.95, 0.7, 0.6]
+    row = summarise(runs, ["accuracy_hard", "train_loss"], best=True).iloc[0]
+    assert row["accuracy_hard_best"] == 0.7  # the first of the two best by validation
+    assert row["accuracy_hard_mean"] == pytest.approx(0.75)
+    assert row["train_loss_best"] == runs["train_loss"].iloc[1]
+    backwards = summarise(runs.iloc[::-1], ["accuracy_hard"], best=True)
+    assert backwards["accuracy_hard_best"].to_list() == [0.7]
+    runs["validation_accuracy_hard"] = [0.8, math.nan, math.nan]
+    assert summarise(runs, ["accuracy_hard"], best=True)["accuracy_hard_best"].to_list() == [0.95]
+    runs["validation_accuracy_hard"] = math.nan
+    assert summarise(runs, ["accuracy_hard"], best=True)["accuracy_hard_best"].isna().all()
+
+
 def test_seed_means_leaves_out_shapes_that_one_variant_lacks(small):
     variants = ("moe_mixture", "fff_mixture_logsigmoid")
     lacking = small.runs.query("variant != 'moe_mixture' or depth == 1")
     assert seed_means(small.runs, variants, "train_loss").shape == (4, 2)
     means = seed_means(lacking, variants, "train_loss")
-    assert list(means.index) == [(1, 8), (1, 16)]
+    assert list(means.index) == [(1, 8, 0.0), (1, 16, 0.0)]
 
 
 def test_seed_means_names_an_unknown_variant(small):

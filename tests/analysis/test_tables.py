@@ -78,6 +78,21 @@ def test_changes_are_signed_percent(small):
     assert shown["metric"] == "hard accuracy"
 
 
+def test_the_best_run_stands_beside_the_mean(small):
+    frame = summarise(small.runs, ["accuracy_hard"], best=True)
+    head, _, first, *_ = cells(to_markdown(frame))
+    shown = dict(zip(head, first, strict=True))
+    assert shown["best run's hard accuracy (%)"] == f"{100 * frame['accuracy_hard_best'][0]:.2f}"
+
+
+def test_a_region_leak_is_shown_where_there_is_one(small):
+    frame = summarise(small.runs, ["accuracy_hard"])
+    assert "region leak" not in to_markdown(frame)
+    leaking = frame.assign(region_leak=[0.0] * 7 + [0.3])
+    head, _, *rows = cells(to_markdown(leaking))
+    assert [row[head.index("region leak")] for row in rows] == ["0"] * 7 + ["0.3"]
+
+
 def test_empty_table(tmp_path, small):
     saved = write_table(compare(small.runs, []), tmp_path / "none")
     assert pd.read_csv(saved.csv).empty

@@ -1,9 +1,13 @@
 """Reading tidy tables: what is read is what was written, and each fault has one clear message."""
 
+import lzma
+import math
+
 import pandas as pd
 import pytest
+from synthetic import write_tidy
 
-from fastff.analysis import TidyError, load_tidy
+from fastff.analysis import TidyError, load_table, load_tidy
 
 
 def test_round_trip(load, tables):
@@ -20,6 +24,48 @@ def test_missing_column(load, tables, table, column):
     tables[table] = tables[table].drop(columns=column)
     with pytest.raises(TidyError, match=rf"{table}\.csv: missing columns: {column}; found: exp"):
         load(tables)
+
+
+def test_names_are_read_as_text_and_nothing_as_nan(load, tables):
+    tables["runs"]["label"] = tables["runs"]["variant"].map(
+        {"moe_mixture": "NA", "fff_mixture_logsigmoid": "32"}
+    )
+    tables["runs"].loc[0, "train_loss"] = math.nan
+    runs = load(tables).runs
+    assert set(runs["label"]) == {"NA", "32"}
+    assert runs["train_loss"].isna().to_list() == [True] + [False] * (len(runs) - 1)
+
+
+def test_a_header_only_table_has_numbers(load, tables):
+    tables["runs"]["n_experts"] = 1
+    tables["expert_counts"] = tables["expert_counts"].iloc[:0]
+    counts = load(tables).expert_counts
+    assert counts.empty
+    assert counts["count"].dtype == counts["epoch"].dtype == float
+
+
+@pytest.mark.parametrize("column", ["seed", "region_leak", "n_experts"])
+def test_an_empty_key(load, tables, column):
+    tables["runs"] = tables["runs"].astype({column: float})
+    tables["runs"].loc[3, column] = math.nan
+    with pytest.raises(TidyError, match=rf"runs\.csv: column {column} is empty in row 4"):
+        load(tables)
+
+
+def test_an_optional_number_may_be_empty(tmp_path, default_folders):
+    nodes = load_table(default_folders["tree_regions"], "nodes")
+    nodes[["entropy", "weight_x", "weight_y", "bias"]] = math.nan
+    write_tidy({"nodes": nodes}, tmp_path)
+    assert load_table(tmp_path, "nodes")["bias"].isna().all()
+
+
+def test_a_model_that_does_not_route_needs_no_counts(load, tables):
+    counts, runs = tables["expert_counts"], tables["runs"]
+    tables["expert_counts"] = counts[counts["variant"] != "moe_mixture"]
+    with pytest.raises(TidyError, match=r"expert_counts\.csv and runs\.csv .*moe_mixture"):
+        load(tables)
+    runs.loc[runs["variant"] == "moe_mixture", "n_experts"] = 1
+    assert set(load(tables).expert_counts["variant"]) == {"fff_mixture_logsigmoid"}
 
 
 def test_missing_file(load, tables):
@@ -53,6 +99,25 @@ def test_tables_of_other_runs(load, tables):
     tables["expert_counts"] = counts[counts["seed"] != 2]
     with pytest.raises(TidyError, match=r"expert_counts\.csv and runs\.csv .* seed 2"):
         load(tables)
+
+
+def test_compressed_tables(tmp_path, tables):
+    write_tidy(tables, tmp_path)
+    plain = load_tidy(tmp_path)
+    for path in list(tmp_path.iterdir()):
+        path.with_suffix(".csv.xz").write_bytes(lzma.compress(path.read_bytes()))
+        path.unlink()
+    packed = load_tidy(tmp_path)
+    for name in tables:
+        pd.testing.assert_frame_equal(getattr(packed, name), getattr(plain, name))
+    half = (tmp_path / "runs.csv.xz").read_bytes()[:200]
+    for spoilt in (half, b"no archive"):
+        (tmp_path / "runs.csv.xz").write_bytes(spoilt)
+        with pytest.raises(TidyError, match=r"runs\.csv\.xz is not a CSV table"):
+            load_tidy(tmp_path)
+    (tmp_path / "runs.csv.xz").unlink()
+    with pytest.raises(TidyError, match=r"runs\.csv: No such file"):
+        load_tidy(tmp_path)
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe\x00", b'a,b\n"1,2\n'])

@@ -48,6 +48,7 @@ def test_to_moves_every_tensor(path: Path) -> None:
     tensors = [value for value in vars(data).values() if isinstance(value, torch.Tensor)]
     assert [tensor.device.type for tensor in tensors] == ["meta"] * 4
     assert data.in_features == 20
+    assert data.n_bytes == (30 + 20) * (20 * 4 + 8)
 
 
 def test_the_record_says_where_the_data_come_from(path: Path) -> None:

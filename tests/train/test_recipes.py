@@ -4,12 +4,13 @@ from functools import partial
 
 import pytest
 import torch
-from blobs import blobs
 from plain import plain_run
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
+from blobs import blobs
 from fastff.spec import (
+    AdamWSpec,
     ConstantSpec,
     EarlyStoppingSpec,
     OneCycleSpec,
@@ -18,9 +19,8 @@ from fastff.spec import (
     Recipe,
     SgdSpec,
 )
-from fastff.train.loop import train_stack
-from fastff.train.optimiser import build_optimiser
-from fastff.train.schedule import build_schedule
+from fastff.train.loop import results_of, train_stack
+from fastff.train.schedule import rates_and_momenta
 from fastff.train.split import split
 from fastff.train.stopping import EarlyStopping
 from fastff.zoo import ZOO
@@ -63,7 +63,7 @@ def test_a_stack_equals_plain_loops(recipe, optimiser, schedule, data):
         schedule = {"per_step": partial(CYCLE, max_lr=0.2)}
     parts = split(data, recipe)
     seeds = (5, 6, 7)
-    results = train_stack(ZOO["fff_mixture_log"], POINT, seeds, recipe, data)
+    results = results_of(train_stack(ZOO["fff_mixture_log"], POINT, seeds, recipe, data))
     lowered = False
     for seed, result in zip(seeds, results, strict=True):
         run = plain_run(
@@ -81,8 +81,8 @@ def test_a_stack_equals_plain_loops(recipe, optimiser, schedule, data):
 def test_runs_on_a_plateau_do_not_depend_on_each_other(data):
     schedule = PlateauSpec(metric="train_loss", patience=1, factor=0.3)
     recipe = recipe_of(0.08, schedule=schedule)
-    (alone,) = train_stack(ZOO["moe_mixture"], POINT, [6], recipe, data)
-    together = train_stack(ZOO["moe_mixture"], POINT, [5, 6, 7], recipe, data)
+    (alone,) = results_of(train_stack(ZOO["moe_mixture"], POINT, [6], recipe, data))
+    together = results_of(train_stack(ZOO["moe_mixture"], POINT, [5, 6, 7], recipe, data))
     for mine, theirs in zip(alone.epochs, together[1].epochs, strict=True):
         assert mine.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
 
@@ -90,28 +90,28 @@ def test_runs_on_a_plateau_do_not_depend_on_each_other(data):
 def test_schedule_of_the_study():
     """Warm-up over 25 % from lr/25, then down to lr/1e5; the first beta 0.95 -> 0.85 -> 0.95."""
     recipe = Recipe(epochs=1, batch_size=1, learning_rate=0.01)
-    optimiser = build_optimiser([torch.nn.Parameter(torch.zeros(1))], recipe)
-    schedule = build_schedule(optimiser, recipe, n_steps=1000, n_runs=1, device=torch.device("cpu"))
-    rates, betas = [], []
-    for _ in range(1000):
-        schedule.before_step()
-        rates.append(optimiser.param_groups[0]["lr"])
-        betas.append(optimiser.param_groups[0]["betas"])
-        optimiser.step()
+    rates, momenta = zip(*rates_and_momenta(recipe, 1000), strict=True)
+    assert len(rates) == 1000
     assert rates[0] == pytest.approx(0.01 / 25)
     assert max(rates) == pytest.approx(0.01)
     assert rates.index(max(rates)) == 249
     assert rates[-1] == pytest.approx(0.01 / 1e5)
-    assert [betas[step][0] for step in (0, 249, 999)] == pytest.approx([0.95, 0.85, 0.95])
-    assert {second for _, second in betas} == {0.99}
-    assert optimiser.param_groups[0]["eps"] == 1e-5
-    assert optimiser.param_groups[0]["weight_decay"] == 0.01
+    assert [momenta[step] for step in (0, 249, 999)] == pytest.approx([0.95, 0.85, 0.95])
+    assert recipe.optimiser == AdamWSpec(betas=(0.9, 0.99), epsilon=1e-5, weight_decay=0.01)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "momentum"), [(AdamWSpec(betas=(0.7, 0.8)), 0.7), (SgdSpec(momentum=0.6), 0.6)]
+)
+def test_a_constant_schedule_leaves_rate_and_momentum(optimiser, momentum):
+    recipe = recipe_of(0.01, optimiser=optimiser, schedule=ConstantSpec())
+    assert rates_and_momenta(recipe, 3) == [(0.01, momentum)] * 3
 
 
 def test_a_schedule_without_a_step_to_warm_up_is_refused():
     recipe = Recipe(epochs=1, batch_size=320, learning_rate=0.1)
     with pytest.raises(ValueError, match=r"2 steps with warm_up = 0\.25"):
-        train_stack(ZOO["moe_mixture"], POINT, [0], recipe, blobs())
+        results_of(train_stack(ZOO["moe_mixture"], POINT, [0], recipe, blobs()))
 
 
 STOPPING = EarlyStoppingSpec(patience=3)
@@ -161,8 +161,8 @@ def test_a_stopped_run_reports_its_best_epoch(data):
         early_stopping=STOPPING,
     )
     variant = ZOO["fff_mixture_log"]
-    results = train_stack(
-        variant, POINT, (0, 1, 2), recipe, data, record=("expert_counts", "gradients")
+    results = results_of(
+        train_stack(variant, POINT, (0, 1, 2), recipe, data, record=("expert_counts", "gradients"))
     )
     parts = split(data, recipe)
     for seed, result in enumerate(results):

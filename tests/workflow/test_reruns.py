@@ -9,7 +9,8 @@ VARIANTS = {
     name: [variant.name for variant in experiment.variants]
     for name, experiment in TINY.experiments.items()
 }
-DRAWN = {f"draw_{experiment}" for experiment in VARIANTS}
+DRAWN = {f"draw_{name}" for name in TINY.drawn()}
+TIMED = {"bench engine_benchmark", "draw_engine_benchmark"}
 CONFIG = "config/tiny.yaml"
 
 
@@ -28,8 +29,9 @@ def test_after_a_complete_run_there_is_nothing_to_do(finished):
 @pytest.mark.parametrize(
     ("path", "old", "new", "expected"),
     [
-        ("src/fastff/layers/mixture.py", '"""', '# edited\n"""', trained(*VARIANTS)),
-        ("src/fastff/train/loop.py", '"""', '# edited\n"""', trained(*VARIANTS)),
+        ("src/fastff/layers/mixture.py", '"""', '# edited\n"""', trained(*VARIANTS) | TIMED),
+        ("src/fastff/train/loop.py", '"""', '# edited\n"""', trained(*VARIANTS) | TIMED),
+        ("src/fastff/bench/plain.py", '"""', '# edited\n"""', TIMED),
         ("src/fastff/analysis/style.py", '"""', '# edited\n"""', DRAWN),
         ("src/fastff/verify.py", '"""', '# edited\n"""', set()),
         ("README.md", "\n", "\n<!-- edited -->\n", set()),
@@ -45,7 +47,7 @@ def test_an_edit_reruns_what_it_touches(edited, path, old, new, expected):
 
 def test_a_reader_of_datasets_reruns_from_the_data_on(edited):
     edited.edit("src/fastff/data/mnist5k.py", '"""', '# edited\n"""')
-    assert edited.planned() - {"all"} == {"prepare mnist5k"} | trained(*VARIANTS)
+    assert edited.planned() - {"all"} == {"prepare mnist5k"} | trained(*VARIANTS) | TIMED
 
 
 def test_a_touched_file_with_the_same_content_reruns_nothing(edited):

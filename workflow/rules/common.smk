@@ -44,6 +44,7 @@ SPECS = {
 
 wildcard_constraints:
     experiment="|".join(CONFIG.experiments),
+    benchmark="|".join(CONFIG.benchmarks),
     variant="[a-z0-9_]+",
     dataset="[a-z0-9_]+",
 
@@ -73,10 +74,14 @@ def spec_of(wildcards):
     return SPECS[wildcards.experiment, wildcards.variant].model_dump_json()
 
 
+def prepared(dataset):
+    """Return the prepared files of a dataset."""
+    return [f"{CONFIG.data_dir}/{dataset}{end}" for end in (".npz", ".json")]
+
+
 def data_of(wildcards):
     """Return the prepared files of an experiment's dataset."""
-    stem = f"{CONFIG.data_dir}/{CONFIG.experiments[wildcards.experiment].dataset}"
-    return [f"{stem}.npz", f"{stem}.json"]
+    return prepared(CONFIG.experiments[wildcards.experiment].dataset)
 
 
 def jobs_of(wildcards):
@@ -85,57 +90,69 @@ def jobs_of(wildcards):
     return [f"{RESULTS}/jobs/{wildcards.experiment}/{v.name}" for v in variants]
 
 
-def figure_paths(experiment, formats=FIGURE_FORMATS):
-    """Return the figures of an experiment."""
-    names = CONFIG.experiments[experiment].expand("figures", experiment)
-    return [f"{FIGURES}/{name}{end}" for name in names for end in formats]
+def folder_of(name, kind):
+    """Return the folder of a block's figures or tables; what is timed has its own."""
+    if kind == "figures":
+        return f"{FIGURES}/benchmarks" if name in CONFIG.benchmarks else FIGURES
+    return f"{RESULTS}/{'benchmarks' if name in CONFIG.benchmarks else 'tables'}"
 
 
-def table_paths(experiment, formats=TABLE_FORMATS):
-    """Return the tables of an experiment."""
-    names = CONFIG.experiments[experiment].expand("tables", experiment)
-    return [f"{RESULTS}/tables/{name}{end}" for name in names for end in formats]
+def paths_of(name, kind, formats):
+    """Return the figures or tables of an experiment or benchmark."""
+    names = CONFIG.drawn()[name].expand(kind, name)
+    return [f"{folder_of(name, kind)}/{stem}{end}" for stem in names for end in formats]
 
 
-def products(experiment):
-    """Return every figure, table and executed notebook of an experiment."""
-    page = f"{RESULTS}/notebooks/{experiment}.html"
-    return [*figure_paths(experiment), *table_paths(experiment), page]
+def products(name):
+    """Return every figure, table and executed notebook of an experiment or benchmark."""
+    page = f"{RESULTS}/notebooks/{name}.html"
+    figures = paths_of(name, "figures", FIGURE_FORMATS)
+    return [*figures, *paths_of(name, "tables", TABLE_FORMATS), page]
 
 
-def notebook_of(experiment):
-    """Return the notebook that draws an experiment."""
-    name = CONFIG.experiments[experiment].notebook or experiment
-    return from_here(REPOSITORY / "notebooks" / f"{name}.ipynb")
+def notebook_of(name):
+    """Return the notebook that draws an experiment or benchmark."""
+    stem = CONFIG.drawn()[name].notebook or name
+    return from_here(REPOSITORY / "notebooks" / f"{stem}.ipynb")
 
 
-def reported(paths, experiment, kind):
-    """Return the paths as entries of the report, with their caption."""
-    caption = CAPTIONS / f"{Path(notebook_of(experiment)).stem}.rst"
+def drawn_from(name):
+    """Return what a notebook reads: tidy tables, or a benchmark's table."""
+    source, end = RESULTS, ".csv"
+    if CONFIG.tables_from is not None:
+        source, end = from_here(REPOSITORY / CONFIG.tables_from), ".csv.xz"
+    if name in CONFIG.benchmarks:
+        return [f"{source}/benchmarks/{name}.csv"]
+    return [f"{source}/tidy/{name}/{table}{end}" for table in TABLES]
+
+
+def reported(name, kind, ending):
+    """Return the figures or tables of one format as entries of the report, with their caption."""
+    caption = CAPTIONS / f"{Path(notebook_of(name)).stem}.rst"
     if kind == "tables" or not caption.exists():
         caption = CAPTIONS / f"{kind}.rst"
     entries = []
-    for path in paths:
+    for path in paths_of(name, kind, [ending]):
         labels = {"name": Path(path).stem, "kind": kind}
-        category = CONFIG.experiments[experiment].title
+        category = CONFIG.drawn()[name].title
         entry = report(path, caption=str(caption), category=category, labels=labels)
         entries.append(entry)
     return entries
 
 
-def notebook_parameters(experiment):
-    """Return the parameters of an experiment's notebook, as papermill takes them."""
-    block = CONFIG.experiments[experiment]
-    return json.dumps(
-        {
-            "experiment": experiment,
-            "title": block.title,
-            "tidy": f"{RESULTS}/tidy/{experiment}",
-            "figures": FIGURES,
-            "tables": f"{RESULTS}/tables",
-            "comparisons": [
-                comparison.model_dump() for comparison in block.comparisons
-            ],
-            "best_of_seeds": block.best_of_seeds,
-        }
-    )
+def notebook_parameters(name):
+    """Return the parameters of a notebook, as papermill takes them."""
+    block = CONFIG.drawn()[name]
+    values = {
+        "experiment": name,
+        "title": block.title,
+        "tidy": os.path.commonpath(drawn_from(name)),
+        "figures": folder_of(name, "figures"),
+        "tables": folder_of(name, "tables"),
+    }
+    if name in CONFIG.experiments:
+        values["comparisons"] = [
+            comparison.model_dump() for comparison in block.comparisons
+        ]
+        values["best_of_seeds"] = block.best_of_seeds
+    return json.dumps(values)

@@ -1,30 +1,30 @@
-# Figures and tables: one executed notebook per experiment, and a target by its name.
+# Figures and tables: one executed notebook per experiment or benchmark, and a target by its name.
 
-for experiment in CONFIG.experiments:
+for block in CONFIG.drawn():
 
     rule:
         name:
-            f"draw_{experiment}"
+            f"draw_{block}"
         input:
-            tidy=expand(f"{RESULTS}/tidy/{experiment}/{{table}}.csv", table=TABLES),
-            notebook=notebook_of(experiment),
+            data=drawn_from(block),
+            notebook=notebook_of(block),
             sources=sources("analysis"),
         output:
-            reported(figure_paths(experiment, [".png"]), experiment, "figures"),
-            reported(table_paths(experiment, [".csv"]), experiment, "tables"),
-            figure_paths(experiment, [".pdf", ".svg"]),
-            table_paths(experiment, [".md", ".tex"]),
-            html=f"{RESULTS}/notebooks/{experiment}.html",
+            reported(block, "figures", ".png"),
+            reported(block, "tables", ".csv"),
+            paths_of(block, "figures", [".pdf", ".svg"]),
+            paths_of(block, "tables", [".md", ".tex"]),
+            html=f"{RESULTS}/notebooks/{block}.html",
         log:
             # A log outlives its job: the executed notebook shows which cell failed.
-            notebook=f"{RESULTS}/notebooks/{experiment}.ipynb",
-            text=f"{RESULTS}/logs/draw/{experiment}.log",
+            notebook=f"{RESULTS}/notebooks/{block}.ipynb",
+            text=f"{RESULTS}/logs/draw/{block}.log",
         benchmark:
-            f"{RESULTS}/benchmarks/draw/{experiment}.tsv"
+            f"{RESULTS}/benchmarks/draw/{block}.tsv"
         conda:
             ENVIRONMENT
         params:
-            values=notebook_parameters(experiment),
+            values=notebook_parameters(block),
             folder=subpath(output.html, parent=True),
             page=subpath(output.html, basename=True),
         shell:
@@ -35,7 +35,7 @@ for experiment in CONFIG.experiments:
 
     rule:
         name:
-            experiment
+            block
         input:
-            products(experiment),
+            products(block),
         localrule: True

@@ -27,10 +27,13 @@ rule train:
         # not the rule's threads: Snakemake lowers those to the cores there are
         threads=CONFIG.threads,
         runs_per_stack=CONFIG.runs_per_stack,
+        stacks_at_once=CONFIG.stacks_at_once,
+        tf32="--tf32" if CONFIG.tf32 else "",
     shell:
         "fastff train --spec {params.spec:q} --data {input.data[0]:q} --output {params.folder:q}"
         " --store {params.store:q} --device {params.device} --threads {params.threads}"
-        " --runs-per-stack {params.runs_per_stack} 2> {log:q}"
+        " --runs-per-stack {params.runs_per_stack} --stacks-at-once {params.stacks_at_once}"
+        " {params.tf32} 2> {log:q}"
 
 
 rule collect:

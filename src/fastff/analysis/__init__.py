@@ -8,38 +8,86 @@ from fastff.analysis.findings import (
     describe_comparisons,
     describe_ranking,
     describe_runs,
+    describe_scores,
     describe_trend,
 )
+from fastff.analysis.findings_sizes import describe_leak, describe_sizes
+from fastff.analysis.findings_training import (
+    describe_gradients,
+    describe_regions,
+    describe_shares,
+    describe_trees,
+)
+from fastff.analysis.heat_maps import draw_heat_maps
+from fastff.analysis.leak import draw_leak
+from fastff.analysis.node_gradients import draw_node_gradients
 from fastff.analysis.panels import draw_panels
+from fastff.analysis.planes import draw_leak_projections, draw_projections
+from fastff.analysis.region_figures import draw_regions
+from fastff.analysis.regions import tree_regions
 from fastff.analysis.save import save_figure
+from fastff.analysis.shares import draw_shares
+from fastff.analysis.size_figures import draw_sizes
+from fastff.analysis.sizes import feed_forward, match_sizes, routed
+from fastff.analysis.speed import (
+    describe_speedups,
+    draw_speedups,
+    load_engine_benchmark,
+    speedups,
+)
 from fastff.analysis.summary import labels_of, mean_ci, summarise
 from fastff.analysis.tables import to_latex, to_markdown, write_table
 from fastff.analysis.tidy import Tidy, TidyError, load_table, load_tidy
+from fastff.analysis.tree_figures import draw_trees
 
 __all__ = [
     "Tidy",
     "TidyError",
     "compare",
     "describe_comparisons",
+    "describe_gradients",
+    "describe_leak",
     "describe_ranking",
+    "describe_regions",
     "describe_runs",
+    "describe_scores",
+    "describe_shares",
+    "describe_sizes",
+    "describe_speedups",
+    "describe_trees",
     "describe_trend",
     "distribution",
     "draw_distribution",
     "draw_entropy",
     "draw_epochs",
     "draw_gradients",
+    "draw_heat_maps",
+    "draw_leak",
+    "draw_leak_projections",
+    "draw_node_gradients",
     "draw_panels",
+    "draw_projections",
+    "draw_regions",
+    "draw_shares",
+    "draw_sizes",
+    "draw_speedups",
+    "draw_trees",
+    "feed_forward",
     "labels_of",
+    "load_engine_benchmark",
     "load_table",
     "load_tidy",
+    "match_sizes",
     "mean_ci",
     "rank",
+    "routed",
     "runs_with_distribution",
     "save_figure",
+    "speedups",
     "summarise",
     "to_latex",
     "to_markdown",
+    "tree_regions",
     "trend",
     "write_table",
 ]

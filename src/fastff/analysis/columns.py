@@ -48,6 +48,11 @@ def show_p(value: float) -> str:
     return "<0.0001" if value < 1e-4 else f"{value:#.2g}" if value < 0.1 else f"{value:.2f}"
 
 
+def show_digits(value: float) -> str:
+    """Return a number with three significant digits, and NaN as a dash."""
+    return DASH if math.isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
 def show_rate(value: float) -> str:
     """Return a number as short as it is exact, and NaN as a dash."""
     return DASH if math.isnan(value) else f"{value:g}"
@@ -59,6 +64,22 @@ COLUMNS: Mapping[str, Column] = {
     "validation_loss_hard": Column("hard validation loss (nats)", digits=3),
     "accuracy_hard": Column("hard accuracy (%)", scale=100),
     "accuracy_soft": Column("soft accuracy (%)", scale=100),
+    "validation_accuracy_hard": Column("hard validation accuracy (%)", scale=100),
+    "validation_accuracy_soft": Column("soft validation accuracy (%)", scale=100),
+    "train_accuracy_hard": Column("hard train accuracy (%)", scale=100),
+    "train_accuracy_soft": Column("soft train accuracy (%)", scale=100),
+    "equal_parameters": Column("MLP, equal parameters (%)", scale=100),
+    "equal_training_width": Column("MLP, equal training width (%)", scale=100),
+    "equal_inference_width": Column("MLP, equal inference width (%)", scale=100),
+    "equal_parameters_difference": Column(
+        "difference, equal parameters (points)", scale=100, signed=True
+    ),
+    "equal_training_width_difference": Column(
+        "difference, equal training width (points)", scale=100, signed=True
+    ),
+    "equal_inference_width_difference": Column(
+        "difference, equal inference width (points)", scale=100, signed=True
+    ),
     "change": Column("change (%)", scale=100, signed=True),
     "entropy": Column("entropy (bits)"),
     "effective_experts": Column("effective experts"),
@@ -67,18 +88,35 @@ COLUMNS: Mapping[str, Column] = {
     "t": Column("t"),
     "rho": Column("Spearman's rho"),
 }
-OTHER: Mapping[str, Callable[[float], str]] = {"p": show_p}
+OTHER: Mapping[str, Callable[[float], str]] = {
+    "p": show_p,
+    **dict.fromkeys(("plain_s", "engine_s", "ratio", "ratio_low", "ratio_high"), show_digits),
+    **dict.fromkeys(("plain_peak_mib", "engine_peak_mib"), show_digits),
+}
 HEADINGS: Mapping[str, str] = {
     "label": "variant",
     "treatment_label": "treatment",
     "baseline_label": "baseline",
     "hidden_features": "hidden units",
+    "region_leak": "region leak",
+    "training_width": "training width",
+    "inference_width": "inference width",
+    "equal_parameters_units": "MLP's units, equal parameters",
+    "equal_training_width_units": "MLP's units, equal training width",
+    "equal_inference_width_units": "MLP's units, equal inference width",
     "n_experts": "experts",
     "n_parameters": "parameters",
     "n_seeds": "seeds",
     "n_better": "better points",
     "n_points": "points",
     "n_runs": "runs",
+    "plain_s": "plain loop (s)",
+    "engine_s": "engine (s)",
+    "ratio": "times less",
+    "ratio_low": "least",
+    "ratio_high": "most",
+    "plain_peak_mib": "plain loop, peak (MiB)",
+    "engine_peak_mib": "engine, peak (MiB)",
 }
 # A printed table shows labels, and the reader knows which experiment it is of.
 HIDDEN: Mapping[str, str] = {

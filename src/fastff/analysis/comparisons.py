@@ -26,7 +26,8 @@ def compare(
 ) -> pd.DataFrame:
     """Return what each treatment changes over its baseline, a row per comparison and metric.
 
-    A grid point is one shape. Its values are the two variants' means over seeds, `a` of the
+    A grid point is one shape that both have; two variants of a single shape each are compared at
+    those. The values of a point are the two variants' means over seeds, `a` of the
     treatment and `b` of the baseline:
 
     - `change_mean`: the mean over grid points of `(a - b) / b`, a fraction; `change_ci`: the half
@@ -92,6 +93,8 @@ def paired_change(
 
 def rank(runs: pd.DataFrame, metric: str = "accuracy_hard") -> pd.DataFrame:
     """Return the variants, best first: largest mean over the shapes that all of them have.
+
+    Variants that have a single shape each are compared at those, whatever they are.
 
     Returns:
         `dataset`, `variant`, `label`, `<metric>_mean` (mean over shapes of the means over seeds),

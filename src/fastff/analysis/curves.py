@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from fastff.analysis.columns import COLUMNS
-from fastff.analysis.lines import add_legend
+from fastff.analysis.lines import add_legend, draw_band
 from fastff.analysis.looks import Look, looks
 from fastff.analysis.panels import heading
-from fastff.analysis.style import theme, width_of, wrap
-from fastff.analysis.summary import labels_of, summarise
+from fastff.analysis.style import CENTRE, theme, width_of, wrap
+from fastff.analysis.summary import labels_of, require_one_shape, summarise
 
 PANEL_HEIGHT = 1.75  # inches
 EPOCH_METRICS = ("train_loss", "accuracy_soft", "accuracy_hard")
-PARTS = {"gate": "gate", "expert_in": "experts, first layer", "expert_out": "experts, second layer"}
+DECADES = 6  # of a gradient's axis: what is smaller moves nothing
+PARTS = {
+    "gate": "gate",
+    "expert_in": "first layer",
+    "expert_out": "second layer",
+    "node_in": "nodes' input weights",
+    "node_out": "nodes' output weights",
+}
 
 
 def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
     """Return train loss, soft and hard accuracy over the epochs, a line per variant.
 
-    Lines are means over seeds, bands their 95 % t-intervals. For an experiment of one shape.
+    Lines are means over seeds, bands their 95 % t-intervals.
 
     Args:
         epochs: the epochs table of an experiment.
         title: what the figure shows; dataset and number of seeds are added.
 
     Raises:
-        ValueError: for more than one shape.
+        ValueError: for more than one shape of a variant.
 
     """
-    _require_one_shape(epochs)
+    require_one_shape(epochs)
     styles = looks(list(labels_of(epochs)))
     summaries = {epoch: summarise(rows, EPOCH_METRICS) for epoch, rows in epochs.groupby("epoch")}
     summary = pd.concat(
@@ -47,7 +52,7 @@ def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
         for axes, metric in zip(row, EPOCH_METRICS, strict=True):
             for variant, look in styles.items():
                 lines = summary[summary["variant"] == variant].sort_values("epoch")
-                _draw_band(axes, lines["epoch"], lines, metric, look)
+                draw_band(axes, lines, "epoch", metric, look)
             axes.set_ylabel(COLUMNS[metric].heading)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -61,31 +66,41 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
 
     A line per unit (a node or logit of the gate, or an expert): the mean over seeds of its
     smoothed mean absolute gradient, on a logarithmic axis. Units are told apart by shade, the
-    first darkest. A unit without any gradient has no line. For an experiment of one shape.
+    first darkest. A unit without any gradient has no line, and a layer that lacks a part says so.
+    At most six decades are shown.
 
     Args:
         gradients: the gradients table of an experiment.
         title: what the figure shows; dataset and number of seeds are added.
 
     Raises:
-        ValueError: for more than one shape.
+        ValueError: for more than one shape of a variant, or a part that has no name here.
 
     """
-    _require_one_shape(gradients)
+    require_one_shape(gradients)
+    if odd := sorted(set(gradients["part"]) - set(PARTS)):
+        raise ValueError(f"part {odd[0]!r}: allowed are {', '.join(PARTS)}")
+    parts = [part for part in PARTS if (gradients["part"] == part).any()]
     labels = labels_of(gradients)
     styles = looks(list(labels))
     with theme():
-        size = (width_of(len(labels)), 0.9 + 1.35 * len(PARTS))
+        size = (width_of(len(labels)), 0.9 + 1.35 * len(parts))
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(PARTS), len(labels), sharex=True, sharey="row", squeeze=False)
-        for row, (part, name) in zip(grid, PARTS.items(), strict=True):
-            row[0].set_ylabel(name)
+        grid = figure.subplots(len(parts), len(labels), sharex=True, sharey="row", squeeze=False)
+        for row, part in zip(grid, parts, strict=True):
+            row[0].set_ylabel(PARTS[part])
             for axes, variant in zip(row, labels, strict=True):
                 rows = (gradients["part"] == part) & (gradients["variant"] == variant)
-                _draw_units(axes, gradients[rows], styles[variant])
+                if rows.any():
+                    _draw_units(axes, gradients[rows], styles[variant])
+                else:
+                    axes.annotate(f"no {PARTS[part]}", **CENTRE)
                 axes.set_yscale("log")
                 axes.yaxis.set_major_locator(LogLocator(numticks=5))
                 axes.minorticks_off()
+            bottom = _bottom(gradients[gradients["part"] == part])
+            if bottom is not None:  # all panels of a row share their axis
+                row[0].set_ylim(bottom=bottom)
         for axes, label in zip(grid[0], labels.values(), strict=True):
             axes.set_title(wrap(label, width_of(len(labels)) / len(labels)))
         for axes in grid[-1]:
@@ -96,11 +111,11 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def _draw_band(axes: Axes, x: Sequence[int], lines: pd.DataFrame, metric: str, look: Look) -> None:
-    scale = COLUMNS[metric].scale
-    mean, width = scale * lines[f"{metric}_mean"], scale * lines[f"{metric}_ci"]
-    axes.plot(x, mean, **look.line)
-    axes.fill_between(x, mean - width, mean + width, color=look.colour, alpha=0.15, linewidth=0)
+def _bottom(rows: pd.DataFrame) -> float | None:
+    """Return where the axis ends below, None for where the data do: at most DECADES are shown."""
+    means = rows.groupby(["variant", "unit", "step"])["magnitude"].mean()
+    least, most = means[means > 0].min(), means.max()
+    return float(most / 10**DECADES) if most / least > 10**DECADES else None
 
 
 def _draw_units(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
@@ -110,12 +125,3 @@ def _draw_units(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
         curve = curves[unit].where(curves[unit] > 0)  # a logarithmic axis has no 0
         opacity = 1 - 0.75 * place / max(1, n_units - 1)
         axes.plot(curves.index, curve, color=look.colour, alpha=opacity, linewidth=0.7)
-
-
-def _require_one_shape(table: pd.DataFrame) -> None:
-    shapes: Mapping[str, list[int]] = {
-        column: sorted(table[column].unique()) for column in ("depth", "hidden_features")
-    }
-    for column, values in shapes.items():
-        if len(values) > 1:
-            raise ValueError(f"{column} has {values}; these curves are of one shape")

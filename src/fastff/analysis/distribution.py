@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from fastff.analysis.tidy import RUN, Tidy
+from fastff.analysis.tidy import HEAD, RUN, Tidy
 
 MEASURES = ("entropy", "effective_experts", "used_experts")
 
@@ -20,16 +20,13 @@ def last_epoch(expert_counts: pd.DataFrame) -> pd.DataFrame:
 
 
 def samples_per_expert(expert_counts: pd.DataFrame) -> pd.DataFrame:
-    """Return each expert's number and share of samples, a row per run and expert.
+    """Return each expert's number and share of samples, a row per run, epoch, tree and expert.
 
-    Shares of a run sum to 1. Raises ValueError for a run without samples.
+    Every tree of a run gets all samples: its shares of an epoch sum to 1. Raises ValueError for a
+    run without samples.
     """
-    keys = ["experiment", "dataset", *RUN]
-    samples = (
-        last_epoch(expert_counts)
-        .groupby([*keys, "expert"], sort=False, as_index=False)["count"]
-        .sum()
-    )
+    keys = [*HEAD, "epoch", "tree"]
+    samples = expert_counts.groupby([*keys, "expert"], sort=False, as_index=False)["count"].sum()
     total = samples.groupby(keys, sort=False)["count"].transform("sum")
     if (total == 0).any():
         run = samples.loc[total == 0, list(RUN)].iloc[0]
@@ -40,6 +37,15 @@ def samples_per_expert(expert_counts: pd.DataFrame) -> pd.DataFrame:
 
 def distribution(expert_counts: pd.DataFrame) -> pd.DataFrame:
     """Return how each run spreads the validation samples over its experts, a row per run.
+
+    After its last epoch; the measures of `distribution_per_tree`, as means over the trees.
+    """
+    trees = distribution_per_tree(last_epoch(expert_counts))
+    return trees.groupby(list(HEAD), sort=False, as_index=False)[list(MEASURES)].mean()
+
+
+def distribution_per_tree(expert_counts: pd.DataFrame) -> pd.DataFrame:
+    """Return how evenly samples spread over experts, a row per run, counted epoch and tree.
 
     With `p_e` the share of samples that the hard form of the gate sends to expert `e`:
 
@@ -54,17 +60,14 @@ def distribution(expert_counts: pd.DataFrame) -> pd.DataFrame:
     samples = samples_per_expert(expert_counts)
     samples["entropy"] = special.entr(samples["share"]) / np.log(2)
     samples["used_experts"] = (samples["count"] > 0).astype(int)
-    runs = samples.groupby(["experiment", "dataset", *RUN], sort=False, as_index=False).agg(
-        n_experts=("expert", "nunique"),
-        entropy=("entropy", "sum"),
-        used_experts=("used_experts", "sum"),
-    )
-    runs["effective_experts"] = 2.0 ** runs["entropy"]
-    return runs
+    keys = [*HEAD, "epoch", "tree"]
+    trees = samples.groupby(keys, sort=False, as_index=False)[["entropy", "used_experts"]].sum()
+    trees["effective_experts"] = 2.0 ** trees["entropy"]
+    return trees
 
 
 def runs_with_distribution(tidy: Tidy) -> pd.DataFrame:
-    """Return the runs table with the columns of MEASURES added."""
+    """Return the runs table with the columns of MEASURES added; NaN for what doesn't route."""
     measures = distribution(tidy.expert_counts)[[*RUN, *MEASURES]]
     return tidy.runs.merge(measures, on=list(RUN), how="left", validate="one_to_one")
 

@@ -16,7 +16,7 @@ from fastff.analysis.lines import add_legend, draw_lines
 from fastff.analysis.looks import looks
 from fastff.analysis.panels import heading
 from fastff.analysis.style import class_colours, theme, width_of, wrap
-from fastff.analysis.summary import labels_of, mean_ci, summarise
+from fastff.analysis.summary import labels_of, mean_ci, require_one, summarise
 from fastff.analysis.tidy import Tidy
 
 BARS_HEIGHT, LINES_HEIGHT = 1.3, 1.75  # inches of a panel
@@ -37,13 +37,14 @@ def draw_distribution(tidy: Tidy, variant: str, title: str) -> Figure:
         title: what the figure shows; label, dataset and number of seeds are added.
 
     Raises:
-        ValueError: for a variant without runs.
+        ValueError: for a variant without runs, or with more than one region leak.
 
     """
     runs = tidy.runs[tidy.runs["variant"] == variant]
     if runs.empty:
         found = ", ".join(labels_of(tidy.runs))
         raise ValueError(f"no runs of variant {variant!r}; there are runs of {found}")
+    require_one(runs, "region_leak")
     counts = last_epoch(tidy.expert_counts[tidy.expert_counts["variant"] == variant])
     entropies = distribution(counts)
     depths = sorted(counts["depth"].unique())
@@ -102,11 +103,13 @@ def draw_distribution(tidy: Tidy, variant: str, title: str) -> Figure:
 def ranked_shares(counts: pd.DataFrame) -> NDArray[np.float64]:
     """Return mean shares, of shape (n_experts, n_classes), for the runs of one shape.
 
-    Row r is the mean over runs of each run's expert with the r-th most samples; all sum to 1.
+    Row r is the mean over runs (and over the parallel trees of each) of the expert with the r-th
+    most samples; all sum to 1.
     """
-    table = counts.pivot(index=["seed", "expert"], columns="class", values="count").fillna(0)
+    keys = ["seed", "tree"]
+    table = counts.pivot(index=[*keys, "expert"], columns="class", values="count").fillna(0)
     per_run = []
-    for _, run in table.groupby("seed"):
+    for _, run in table.groupby(keys):
         samples = run.to_numpy(dtype=float)
         fullest_first = np.argsort(-samples.sum(axis=1), kind="stable")
         per_run.append(samples[fullest_first] / samples.sum())
@@ -139,7 +142,11 @@ def draw_entropy(tidy: Tidy, title: str) -> Figure:
         tidy: the tables of an experiment.
         title: what the figure shows; dataset and number of seeds are added.
 
+    Raises:
+        ValueError: for more than one region leak.
+
     """
+    require_one(tidy.runs, "region_leak")
     runs = runs_with_distribution(tidy)
     summary = summarise(runs, MEASURES)
     labels = labels_of(runs)

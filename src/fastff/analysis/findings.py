@@ -2,24 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 import pandas as pd
 
 from fastff.analysis.columns import COLUMNS, METRICS, show_p
+from fastff.analysis.summary import summarise
 
 LEVEL = 0.05
+MOST_LISTED = 6
+SCORES = {
+    "accuracy_hard": "hard accuracy",
+    "accuracy_soft": "soft",
+    "train_accuracy_hard": "on the training samples hard",
+    "train_accuracy_soft": "soft",
+}
 
 
 def describe_runs(runs: pd.DataFrame) -> str:
     """Return a sentence on what was trained, and how."""
-    first = runs.iloc[0]
-    variants, seeds = runs["variant"].nunique(), runs["seed"].nunique()
-    depths = ", ".join(str(x) for x in sorted(runs["depth"].unique()))
-    widths = ", ".join(str(x) for x in sorted(runs["hidden_features"].unique()))
+
+    def listed(column: str) -> str:
+        return _listed(runs[column])
+
+    parts = [_counted(runs["variant"].nunique(), "variant")]
+    # what a model doesn't have is 0
+    if (runs["depth"] > 0).any():
+        parts.append(f"depth {_listed(runs.loc[runs['depth'] > 0, 'depth'])}")
+    if (runs["hidden_features"] > 0).any():
+        widths = runs.loc[runs["hidden_features"] > 0, "hidden_features"]
+        parts.append(f"{_listed(widths)} hidden {'unit' if (widths == 1).all() else 'units'}")
+    if (runs["region_leak"] > 0).any():
+        parts.append(f"region leak {listed('region_leak')}")
+    parts.append(_counted(runs["seed"].nunique(), "seed"))
+    stopped = ""
+    if (runs["best_epoch"] != runs["epochs"]).any():
+        first, last = runs["best_epoch"].min(), runs["best_epoch"].max()
+        stopped = f" Early stopping: the parameters are those of epochs {first:g} to {last:g}."
     return (
-        f"{len(runs)} runs on `{first['dataset']}`: {variants} variants × depth {depths} × "
-        f"{widths} hidden units × {seeds} seeds. Each run: {first['epochs']} epochs, batch size "
-        f"{first['batch_size']}, peak learning rate {first['learning_rate']:g}."
+        f"{len(runs)} runs on `{runs['dataset'].iloc[0]}`: {'; '.join(parts)}. Each run: "
+        f"{listed('epochs')} epochs, batch size {listed('batch_size')}, peak learning rate "
+        f"{listed('learning_rate')}.{stopped}"
     )
+
+
+def describe_scores(runs: pd.DataFrame) -> str:
+    """Return a line per variant and shape: its size, and its accuracies."""
+    summary = summarise(runs, list(SCORES))
+    several = set(summary.loc[summary["variant"].duplicated(), "variant"])
+    lines = []
+    for row in summary.to_dict("records"):
+        where = f"- **{row['label']}**"
+        if row["variant"] in several:
+            where += f", depth {row['depth']}, {row['hidden_features']} hidden units"
+            where += f", region leak {row['region_leak']:g}" if row["region_leak"] else ""
+        said = [f"{name} {_percent(row, metric)}" for metric, name in SCORES.items()]
+        size = f"{row['n_parameters']:,} parameters"
+        if row["training_width"]:
+            size += f", {row['training_width']} hidden units in training"
+            size += f" and {row['inference_width']} at inference"
+        lines.append(f"{where} ({size}): {'; '.join(said)}.")
+    return "\n".join(lines)
+
+
+def _percent(row: dict[Hashable, Any], metric: str) -> str:
+    shown = COLUMNS[metric].show_interval(row[f"{metric}_mean"], row[f"{metric}_ci"])
+    return f"{shown} %"
+
+
+def _counted(n: int, name: str) -> str:
+    return f"{n} {name}" if n == 1 else f"{n} {name}s"
+
+
+def _listed(values: pd.Series[float]) -> str:
+    """Return the values that occur: one by one, or of many the first and the last."""
+    found = [f"{value:g}" for value in sorted(values.unique())]
+    if len(found) > MOST_LISTED:
+        return f"{found[0]} to {found[-1]} ({len(found)} values)"
+    return f"{', '.join(found[:-1])} and {found[-1]}" if len(found) > 1 else found[0]
 
 
 def describe_comparisons(comparisons: pd.DataFrame) -> str:
@@ -46,7 +107,8 @@ def describe_ranking(ranking: pd.DataFrame, metric: str = "accuracy_hard") -> st
         for row in ranking.to_dict("records")
     )
     n_points = ranking["n_points"].iloc[0]
-    return f"By mean {METRICS[metric]} over {n_points} grid points: {order}."
+    points = f"over {n_points} grid points" if n_points > 1 else "over seeds"
+    return f"By mean {METRICS[metric]} {points}: {order}."
 
 
 def describe_trend(trend: pd.DataFrame) -> str:
@@ -64,7 +126,7 @@ def describe_trend(trend: pd.DataFrame) -> str:
         else:
             verdict = "entropy rises as experts get wider: the data spreads"
         lines.append(
-            f"{where}: rho = {row['rho']:+.2f}, {_p(row['p'])}, {row['n_runs']} runs: {verdict}."
+            f"{where}: rho = {row['rho']:+.2f}, {say_p(row['p'])}, {row['n_runs']} runs: {verdict}."
         )
     return "\n".join(lines)
 
@@ -73,9 +135,10 @@ def _verdict(t: float, p: float) -> str:
     if pd.isna(p):
         return "no test is possible"
     significant = "significant" if p < LEVEL else "not significant"
-    return f"paired t = {t:.2f}, {_p(p)}: {significant} at {100 * LEVEL:g} %"
+    return f"paired t = {t:.2f}, {say_p(p)}: {significant} at {100 * LEVEL:g} %"
 
 
-def _p(value: float) -> str:
+def say_p(value: float) -> str:
+    """Return `p = ...`, or `p < ...` for the smallest."""
     shown = show_p(value)
     return f"p < {shown[1:]}" if shown.startswith("<") else f"p = {shown}"

@@ -55,6 +55,15 @@ def draw_lines(
         )
 
 
+def draw_band(axes: Axes, lines: pd.DataFrame, x: str, metric: str, look: Look) -> None:
+    """Draw one line of means and its 95 % intervals as a band; `lines` is sorted by `x`."""
+    scale = COLUMNS[metric].scale
+    mean, width = scale * lines[f"{metric}_mean"], scale * lines[f"{metric}_ci"]
+    axes.plot(lines[x], mean, markevery=max(1, len(lines) // 6), **look.line)
+    low, high = mean - width, mean + width
+    axes.fill_between(lines[x], low, high, color=look.colour, alpha=0.15, linewidth=0)
+
+
 def add_legend(
     figure: Figure,
     styles: Mapping[str, Look],
@@ -82,4 +91,4 @@ def _fitting_columns(figure: Figure, names: Sequence[str]) -> int:
     most = max(1, int(figure.get_figwidth() / entry))
     # columns of equal length read as groups; at most four rows, or the panels get too little room
     even = [n for n in range(most, 0, -1) if len(names) % n == 0 and len(names) / n <= 4]
-    return even[0] if even else most
+    return even[0] if even else -(-len(names) // -(-len(names) // most))

@@ -10,6 +10,7 @@ from typing import Any
 
 import seaborn as sns
 
+from fastff.spec import BottleneckSpec, PartSpec, RoutedSpec, Spec, TreeGateSpec, Variant
 from fastff.zoo import ZOO
 
 # Places in seaborn's colour-blind palette, most distinct first; yellow and pale pink are left
@@ -20,6 +21,8 @@ EXPERTS_STYLE: dict[str, tuple[tuple[float, ...], str]] = {
     "mixture": (SOLID, "o"),
     "soft_merged": ((3.0, 1.2), "s"),
 }
+LAYER_STYLE: tuple[tuple[float, ...], str] = ((5.0, 1.0), "d")  # of a layer without experts
+NEXT_MARKERS = "<>P*phH8"
 OTHER_STYLES: tuple[tuple[tuple[float, ...], str], ...] = (
     ((1.0, 1.0), "^"),
     ((1.0, 1.0), "D"),
@@ -47,9 +50,11 @@ def looks(variants: Sequence[str]) -> dict[str, Look]:
     """Return the look of each variant, no two of them the same.
 
     In the zoo the gate gives the colour, in the zoo's order, and the experts give dashes and
-    marker: variants that differ in one of the two share the other. Any other variant gets dashes
-    and markers that no variant of the zoo has, by a hash of its name; only where two names of a
-    figure meet on one look does the later name move on to the next.
+    marker: variants that differ in one of the two share the other. The forms of a tree gate that
+    compute the same weights are one gate, a layer without experts counts as a gate, and sizes
+    don't count. Any other variant gets dashes and markers that no variant of the zoo has, by a
+    hash of its name; only where two names of a figure meet on one look does the later name move
+    on to the next.
     """
     colours = palette()
     known = _zoo_looks(colours)
@@ -73,14 +78,41 @@ def palette() -> list[str]:
     return [str(colours[place]) for place in ORDER]
 
 
+def core(variant: Variant) -> Spec:
+    """Return what a variant's colour stands for: its gate, or its layer where it has none."""
+    part = _part(variant)
+    if not isinstance(part, RoutedSpec):
+        sizes = {"hidden_features": None, "depth": None, "n_trees": 1}
+        fields = type(part).model_fields
+        return part.model_copy(update={key: x for key, x in sizes.items() if key in fields})
+    gate = part.gate
+    if isinstance(gate, TreeGateSpec) and gate.form in ("product", "log", "transition"):
+        form = "log" if gate.node_activation == "logsigmoid" else gate.form
+        return gate.model_copy(update={"form": form, "bias": False})
+    return gate
+
+
+def _part(variant: Variant) -> PartSpec:
+    model = variant.model
+    return model.routed if isinstance(model, BottleneckSpec) else model
+
+
 def _zoo_looks(colours: list[str]) -> dict[str, Look]:
-    """Return the looks of the zoo's variants; a gate beyond the palette changes the marker."""
-    gates = list(dict.fromkeys(variant.gate for variant in ZOO.values()))
-    found: dict[str, Look] = {}
+    """Return the looks of the zoo's variants; one that is taken changes its marker."""
+    cores = {name: core(variant) for name, variant in ZOO.items()}
+    places: dict[Spec, int] = {}
+    # layers start half-way through the palette: they are mostly drawn beside the first gates
+    for start, routed in ((0, True), (len(colours) // 2, False)):
+        found = [cores[name] for name, v in ZOO.items() if (_part(v).kind == "routed") == routed]
+        places |= {spec: start + place for place, spec in enumerate(dict.fromkeys(found))}
+    given: dict[str, Look] = {}
     for name, variant in ZOO.items():
-        turn, place = divmod(gates.index(variant.gate), len(colours))
-        dashes, marker = EXPERTS_STYLE.get(variant.experts.kind, OTHER_STYLES[0])
-        marker = marker if turn == 0 else "P*pHh8"[(turn - 1) % 6]
-        look = Look(colours[place], dashes, marker)
-        found[name] = look
-    return found
+        part = _part(variant)
+        colour = colours[places[cores[name]] % len(colours)]
+        dashes, marker = LAYER_STYLE
+        if isinstance(part, RoutedSpec):
+            dashes, marker = EXPERTS_STYLE.get(part.experts.kind, OTHER_STYLES[0])
+        taken = {look.marker for look in given.values() if look.colour == colour}
+        free = [mark for mark in (marker, *NEXT_MARKERS) if mark not in taken]
+        given[name] = Look(colour, dashes, free[0] if free else marker)
+    return given

@@ -10,7 +10,8 @@ from fastff.analysis.columns import COLUMNS
 from fastff.analysis.lines import add_legend, draw_lines
 from fastff.analysis.looks import looks
 from fastff.analysis.style import theme, width_of, wrap
-from fastff.analysis.summary import labels_of, summarise
+from fastff.analysis.summary import labels_of, require_one, summarise
+from fastff.analysis.tidy import SHAPE
 
 PANEL_HEIGHT = 1.75  # inches
 METRICS = ("train_loss", "validation_loss", "accuracy_hard")
@@ -18,7 +19,7 @@ METRICS = ("train_loss", "validation_loss", "accuracy_hard")
 
 def heading(runs: pd.DataFrame, title: str) -> str:
     """Return a figure's title: what is shown, on which data, over how many seeds."""
-    counts = runs.groupby(["variant", "depth", "hidden_features"])["seed"].nunique()
+    counts = runs.groupby(["variant", *SHAPE])["seed"].nunique()
     least, most = counts.min(), counts.max()
     n_seeds = str(most) if least == most else f"{least}–{most}"
     datasets = ", ".join(dict.fromkeys(runs["dataset"]))
@@ -35,7 +36,11 @@ def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
         runs: the runs table of an experiment.
         title: what the figure shows; dataset and number of seeds are added.
 
+    Raises:
+        ValueError: for more than one region leak.
+
     """
+    require_one(runs, "region_leak")
     summary = summarise(runs, METRICS)
     styles = looks(list(labels_of(runs)))
     widths = sorted(summary["hidden_features"].unique())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,15 @@ SIZED = (
     *("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"),
 )
 CHARACTER = 0.056  # mean width of a character of that size, in inches
+
+# The keywords of a note in the middle of a panel that has nothing to show.
+CENTRE: dict[str, Any] = {
+    "xy": (0.5, 0.5),
+    "xycoords": "axes fraction",
+    "ha": "center",
+    "va": "center",
+    "color": "0.45",
+}
 
 
 @contextmanager
@@ -68,9 +78,24 @@ def class_colours(n_classes: int) -> list[str]:
     return [str(colour) for colour in sns.color_palette(name, n_classes).as_hex()]
 
 
+def leaf_colours(n_leaves: int) -> list[str]:
+    """Return a colour per leaf or expert, as `#rrggbb`: other colours than those of the classes.
+
+    Leaves left of the root are cool, those right of it warm, so that the root's decision shows.
+    Within a side they differ in lightness, for everybody and in grey, and siblings most of all.
+    """
+    found: list[str] = []
+    for cmap, n in (("crest", (n_leaves + 1) // 2), ("flare", n_leaves // 2)):
+        bits = max(1, math.ceil(math.log2(max(n, 1))))
+        order = sorted(range(n), key=lambda leaf: int(f"{leaf:0{bits}b}"[::-1], 2))
+        shades = sns.color_palette(cmap, n).as_hex()
+        found += [str(shades[order.index(leaf)]) for leaf in range(n)]
+    return found
+
+
 def width_of(n_columns: int) -> float:
     """Return the width in inches of a figure with that many columns of panels."""
-    return ONE_COLUMN if n_columns == 1 else max(TWO_COLUMNS, 1.7 * n_columns)
+    return ONE_COLUMN if n_columns == 1 else max(TWO_COLUMNS, 1.15 * n_columns)
 
 
 def wrap(text: str, width: float, *, heading: bool = False) -> str:

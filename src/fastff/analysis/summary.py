@@ -10,17 +10,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from fastff.analysis.tidy import SHAPE, SIZES
+
 # What the runs of one mean have in common: all but the seed.
-GROUP = (
-    "experiment",
-    "dataset",
-    "variant",
-    "label",
-    "depth",
-    "hidden_features",
-    "n_experts",
-    "n_parameters",
-)
+GROUP = ("experiment", "dataset", "variant", "label", *SHAPE, "n_experts", *SIZES)
+CHOICE = "validation_accuracy_hard"  # what the best of several seeds is chosen by
 
 
 def mean_ci(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -52,16 +46,19 @@ def mean_ci(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     return mean, float(quantile * stats.sem(sample))
 
 
-def summarise(runs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+def summarise(runs: pd.DataFrame, metrics: Sequence[str], *, best: bool = False) -> pd.DataFrame:
     """Return one row per variant and shape, in the order of the runs.
 
     Args:
         runs: a row per run, with some of the columns of GROUP, `seed` and the metrics.
         metrics: the columns to average.
+        best: show the best run beside the mean: of the seed with the highest accuracy of the hard
+            form on the validation samples, the first of equals.
 
     Returns:
         The columns of GROUP that `runs` has, `n_seeds`, and per metric `<metric>_mean` and
-        `<metric>_ci`, the half width of the 95 % interval over seeds.
+        `<metric>_ci`, the half width of the 95 % interval over seeds; with `best` also
+        `<metric>_best`, NaN where no run has a validation accuracy.
 
     """
     keys = [column for column in GROUP if column in runs]
@@ -70,14 +67,24 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
         row = dict(zip(keys, key, strict=True)) | {"n_seeds": len(group)}
         for metric in metrics:
             row[f"{metric}_mean"], row[f"{metric}_ci"] = mean_ci(group[metric])
+            if best:
+                row[f"{metric}_best"] = _of_best_run(group, metric)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _of_best_run(group: pd.DataFrame, metric: str) -> float:
+    by_seed = group.sort_values("seed")
+    if by_seed[CHOICE].isna().all():
+        return float("nan")
+    return float(by_seed.loc[by_seed[CHOICE].idxmax(), metric])
 
 
 def seed_means(runs: pd.DataFrame, variants: Iterable[str], metric: str) -> pd.DataFrame:
     """Return the means over seeds, a row per shape and a column per variant.
 
-    A shape that one of the variants was not trained with is left out.
+    A shape that one of the variants was not trained with is left out; where every variant has a
+    single shape, those shapes are compared, and the index says 0.
 
     Raises:
         ValueError: for a variant that has no runs.
@@ -90,11 +97,29 @@ def seed_means(runs: pd.DataFrame, variants: Iterable[str], metric: str) -> pd.D
                 f"no runs of variant {variant!r}; there are runs of {', '.join(found)}"
             )
     summary = summarise(runs[runs["variant"].isin(list(variants))], [metric])
-    means = summary.pivot(
-        index=["depth", "hidden_features"], columns="variant", values=f"{metric}_mean"
-    )
-    shapes = summary.groupby(["depth", "hidden_features"])["variant"].nunique()
+    if (summary["variant"].value_counts() == 1).all():
+        summary[list(SHAPE)] = 0
+    means = summary.pivot(index=list(SHAPE), columns="variant", values=f"{metric}_mean")
+    shapes = summary.groupby(list(SHAPE))["variant"].nunique()
     return means[shapes == len(set(variants))]
+
+
+def require_one(table: pd.DataFrame, column: str) -> None:
+    """Raise ValueError where a column has more than one value."""
+    values = sorted(table[column].unique().tolist())
+    if len(values) > 1:
+        raise ValueError(f"{column} has {values}; this figure shows one")
+
+
+def require_one_shape(table: pd.DataFrame) -> None:
+    """Raise ValueError where a variant has more than one shape."""
+    for variant, rows in table.groupby("variant", sort=False):
+        for column in SHAPE:
+            values = sorted(rows[column].unique().tolist())
+            if len(values) > 1:
+                raise ValueError(
+                    f"{column} of {variant} has {values}; these curves are of one shape per variant"
+                )
 
 
 def labels_of(runs: pd.DataFrame) -> dict[str, str]:

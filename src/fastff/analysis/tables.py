@@ -11,6 +11,8 @@ import pandas as pd
 from fastff.analysis.columns import COLUMNS, HEADINGS, HIDDEN, METRICS, OTHER, show_rate
 from fastff.files import atomic_path
 
+BEST = "_best"
+
 
 @dataclass(frozen=True)
 class SavedTable:
@@ -24,18 +26,23 @@ class SavedTable:
 def printed(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table as text, for people.
 
-    `<name>_mean` and `<name>_ci` become one column `mean ± half width`, accuracies and changes
-    are in percent, NaN is a dash, and a name hides behind its label.
+    `<name>_mean` and `<name>_ci` become one column `mean ± half width`, and `<name>_best` is of
+    the best run. Accuracies and changes are in percent, NaN is a dash, and a name hides behind
+    its label. A region leak that is 0 in all rows is not shown.
     """
     shown: dict[str, list[str]] = {}
     for column in frame.columns:
         name = column.removesuffix("_mean")
+        if column == "region_leak" and (frame[column] == 0).all():
+            continue
         if column.endswith("_ci") or (column in HIDDEN and HIDDEN[column] in ("", *frame)):
             continue
         values = frame[column].tolist()
         if name in COLUMNS and f"{name}_ci" in frame and column != name:
             pairs = zip(values, frame[f"{name}_ci"].tolist(), strict=True)
             texts = [COLUMNS[name].show_interval(*pair) for pair in pairs]
+        elif column.endswith(BEST) and column.removesuffix(BEST) in COLUMNS:
+            texts = [COLUMNS[column.removesuffix(BEST)].show(value) for value in values]
         elif name in COLUMNS:
             texts = [COLUMNS[name].show(value) for value in values]
         elif column in OTHER:
@@ -92,6 +99,8 @@ def _heading(column: str) -> str:
     name = column.removesuffix("_mean")
     if name in COLUMNS:
         return COLUMNS[name].heading
+    if column.endswith(BEST) and column.removesuffix(BEST) in COLUMNS:
+        return f"best run's {COLUMNS[column.removesuffix(BEST)].heading}"
     return HEADINGS.get(column, column.replace("_", " "))
 
 

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-SHAPE = ("depth", "hidden_features")
+# A point of a grid. What a model doesn't have is 0: the depth of a feed-forward layer, the hidden
+# units of a convolutional one, the region leak of a layer without a tree.
+SHAPE = ("depth", "hidden_features", "region_leak")
 TEXT = ("experiment", "dataset", "variant", "label")
 NAMES = (*TEXT, "part")
 RUN = ("variant", *SHAPE, "seed")
-SCORES = (
-    "train_loss",
-    "validation_loss",
-    "validation_loss_hard",
-    "accuracy_soft",
-    "accuracy_hard",
+HEAD = (*TEXT, *SHAPE, "n_experts", "seed")
+LOSSES = ("train_loss", "validation_loss", "validation_loss_hard")
+SCORES = (*LOSSES, "accuracy_soft", "accuracy_hard")
+SIZES = ("n_parameters", "training_width", "inference_width")
+RECIPE = ("epochs", "best_epoch", "batch_size", "learning_rate")
+OTHER_SCORES = (
+    *("validation_accuracy_soft", "validation_accuracy_hard"),
+    *("train_accuracy_soft", "train_accuracy_hard"),
 )
-RECIPE = ("epochs", "batch_size", "learning_rate")
 
 # The columns that must be there, and those that tell a row from the others; more may be there.
 COLUMNS = {
-    "runs": (*TEXT, *SHAPE, "seed", "n_experts", "n_parameters", *RECIPE, *SCORES),
-    "epochs": (*TEXT[:3], *SHAPE, "seed", "epoch", *SCORES),
-    "expert_counts": (*TEXT[:3], *SHAPE, "seed", "epoch", "expert", "class", "count"),
-    "gradients": (*TEXT, *SHAPE, "seed", "step", "part", "unit", "magnitude"),
+    "runs": (*HEAD, *SIZES, *RECIPE, *SCORES, *OTHER_SCORES),
+    "epochs": (*HEAD, "epoch", *SCORES),
+    "expert_counts": (*HEAD, "epoch", "tree", "expert", "class", "count"),
+    "gradients": (*HEAD, "step", "part", "unit", "magnitude"),
+    "projections": (*HEAD, "epoch", "sample", "class", "expert", "x", "y"),
+    "nodes": (
+        *(*HEAD, "epoch", "tree", "node", "visits", "entropy"),
+        *("weight_x", "weight_y", "bias"),
+    ),
 }
 KEYS = {
     "runs": RUN,
     "epochs": (*RUN, "epoch"),
-    "expert_counts": (*RUN, "epoch", "expert", "class"),
+    "expert_counts": (*RUN, "epoch", "tree", "expert", "class"),
     "gradients": (*RUN, "step", "part", "unit"),
+    "projections": (*RUN, "epoch", "sample"),
+    "nodes": (*RUN, "epoch", "tree", "node"),
 }
+# Not in every model: a node-only tree has no node entropy, a tree over images no plane.
+MISSING = ("", "nan", "NaN")
+NOT_A_TABLE = (
+    *(pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError),
+    *(lzma.LZMAError, EOFError),
+)
 
 
 class TidyError(Exception):
@@ -42,13 +60,14 @@ class TidyError(Exception):
 
 @dataclass(frozen=True)
 class Tidy:
-    """The tables of one experiment.
+    """The tables of one experiment that every model has.
 
     Attributes:
         runs: one row per run, with losses in nats and accuracies as fractions.
         epochs: one row per run and epoch.
-        expert_counts: one row per run, expert and class: validation samples of that class which
-            the hard form of the gate sends to that expert.
+        expert_counts: one row per run, counted epoch, tree, expert and class: validation samples
+            of that class which the hard form sends to that expert. Without rows where no model
+            routes.
 
     """
 
@@ -58,50 +77,83 @@ class Tidy:
 
 
 def load_tidy(folder: str | os.PathLike[str]) -> Tidy:
-    """Read `runs.csv`, `epochs.csv` and `expert_counts.csv` from a folder.
+    """Read `runs.csv`, `epochs.csv` and `expert_counts.csv`, or each `.csv.xz`, from a folder.
 
     Raises:
         TidyError: for a file that is missing, empty or not a CSV table, that lacks a column, has
-            text in a column of numbers, has a row twice, or speaks of other runs than `runs.csv`.
+            text or nothing in a column of numbers, has a row twice, or speaks of other runs than
+            `runs.csv`. Runs of models that don't route need no expert counts.
 
     """
-    names = ("runs", "epochs", "expert_counts")
-    tables = {name: load_table(folder, name) for name in names}
-    runs = _runs(tables["runs"])
-    for name in ("epochs", "expert_counts"):
-        if odd := sorted(runs ^ _runs(tables[name])):
-            run = ", ".join(f"{key} {value}" for key, value in zip(RUN, odd[0], strict=True))
+    runs = load_table(folder, "runs")
+    epochs = load_table(folder, "epochs")
+    counts = _read(_path(folder, "expert_counts"), "expert_counts")
+    all_runs, routing = _runs(runs), _runs(runs[runs["n_experts"] > 1])
+    counted = _runs(counts)
+    for name, odd in (
+        ("epochs", all_runs ^ _runs(epochs)),
+        ("expert_counts", (counted - all_runs) | (routing - counted)),
+    ):
+        if odd:
+            run = ", ".join(f"{key} {value}" for key, value in zip(RUN, min(odd), strict=True))
             raise TidyError(
-                f"{Path(folder) / name}.csv and runs.csv must be about the same runs, "
+                f"{_path(folder, name)} and runs.csv must be about the same runs, "
                 f"but only one of them has {run} (and {len(odd) - 1} others)"
             )
-    return Tidy(**tables)
+    return Tidy(runs, epochs, counts)
 
 
 def load_table(folder: str | os.PathLike[str], name: str) -> pd.DataFrame:
-    """Read one of the tables of COLUMNS; "gradients" has rows where the config records them.
+    """Read one of the tables of COLUMNS, `<name>.csv` or else `<name>.csv.xz`.
+
+    It must have rows: the config says what is recorded.
 
     Raises:
         TidyError: as `load_tidy` does for one file.
 
     """
-    path = Path(folder) / f"{name}.csv"
+    path = _path(folder, name)
+    table = _read(path, name)
+    if table.empty:
+        raise TidyError(f"{path} has no rows; at least one run is needed")
+    return table
+
+
+def _path(folder: str | os.PathLike[str], name: str) -> Path:
+    """Return a table's file: committed tables are compressed."""
+    plain, packed = (Path(folder) / f"{name}{ending}" for ending in (".csv", ".csv.xz"))
+    return packed if packed.exists() and not plain.exists() else plain
+
+
+def _read(path: Path, name: str) -> pd.DataFrame:
+    """Return a checked table, which may have no rows. Raises TidyError."""
     try:
-        table = pd.read_csv(path)
+        # a variant may be called "NA" and its label be "32": names are read as they are
+        header = pd.read_csv(path, nrows=0).columns
+        options: dict[str, Any] = {
+            "dtype": {column: str for column in header if column in NAMES},
+            "na_values": {column: list(MISSING) for column in header if column not in NAMES},
+        }
+        table = pd.read_csv(path, keep_default_na=False, **options)
     except OSError as error:
         raise TidyError(f"{path}: {error.strerror}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except NOT_A_TABLE as error:
         raise TidyError(f"{path} is not a CSV table: {' '.join(str(error).split())}") from None
     if missing := [column for column in COLUMNS[name] if column not in table]:
         raise TidyError(
             f"{path}: missing columns: {', '.join(missing)}; found: {', '.join(table.columns)}"
         )
+    numbers = [column for column in COLUMNS[name] if column not in NAMES]
     if table.empty:
-        raise TidyError(f"{path} has no rows; at least one run is needed")
-    for column in COLUMNS[name]:
-        if column not in NAMES and not pd.api.types.is_numeric_dtype(table[column]):
+        return table.astype(dict.fromkeys(numbers, float))
+    for column in numbers:
+        if not pd.api.types.is_numeric_dtype(table[column]):
             odd = table.loc[pd.to_numeric(table[column], errors="coerce").isna(), column].iloc[0]
             raise TidyError(f"{path}: column {column} has {odd!r}; allowed are numbers")
+    for column in {*HEAD, *KEYS[name]} - {*NAMES}:
+        if table[column].isna().any():
+            row = int(table[column].isna().to_numpy().argmax()) + 1
+            raise TidyError(f"{path}: column {column} is empty in row {row}; allowed are numbers")
     repeated = table.duplicated(list(KEYS[name]))
     if repeated.any():
         row = table.loc[repeated, list(KEYS[name])].iloc[0]
@@ -110,6 +162,6 @@ def load_table(folder: str | os.PathLike[str], name: str) -> pd.DataFrame:
     return table
 
 
-def _runs(table: pd.DataFrame) -> set[tuple[object, ...]]:
+def _runs(table: pd.DataFrame) -> set[tuple[Any, ...]]:
     keys = table[list(RUN)].drop_duplicates()
     return set(keys.itertuples(index=False, name=None))

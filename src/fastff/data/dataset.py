@@ -49,6 +49,12 @@ class Dataset:
         """Number of input features."""
         return self.train_inputs.shape[1]
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of all tensors in bytes."""
+        parts = (self.train_inputs, self.train_labels, self.test_inputs, self.test_labels)
+        return sum(part.nbytes for part in parts)
+
     def to(self, device: str | torch.device) -> Dataset:
         """Return the dataset with its tensors on `device`."""
         return replace(

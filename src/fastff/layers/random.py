@@ -15,7 +15,8 @@ class Random:
     numbers come from its own generator alone, whatever the others draw.
 
     Args:
-        generators: CPU generators, one per run; None draws from torch's global generator.
+        generators: one per run, on the device to draw on or on the CPU; None draws from torch's
+            global generator.
 
     """
 
@@ -37,5 +38,9 @@ class Random:
             raise ValueError(
                 f"{len(self.generators)} generators for {like.shape[0]} runs: one each is needed"
             )
-        parts = [function(like.shape[1:], generator=g, dtype=like.dtype) for g in self.generators]
+        shape, dtype = like.shape[1:], like.dtype
+        parts = [
+            function(shape, generator=generator, dtype=dtype, device=generator.device)
+            for generator in self.generators
+        ]
         return torch.stack(parts).to(like.device)

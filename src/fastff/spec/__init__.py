@@ -5,6 +5,7 @@ package imports no torch, so that a workflow can validate a config in a moment.
 """
 
 from fastff.spec.base import NAME_PATTERN, Name, Spec, require_unique, unknown
+from fastff.spec.benchmark import EngineBenchmarkSpec
 from fastff.spec.grid import MAX_DEPTH, Grid, GridChange, GridPoint, Point
 from fastff.spec.job import Recording, Seeds, Sized, TrainSpec
 from fastff.spec.layer import (
@@ -47,6 +48,7 @@ __all__ = [
     "ConstantSpec",
     "ConvolutionalSpec",
     "EarlyStoppingSpec",
+    "EngineBenchmarkSpec",
     "ExpertsSpec",
     "FeedForwardSpec",
     "GateSpec",

@@ -1,6 +1,8 @@
-"""Which device to train on."""
+"""Which device to train on, and how exactly."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -17,3 +19,20 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device = cuda: torch finds no CUDA device here; allowed are auto, cpu")
     return torch.device(name)
+
+
+def set_precision(device: torch.device, *, tf32: bool) -> None:
+    """Choose how a CUDA device computes: always the same way, and in float32 unless `tf32`.
+
+    Before anything is computed there, since cuBLAS reads the size of its workspace once. On a CPU
+    there is nothing to choose.
+    """
+    if device.type != "cuda":
+        return
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    # what is read before it is written would show, at a cost
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32

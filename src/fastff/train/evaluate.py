@@ -12,12 +12,14 @@ from torch import Tensor
 from fastff.layers import Layer
 from fastff.train.split import Part
 
-CHUNK = 256  # samples at once: bounds memory at any number of samples
+# samples at once, which bounds memory at any number of samples: what fits a CPU's cache, and what
+# keeps a GPU busy
+CHUNKS = {"cpu": 256, "cuda": 4096}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Float64 results of r runs on the CPU; the form dimension f is (soft, hard).
+    """Float64 results of r runs, on the model's device; the form dimension f is (soft, hard).
 
     Attributes:
         loss: mean cross-entropy in nats, (f, r).
@@ -41,19 +43,20 @@ def evaluate(model: Layer, part: Part) -> Scores:
         correct.append((outputs.argmax(-1) == y).sum(-1))
     n = len(part.labels)
     return Scores(
-        loss=torch.stack(losses).sum(0).cpu() / n,
-        accuracy=torch.stack(correct).sum(0).cpu().double() / n,
+        loss=torch.stack(losses).sum(0) / n,
+        accuracy=torch.stack(correct).sum(0).double() / n,
     )
 
 
 def chunks(model: Layer, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield inputs (r, CHUNK, i) for a stack of r runs, and the labels (b,) of the first b.
+    """Yield inputs (r, chunk, i) for a stack of r runs, and the labels (b,) of the first b.
 
     Done so that a run's numbers don't change, not even in the last bit, with the number of runs:
     inputs get a run dimension, since without it the product would be one for all runs, and are
     filled up to a whole chunk, since the ends of an odd-sized array are computed another way.
     """
     n_runs = next(model.parameters()).shape[0]
-    for x, y in zip(part.inputs.split(CHUNK), part.labels.split(CHUNK), strict=True):
-        filled = F.pad(x, (0, 0, 0, CHUNK - len(x)))
+    chunk = CHUNKS[part.inputs.device.type]
+    for x, y in zip(part.inputs.split(chunk), part.labels.split(chunk), strict=True):
+        filled = F.pad(x, (0, 0, 0, chunk - len(x)))
         yield filled.expand(n_runs, -1, -1), y

@@ -64,7 +64,7 @@ class GradientRecorder:
         """Return one run's curves over its first `n_steps` steps."""
         ends = [end for end in self.ends if end <= min(n_steps, self.step)]
         parts = {
-            part: torch.stack([window[run] for window in windows[: len(ends)]]).tolist()
+            part: [_rounded(window[run]) for window in windows[: len(ends)]]
             for part, windows in self.windows.items()
             if ends
         }
@@ -74,3 +74,8 @@ class GradientRecorder:
     def _magnitude(gradient: Tensor, unit: int) -> Tensor:
         """Return the mean absolute entry of each unit, which dimension `unit` counts, (r, u)."""
         return gradient.abs().movedim(1 + unit, 1).flatten(2).mean(-1)
+
+
+def _rounded(values: Tensor) -> list[float]:
+    """Return numbers with as many digits as float32 has: more would only fill a table."""
+    return [float(f"{value:.7g}") for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""One training job: a variant over its grid and seeds, stack by stack."""
+"""Training jobs: variants over their grids and seeds, stack by stack."""
 
 from __future__ import annotations
 
@@ -7,70 +7,98 @@ from collections.abc import Iterator, Sequence
 
 from fastff.data.dataset import Dataset
 from fastff.spec import Point, TrainSpec
-from fastff.train.loop import train_stack
+from fastff.train.loop import Training, train_stack
+from fastff.train.memory import runs_that_fit
 from fastff.train.progress import Progress
 from fastff.train.results import RunResult
 from fastff.train.sizes import points
 from fastff.train.store import RunStore
+from fastff.train.together import Stack, train_together
 
 log = logging.getLogger(__name__)
-Results = dict[tuple[Point, int], RunResult]
+Run = tuple[Point, int]
+Results = dict[Run, RunResult]
 
 
 def train(
-    spec: TrainSpec, data: Dataset, *, runs_per_stack: int, store: RunStore | None = None
-) -> Results:
-    """Return the results of a job's runs by point and seed, in this order.
+    specs: Sequence[TrainSpec],
+    data: Dataset,
+    *,
+    runs_per_stack: int,
+    stacks_at_once: int = 1,
+    stores: Sequence[RunStore] = (),
+) -> list[Results]:
+    """Return each job's results of its runs by point and seed, in this order.
 
     Args:
-        spec: the job.
+        specs: the jobs, no two the same.
         data: on the device to train on.
-        runs_per_stack: how many runs are trained at once; the results don't depend on it.
-        store: finished runs are taken from it, and new ones put there.
+        runs_per_stack: how many runs are trained as one computation, at most.
+        stacks_at_once: how many such computations share a CUDA device.
+        stores: one for each job, from which finished runs are taken, and where new ones are put.
 
     """
-    runs = [(point, seed) for point in points(spec, data) for seed in spec.seeds]
-    results: Results = {}
-    if store is not None:
-        for run in runs:
-            if (found := store.get(*run)) is not None:
-                results[run] = found
-    stacks = list(_stacks([run for run in runs if run not in results], runs_per_stack))
-    n_missing = len(runs) - len(results)
-    log.info("%d runs: %d stored, %d to train", len(runs), len(results), n_missing)
+    runs = [[(point, seed) for point in points(s, data) for seed in s.seeds] for s in specs]
+    found: list[Results] = [{} for _ in specs]
+    if stores:
+        for store, job_runs, results in zip(stores, runs, found, strict=True):
+            results |= {run: result for run in job_runs if (result := store.get(*run)) is not None}
+    stacks: list[Stack] = []
+    for spec, job_runs, results in zip(specs, runs, found, strict=True):
+        missing = [run for run in job_runs if run not in results]
+        counts = (spec.variant.name, len(job_runs), len(results), len(missing))
+        log.info("%s: %d runs: %d stored, %d to train", *counts)
+        stacks += _stacks(spec, missing, data, runs_per_stack, stacks_at_once)
 
-    total = n_missing * spec.recipe.epochs
-    with Progress(f"{spec.experiment} {spec.variant.name}", total) as progress:
-        for point, seeds in stacks:
+    title = specs[0].experiment + (f" {specs[0].variant.name}" if len(specs) == 1 else "")
+    total = sum(len(stack.seeds) * stack.spec.recipe.epochs for stack in stacks)
+    with Progress(title, total) as progress:
 
-            def on_epoch(
-                epoch: int, loss: float, point: Point = point, n_runs: int = len(seeds)
-            ) -> None:
-                where = f"depth {point.depth}, hidden {point.hidden_features}"
-                progress.advance(n_runs, f"{where}, epoch {epoch}, loss {loss:.4f}")
+        def start(stack: Stack) -> Training:
+            return _start(stack, data, progress)
 
-            trained = train_stack(
-                spec.variant,
-                point,
-                seeds,
-                spec.recipe,
-                data,
-                record=spec.record,
-                record_every=spec.record_every,
-                on_epoch=on_epoch,
-            )
-            for seed, result in zip(seeds, trained, strict=True):
-                results[point, seed] = result
-                if store is not None:
-                    store.put(point, seed, result)
-    return {run: results[run] for run in runs}
+        device = data.train_inputs.device
+        for stack, trained in train_together(stacks, start, device=device, at_once=stacks_at_once):
+            job = specs.index(stack.spec)
+            for seed, result in zip(stack.seeds, trained, strict=True):
+                found[job][stack.point, seed] = result
+                if stores:
+                    stores[job].put(stack.point, seed, result)
+    return [
+        {run: results[run] for run in job_runs}
+        for job_runs, results in zip(runs, found, strict=True)
+    ]
 
 
 def _stacks(
-    missing: Sequence[tuple[Point, int]], runs_per_stack: int
-) -> Iterator[tuple[Point, tuple[int, ...]]]:
-    """Yield points and the seeds to train there, at most `runs_per_stack` at once."""
+    spec: TrainSpec,
+    missing: Sequence[Run],
+    data: Dataset,
+    runs_per_stack: int,
+    stacks_at_once: int,
+) -> Iterator[Stack]:
+    """Yield the stacks that train the missing runs, each of one point."""
     for point in dict.fromkeys(point for point, _ in missing):
-        seeds = [seed for other, seed in missing if other == point]
-        for start in range(0, len(seeds), runs_per_stack):
-            yield point, tuple(seeds[start : start + runs_per_stack])
+        seeds = tuple(seed for other, seed in missing if other == point)
+        at_most = min(runs_per_stack, runs_that_fit(spec, point, data, stacks_at_once))
+        for start in range(0, len(seeds), at_most):
+            yield Stack(spec, point, seeds[start : start + at_most])
+
+
+def _start(stack: Stack, data: Dataset, progress: Progress) -> Training:
+    spec, point = stack.spec, stack.point
+    where = f"{spec.variant.name}, depth {point.depth}, hidden {point.hidden_features}"
+
+    def on_epoch(epoch: int, loss: float) -> None:
+        progress.advance(len(stack.seeds), f"{where}, epoch {epoch}, loss {loss:.4f}")
+
+    return train_stack(
+        spec.variant,
+        point,
+        stack.seeds,
+        spec.recipe,
+        data,
+        record=spec.record,
+        record_every=spec.record_every,
+        on_epoch=on_epoch,
+    )

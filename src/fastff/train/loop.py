@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -12,18 +13,20 @@ from fastff.layers import Layer, Sizes, build_model
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
 from fastff.layers.random import Random
-from fastff.spec import Point, Recipe, Recording, Variant
+from fastff.spec import PlateauSpec, Point, Recipe, Recording, Variant
 from fastff.train.evaluate import Scores, evaluate
 from fastff.train.gradients import GradientRecorder
 from fastff.train.optimiser import build_optimiser
 from fastff.train.results import EpochResult, RunResult
-from fastff.train.schedule import build_schedule
+from fastff.train.schedule import Plateau
 from fastff.train.seeds import generator
 from fastff.train.snapshots import Snapshot, snapshots
 from fastff.train.split import Split, split
 from fastff.train.stack import stack
 from fastff.train.step import Step
 from fastff.train.stopping import EarlyStopping
+
+Training = Generator[None, None, list[RunResult]]
 
 
 def train_stack(
@@ -36,8 +39,11 @@ def train_stack(
     record: Collection[Recording] = (),
     record_every: int = 1,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
-) -> list[RunResult]:
+) -> Training:
     """Train one run per seed, all at once, and return their results in the order of the seeds.
+
+    A generator, so that several stacks can share a device: it yields when it has handed an epoch
+    to the device and would wait for it. `results_of` runs it to its end.
 
     A run's initialisation and data order come from its own seed, and its arithmetic from its own
     slice of every batched operation, so that the runs beside it don't change its result.
@@ -63,10 +69,18 @@ def train_stack(
     n_steps = n_samples // batch_size
     models = [_build(variant, point, seed, data) for seed in seeds]
     model = stack(models).to(device)
-    _set_random(model, Random([generator(seed, "noise") for seed in seeds]))
-    optimiser = build_optimiser(model.parameters(), recipe)
-    schedule = build_schedule(
-        optimiser, recipe, n_steps=recipe.epochs * n_steps, n_runs=len(seeds), device=device
+    random = Random([generator(seed, "noise", device) for seed in seeds])
+    for module in model.modules():
+        if isinstance(module, Gate | Experts):
+            module.random = random
+    plateau = None
+    if isinstance(recipe.schedule, PlateauSpec):
+        plateau = Plateau(recipe.schedule, len(seeds), device)
+    optimiser = build_optimiser(
+        list(model.parameters()),
+        recipe,
+        recipe.epochs * n_steps,
+        None if plateau is None else plateau.scale,
     )
     recorder = None
     if "gradients" in record:
@@ -74,35 +88,37 @@ def train_stack(
     stopping = None
     if recipe.early_stopping is not None:
         stopping = EarlyStopping(recipe.early_stopping, model)
-    step = Step(model, optimiser, parts.train, schedule.scale, recorder)
+    step = Step(
+        model,
+        optimiser,
+        parts.train,
+        (n_steps, batch_size),
+        recorder=recorder,
+        random=random,
+    )
     orders = [generator(seed, "order") for seed in seeds]
 
     def take(epochs: list[int], what: Collection[Recording]) -> list[Snapshot]:
-        model.eval()
-        return snapshots(model, parts.validation, data.n_classes, epochs, what)
+        return snapshots(model.eval(), parts.validation, data.n_classes, epochs, what)
 
     to_record = set(record) - {"gradients"}
     taken = [take([0] * len(seeds), to_record)] if to_record else []
     histories: list[list[EpochResult]] = [[] for _ in seeds]
     for epoch in range(1, recipe.epochs + 1):
         order = torch.stack([torch.randperm(n_samples, generator=g) for g in orders])  # (r, n)
-        batches = order[:, : n_steps * batch_size].to(device).split(batch_size, 1)
-        step.loss.zero_()
+        step.start_epoch(order)
         model.train()
-        for batch in batches:
-            schedule.before_step()
-            step(batch)
-            if recorder is not None:
-                recorder.advance()
-        train_loss = step.loss.cpu() / n_steps
-        model.eval()
-        scores = evaluate(model, parts.validation)
-        metrics = _metrics(train_loss, scores)
+        for _ in range(n_steps):
+            step()
+        scores = evaluate(model.eval(), parts.validation)
+        yield
+        metrics = _metrics(step.loss / n_steps, scores)
         for run, history in enumerate(histories):
             values = {name: value[run].item() for name, value in metrics.items()}
             history.append(EpochResult(epoch=epoch, **values))
-        schedule.after_epoch(metrics)
-        on_epoch(epoch, train_loss.mean().item())
+        if plateau is not None:
+            plateau.after_epoch(metrics)
+        on_epoch(epoch, metrics["train_loss"].mean().item())
         if stopping is not None:
             stopping.after_epoch(epoch, metrics)
             if stopping.is_over:
@@ -134,25 +150,26 @@ def train_stack(
     ]
 
 
+def results_of(training: Training) -> list[RunResult]:
+    """Run a stack's training to its end, and return its results."""
+    while True:
+        try:
+            next(training)
+        except StopIteration as end:
+            results: list[RunResult] = end.value
+            return results
+
+
 def _build(variant: Variant, point: Point, seed: int, data: Dataset) -> Layer:
     sizes = Sizes(data.in_features, data.n_classes, point, data.image_shape)
     return build_model(variant, sizes, generator=generator(seed, "initialisation"))
 
 
-def _set_random(model: Layer, random: Random) -> None:
-    for module in model.modules():
-        if isinstance(module, Gate | Experts):
-            module.random = random
-
-
 def _metrics(train_loss: Tensor, scores: Scores) -> dict[str, Tensor]:
-    return {
-        "train_loss": train_loss,
-        "validation_loss": scores.loss[0],
-        "validation_loss_hard": scores.loss[1],
-        "accuracy_soft": scores.accuracy[0],
-        "accuracy_hard": scores.accuracy[1],
-    }
+    """Return the metrics of an epoch on the CPU, a number per run each, (r,)."""
+    names = [field.name for field in fields(EpochResult) if field.name != "epoch"]
+    together = torch.cat([train_loss.unsqueeze(0), scores.loss, scores.accuracy])
+    return dict(zip(names, together.cpu(), strict=True))
 
 
 def _final_accuracies(model: Layer, parts: Split, n_runs: int) -> list[dict[str, float]]:

@@ -17,7 +17,7 @@ from fastff.train.evaluate import chunks
 from fastff.train.split import Part
 
 N_PROJECTED = 2000  # samples at most whose features are kept
-DIGITS = 5  # decimals of a feature
+DIGITS = 3  # decimals of a feature: finer than a figure shows
 
 
 @dataclass(frozen=True)

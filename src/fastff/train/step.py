@@ -1,51 +1,97 @@
-"""One optimiser step of a stack."""
+"""One optimiser step of a stack, run as it is or captured as a CUDA graph."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Optimizer
 
 from fastff.layers import Layer
+from fastff.layers.random import Random
 from fastff.train.gradients import GradientRecorder
+from fastff.train.optimiser import Optimiser
 from fastff.train.split import Part
+
+N_EAGER = 3  # steps before the capture: they settle what is allocated or chosen once
 
 
 class Step:
-    """Draws a batch for every run, and takes one optimiser step on it.
+    """Draws the next batch of every run, and takes one optimiser step on it.
+
+    All that changes from step to step is counted on the device, so that a captured step can be
+    replayed as it is. The first steps are run as they are, captured or not: nothing is undone.
 
     Args:
-        model: a stack of r runs, in training mode.
-        optimiser: of its parameters.
+        model: a stack of r runs.
+        optimiser: of its parameters; where it can be captured, so is the step.
         part: the training samples.
-        scale: what each run's update is multiplied with, (r,), or None.
+        shape: of an epoch: steps, and samples of a batch.
         recorder: is given the gradients, if there is one.
+        random: what the model draws from, one generator per run.
 
     Attributes:
-        loss: sum of the cross-entropies of the steps since `loss` was last set to 0, (r,).
+        loss: sum of the cross-entropies of this epoch's steps, (r,).
 
     """
 
     def __init__(
         self,
         model: Layer,
-        optimiser: Optimizer,
+        optimiser: Optimiser,
         part: Part,
-        scale: Tensor | None,
+        shape: tuple[int, int],
+        *,
         recorder: GradientRecorder | None,
+        random: Random,
     ) -> None:
         self.model = model
         self.optimiser = optimiser
         self.part = part
-        self.scale = scale
         self.recorder = recorder
-        self.parameters = list(model.parameters())
-        n_runs = self.parameters[0].shape[0]
-        self.loss = torch.zeros(n_runs, dtype=torch.float64, device=part.inputs.device)
+        self.random = random
+        device, n_runs = part.inputs.device, next(model.parameters()).shape[0]
+        self.order = torch.zeros(n_runs, *shape, dtype=torch.long, device=device)
+        self.next = torch.zeros(1, dtype=torch.long, device=device)
+        self.loss = torch.zeros(n_runs, dtype=torch.float64, device=device)
+        self.n_eager = N_EAGER if optimiser.is_capturable else None
+        self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, batch: Tensor) -> None:
-        """Take a step on the samples whose places are `batch`, (r, b)."""
+    def start_epoch(self, order: Tensor) -> None:
+        """Take the samples' places, one order for each run, (r, n), for the steps to come."""
+        places = order[:, : self.order[0].numel()].view(self.order.shape)
+        if self.order.is_cuda:
+            places = places.pin_memory()
+        self.order.copy_(places, non_blocking=True)
+        self.next.zero_()
+        self.loss.zero_()
+
+    def __call__(self) -> None:
+        """Take the epoch's next step."""
+        if self.graph is not None:
+            self.graph.replay()
+        elif self.n_eager == 0:
+            self._capture()
+        else:
+            self._run()
+            self.n_eager = None if self.n_eager is None else self.n_eager - 1
+        if self.recorder is not None:
+            self.recorder.advance()
+
+    def _capture(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        for generator in self.random.generators or ():
+            graph.register_generator_state(generator)
+        current = torch.cuda.current_stream()
+        # the default stream can't be captured: without one, torch takes a stream of its own
+        stream = None if current == torch.cuda.default_stream() else current
+        with torch.cuda.graph(graph, stream=stream):
+            self._run()
+        self.graph = graph
+        graph.replay()  # a capture runs nothing
+
+    def _run(self) -> None:
+        batch = self.order.index_select(1, self.next).squeeze(1)  # (r, b)
+        self.next += 1
         # index_select over one flat index is several times faster on a CPU than x[batch]
         x = self.part.inputs.index_select(0, batch.flatten()).view(*batch.shape, -1)  # (r, b, i)
         y = self.part.labels.index_select(0, batch.flatten())
@@ -57,14 +103,4 @@ class Step:
         self.loss += loss.detach()
         if self.recorder is not None:
             self.recorder.accumulate()
-        self._update()
-
-    def _update(self) -> None:
-        if self.scale is None:
-            self.optimiser.step()
-            return
-        before = [parameter.detach().clone() for parameter in self.parameters]
         self.optimiser.step()
-        with torch.no_grad():
-            for old, new in zip(before, self.parameters, strict=True):
-                new.copy_(torch.lerp(old, new, self.scale.view(-1, *[1] * (new.ndim - 1))))

@@ -74,5 +74,6 @@ def run_context(spec: TrainSpec, data: Dataset) -> dict[str, Any]:
         "sources": stage_digest("train"),
         "torch": str(torch.__version__),
         "device": name,
+        "tf32": device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32,
         "threads": torch.get_num_threads(),
     }

@@ -1,0 +1,170 @@
+"""What a config says of one experiment or benchmark."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from fastff.data.names import DATASET_NAMES
+from fastff.spec import (
+    EngineBenchmarkSpec,
+    Grid,
+    GridChange,
+    Name,
+    Recipe,
+    Recording,
+    Seeds,
+    Spec,
+    Variant,
+    require_unique,
+    unknown,
+)
+from fastff.spec.job import has_tree
+from fastff.zoo import ZOO
+
+
+def _resolve_variant(value: Any) -> Any:
+    """Return the zoo's variant for a name; anything else is a variant defined in place."""
+    if not isinstance(value, str):
+        return value
+    if value not in ZOO:
+        raise ValueError(unknown(f"variant {value!r}", value, ZOO))
+    return ZOO[value].model_dump()
+
+
+class Comparison(Spec):
+    """Two variants to compare over the grid: the change from `baseline` to `treatment`."""
+
+    treatment: Name
+    baseline: Name
+
+
+class Drawn(Spec):
+    """What a notebook draws figures and tables of.
+
+    Attributes:
+        title: heads the figures.
+        variants: names from the zoo, or variants defined in place.
+        notebook: the notebook's name under `notebooks/`; by default the block's own.
+        figures: names of the figures that the notebook draws. `{experiment}` stands for the
+            block's name, and `{variant}` for each variant's in turn.
+        tables: likewise for the tables.
+
+    """
+
+    title: str = Field(min_length=1, max_length=100)
+    variants: tuple[Annotated[Variant, BeforeValidator(_resolve_variant)], ...] = Field(
+        min_length=1
+    )
+    notebook: Name | None = None
+    figures: tuple[str, ...] = ("{experiment}",)
+    tables: tuple[str, ...] = ("{experiment}",)
+
+    @model_validator(mode="after")
+    def _check_variants(self) -> Drawn:
+        require_unique(tuple(variant.name for variant in self.variants))
+        return self
+
+    def expand(self, kind: Literal["figures", "tables"], name: str) -> list[str]:
+        """Return the names of a block's figures or tables, in order, without repetition."""
+        templates = self.figures if kind == "figures" else self.tables
+        names = [
+            template.replace("{experiment}", name).replace("{variant}", variant.name)
+            for template in templates
+            for variant in self.variants
+        ]
+        return list(dict.fromkeys(names))
+
+
+class EngineBenchmark(EngineBenchmarkSpec, Drawn):
+    """A benchmark of the training engine, and which notebook draws it."""
+
+    variants: tuple[Annotated[Variant, BeforeValidator(_resolve_variant)], ...] = Field(
+        min_length=1
+    )
+
+    def spec(self) -> EngineBenchmarkSpec:
+        """Return what is measured."""
+        values = {key: getattr(self, key) for key in EngineBenchmarkSpec.model_fields}
+        return EngineBenchmarkSpec(**values)
+
+
+class Experiment(Drawn):
+    """One experiment: what is trained, and which notebook draws which figures and tables.
+
+    Attributes:
+        grids: for single variants, what their grid has in place of `grid`.
+        recipes: for single variants, what their recipe has in place of `recipe`.
+        equal_size: a feed-forward variant that is also trained at the sizes of all variants with
+            experts: as many parameters, hidden units in training, and at inference.
+        record: what is written down beside losses, accuracies and the last expert counts.
+        record_every: so many epochs lie between two that are recorded.
+        best_of_seeds: whether tables show the best run by validation beside the mean over seeds.
+        comparisons: pairs of variants for the table of paired tests.
+
+    """
+
+    dataset: Literal[DATASET_NAMES]  # type: ignore[valid-type]
+    seeds: Seeds
+    recipe: Recipe
+    grid: Grid
+    grids: dict[Name, GridChange] = Field(default={})
+    recipes: dict[Name, dict[str, Any]] = Field(default={})
+    equal_size: Name | None = None
+    record: tuple[Recording, ...] = ()
+    record_every: int = Field(default=1, ge=1)
+    best_of_seeds: bool = False
+    comparisons: tuple[Comparison, ...] = ()
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, value: Seeds) -> Seeds:
+        return require_unique(value)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Experiment:
+        names = tuple(variant.name for variant in self.variants)
+        said = [("grids", name) for name in self.grids]
+        said += [("recipes", name) for name in self.recipes]
+        said += [("equal_size", name) for name in (self.equal_size,) if name is not None]
+        for comparison in self.comparisons:
+            said += [("comparisons", comparison.treatment), ("comparisons", comparison.baseline)]
+        for key, name in said:
+            if name not in names:
+                raise ValueError(f"{key}: {unknown(f'variant {name!r}', name, names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_record(self) -> Experiment:
+        if "nodes" in self.record and not any(map(has_tree, self.variants)):
+            raise ValueError("record: 'nodes' needs a variant with a tree")
+        return self
+
+    def grid_of(self, variant: Variant) -> Grid:
+        """Return the grid of a variant."""
+        change = self.grids.get(variant.name)
+        return change.applied(self.grid) if change else self.grid
+
+    def recipe_of(self, variant: Variant) -> Recipe:
+        """Return the recipe of a variant. Raises pydantic.ValidationError for one that can't be."""
+        change = self.recipes.get(variant.name, {})
+        return Recipe.model_validate(self.recipe.model_dump() | change) if change else self.recipe
+
+
+class Defaults(Spec):
+    """What experiments have where they don't say otherwise; of the recipe, key by key."""
+
+    dataset: Literal[DATASET_NAMES] | None = None  # type: ignore[valid-type]
+    seeds: Seeds | None = None
+    recipe: dict[str, Any] = Field(default={})
+    record_every: int | None = None
+    best_of_seeds: bool | None = None
+
+    def applied(self, experiment: Any) -> Any:
+        """Return an experiment's block of the config with what it leaves open filled in."""
+        if not isinstance(experiment, dict):
+            return experiment
+        filled = self.model_dump(exclude_none=True, exclude={"recipe"}) | experiment
+        own = experiment.get("recipe", {})
+        return filled | {"recipe": self.recipe | own if isinstance(own, dict) else own}

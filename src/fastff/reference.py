@@ -1,0 +1,125 @@
+"""Reference results: a whole config trained on one machine, small enough for the repository."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pandas as pd
+import torch
+
+from fastff.bench.engine import engine_benchmark
+from fastff.bench.provenance import provenance
+from fastff.config import Config
+from fastff.data.dataset import Dataset, load
+from fastff.faults import ConfigError
+from fastff.files import atomic_path
+from fastff.train.job import train
+from fastff.train.store import RunStore, run_context
+from fastff.train.tables import tidy_tables
+
+log = logging.getLogger(__name__)
+PACKAGES = ("numpy", "pandas", "torch", "triton")
+
+
+def make_reference(
+    config: Config, path: Path, output: Path, device: torch.device, *, store: Path | None = None
+) -> None:
+    """Train every experiment of a config, time its benchmarks, and write what a reference holds.
+
+    The tidy tables are `<output>/tidy/<experiment>/<table>.csv.xz`, and the measurements
+    `<output>/benchmarks/<name>.csv`. `<output>/provenance.json` says how they came about: command,
+    commit, versions, device, dataset with checksum, and per experiment the number of runs,
+    seconds, and peak bytes that torch allocated on a CUDA device.
+
+    Args:
+        config: its experiments and benchmarks must be of one dataset.
+        path: the prepared dataset.
+        output: made if need be.
+        device: where to train.
+        store: folder of finished runs, to take and to add to.
+
+    Raises:
+        ConfigError: where an experiment is of another dataset.
+
+    """
+    data = load(path, device=device)
+    datasets = {name: block.dataset for name, block in config.experiments.items()}
+    datasets |= {name: block.dataset for name, block in config.benchmarks.items()}
+    for name, dataset in datasets.items():
+        if dataset != data.name:
+            raise ConfigError(f"{name}: its dataset is {dataset}, but {path} is {data.name}")
+    start = perf_counter()
+    made: dict[str, Any] = {}
+    with ThreadPoolExecutor() as writers:
+        writing = []
+        for name in config.experiments:
+            tables, made[name] = _experiment(config, name, data, store)
+            for table, rows in tables.items():
+                target = output / "tidy" / name / f"{table}.csv.xz"
+                writing.append(writers.submit(_write, rows, target))
+        for name, benchmark in config.benchmarks.items():
+            began = perf_counter()
+            measured = engine_benchmark(
+                benchmark.spec(), path, device, stacks_at_once=config.stacks_at_once
+            )
+            _write(measured, output / "benchmarks" / f"{name}.csv")
+            made[name] = {"seconds": round(perf_counter() - began, 1)}
+        for written in writing:
+            written.result()
+    record = {
+        "command": " ".join(["fastff", *sys.argv[1:]]),
+        **provenance(device),
+        "python": platform.python_version(),
+        "versions": {package: _version(package) for package in PACKAGES},
+        "dataset": {"name": data.name, "sha256": data.sha256},
+        "stacks_at_once": config.stacks_at_once,
+        "seconds": round(perf_counter() - start, 1),
+        "made": made,
+    }
+    with atomic_path(output / "provenance.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _experiment(
+    config: Config, name: str, data: Dataset, store: Path | None
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Return the tidy tables of an experiment, and what training it took."""
+    device, start = data.train_inputs.device, perf_counter()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    specs = config.train_specs(name)
+    stores = [RunStore(store, run_context(spec, data)) for spec in specs] if store else []
+    jobs = train(
+        specs,
+        data,
+        runs_per_stack=config.runs_per_stack,
+        stacks_at_once=config.stacks_at_once,
+        stores=stores,
+    )
+    seconds = round(perf_counter() - start, 1)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    n_runs = sum(map(len, jobs))
+    log.info("%s: %d runs in %.1f s", name, n_runs, seconds)
+    tables = [tidy_tables(spec, results) for spec, results in zip(specs, jobs, strict=True)]
+    joined = {table: pd.concat([job[table] for job in tables]) for table in tables[0]}
+    return joined, {"runs": n_runs, "seconds": seconds, "peak_bytes": peak}
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, compression="xz" if path.suffix == ".xz" else None)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,29 @@
+# Benchmarks: one table of measurements each. A benchmark has all cores to itself.
+
+
+rule bench:
+    input:
+        data=lambda wildcards: prepared(CONFIG.benchmarks[wildcards.benchmark].dataset),
+        sources=sources("bench"),
+    output:
+        f"{RESULTS}/benchmarks/{{benchmark}}.csv",
+    log:
+        f"{RESULTS}/logs/bench/{{benchmark}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/bench/{{benchmark}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: workflow.cores
+    resources:
+        gpu=int(HAS_GPU),
+    params:
+        spec=lambda wildcards: CONFIG.benchmarks[wildcards.benchmark]
+        .spec()
+        .model_dump_json(),
+        device=CONFIG.device,
+        stacks_at_once=CONFIG.stacks_at_once,
+        tf32="--tf32" if CONFIG.tf32 else "",
+    shell:
+        "fastff bench --spec {params.spec:q} --data {input.data[0]:q} --output {output:q}"
+        " --device {params.device} --stacks-at-once {params.stacks_at_once} {params.tf32}"
+        " 2> {log:q}"
