@@ -21,10 +21,11 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         bias: of the nodes, (n,).
 
     """
-    x, weight, bias = _autocast(x, weight, bias)
-    kernels = _direct(x) or ops
-    leaf: Tensor = kernels.route(x, weight.contiguous(), bias)
-    return leaf
+    if kernels := _direct(x):
+        leaf: Tensor = kernels.route(x, weight.contiguous(), bias)
+        return leaf
+    leaves: Tensor = ops.route(*_autocast(x, weight, bias))
+    return leaves
 
 
 def node_tree(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> Tensor:
@@ -39,11 +40,10 @@ def node_tree(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> Tensor
         activation: a: "relu", "gelu", "selu" or "linear".
 
     """
-    x, w_in, w_out = _autocast(x, w_in, w_out)
     if kernels := _direct(x, w_in, w_out):
         out: Tensor = kernels.node_tree(x, w_in.contiguous(), w_out.contiguous(), activation)
         return out
-    outputs: tuple[Tensor, ...] = ops.node_tree(x, w_in, w_out, activation)
+    outputs: tuple[Tensor, ...] = ops.node_tree(*_autocast(x, w_in, w_out), activation)
     return outputs[0]
 
 
@@ -74,7 +74,6 @@ def chosen_experts(
         b_out: (e, o).
 
     """
-    x, w_in, w_out, scale, b_in, b_out = _autocast(x, w_in, w_out, scale, b_in, b_out)
     if kernels := _direct(x, w_in, w_out, scale, b_in, b_out):
         out: Tensor = kernels.chosen_experts(
             x, expert, w_in.contiguous(), w_out.contiguous(), activation, scale=scale,
@@ -82,6 +81,7 @@ def chosen_experts(
             b_out=None if b_out is None else b_out.contiguous(),
         )  # fmt: skip
         return out
+    x, w_in, w_out, scale, b_in, b_out = _autocast(x, w_in, w_out, scale, b_in, b_out)
     outputs: tuple[Tensor, ...] = ops.chosen_experts(
         x, expert, w_in, w_out, activation, scale, b_in, b_out
     )
@@ -93,7 +93,9 @@ def _direct(x: Tensor, *differentiable: Tensor | None) -> ModuleType | None:
 
     It takes several times as long as one input's walk, so only compilers and autograd get it.
     """
-    if not x.is_cpu or x.dtype != torch.float32 or torch.compiler.is_compiling():
+    if not x.is_cpu or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return None
+    if torch.compiler.is_compiling():
         return None
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (x, *differentiable)
