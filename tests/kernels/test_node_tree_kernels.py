@@ -16,7 +16,7 @@ from kernel_cases import (
     right_turns,
 )
 
-from fastff.kernels import cpu, reference
+from fastff.kernels import cpu, cuda, reference
 from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.cuda.descent_blocks import descend_blocks
 from fastff.kernels.cuda.node_tree import node_tree_rows, node_tree_tiles
@@ -113,6 +113,16 @@ def test_no_rows(forward, levels):
     w = draw(2, 2**levels - 1, 5)
     out, logits, leaf = forward(draw(0, 5), w, w, "gelu")
     assert (out.shape, logits.shape, leaf.shape) == ((0, 5), (2, 0, levels), (2, 0))
+
+
+def test_deeper_than_the_tiles_go():
+    shape = {"batch": 3, "features": 1, "out": 1, "levels": 21, "trees": 1}
+    options = {"activation": "linear", "ties": False, "seed": 1}
+    check(cuda.node_tree_with_path, DEVICE, torch.float32, **shape, **options)
+    draw = Draw(0, DEVICE)
+    x, w, leaf = draw(3, 1), draw(1, 2**21 - 1, 1), draw.choice(2**21, 1, 3)
+    with pytest.raises(ValueError, match="at most 20"):
+        node_tree_backward(x, x, w, w, draw(1, 3, 21), leaf, "linear")
 
 
 @pytest.mark.parametrize("levels", [1, 6])

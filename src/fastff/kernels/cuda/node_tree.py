@@ -13,6 +13,7 @@ from fastff.kernels.cuda.descent_rows import descend_rows, row_logit, row_warps
 from fastff.kernels.cuda.numerics import PRECISION, activate, block_of, rows_contiguous
 from fastff.kernels.cuda.paths import (
     BELOW,
+    MAX_LEVELS,
     TILE,
     above_columns,
     levels_above,
@@ -41,9 +42,11 @@ def node_tree_with_path(
         (t, b), int64.
 
     """
-    n_groups = 2 ** levels_above(levels_of(w_in.shape[1]))
-    if len(x) >= max(MIN_ROWS, MIN_ROWS_PER_GROUP * n_groups):
-        return node_tree_tiles(x, w_in, w_out, activation)
+    levels = levels_of(w_in.shape[1])
+    if levels <= MAX_LEVELS:
+        n_groups = 2 ** levels_above(levels)
+        if len(x) >= max(MIN_ROWS, MIN_ROWS_PER_GROUP * n_groups):
+            return node_tree_tiles(x, w_in, w_out, activation)
     return node_tree_rows(x, w_in, w_out, activation)
 
 

@@ -39,6 +39,8 @@ def node_tree_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x (b, i), w_in (t, n, i) and w_out (t, n, o); the path is a constant.
 
+    Raises ValueError for a tree of more than MAX_LEVELS levels.
+
     Args:
         grad: gradient of the outputs (b, o).
         x: inputs (b, i).
