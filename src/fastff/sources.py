@@ -10,15 +10,22 @@ import hashlib
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+# what layers import of the kernels; those themselves are loaded where inference uses them
+KERNELS = (
+    *("kernels/__init__.py", "kernels/activations.py", "kernels/backends.py"),
+    *("kernels/dispatch.py", "kernels/functions.py", "kernels/ops.py", "kernels/reference.py"),
+)
 STAGES: dict[str, tuple[str, ...]] = {
     "prepare": ("data/*.py", "files.py"),
     "train": (
         *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
         *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
+        *KERNELS,
     ),
     "bench": (
         *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
         *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
+        *KERNELS,
         "bench/*.py",
     ),
     "analysis": (

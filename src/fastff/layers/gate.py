@@ -39,6 +39,13 @@ class Gate(nn.Module, abc.ABC):
     def hard(self, x: Tensor) -> Tensor:
         """Return the weights (..., b, e) that inference uses, for inputs (..., b, i)."""
 
+    def chosen(self, x: Tensor) -> tuple[Tensor, Tensor | None] | None:
+        """Return the experts that the hard form takes (..., b, k) and their weights, None for 1.
+
+        None if the gate can't tell them without computing the weights of all.
+        """
+        return None
+
     def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the soft weights, and the gate's own loss (...) to add, or None without one."""
         return self.soft(x), None

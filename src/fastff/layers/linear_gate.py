@@ -56,6 +56,16 @@ class LinearGate(Gate):
         """Return the weights (..., b, e); rows sum to 1, but for Switch to at most 1."""
         return softmax_top_k(self.logits(x), self.top_k, renormalise=self.renormalise)
 
+    def chosen(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the largest or `top_k` experts (..., b, k), and their weights, None for 1."""
+        logits = self.logits(x)
+        if self.top_k is None:
+            return logits.argmax(-1, keepdim=True), None
+        best = logits.topk(self.top_k, dim=-1)
+        if self.renormalise:
+            return best.indices, None if self.top_k == 1 else best.values.softmax(-1)
+        return best.indices, logits.softmax(-1).gather(-1, best.indices)
+
     def hard(self, x: Tensor) -> Tensor:
         """Return the weights (..., b, e), non-zero for 1 (dense) or `top_k` experts."""
         if self.top_k is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fastff.kernels import dispatch
 from fastff.layers.experts import ACTIVATIONS
 from fastff.layers.gate import one_hot
 from fastff.layers.layer import Layer
@@ -20,7 +21,8 @@ class NodeTree(Layer):
     Faster Language Modelling*, arXiv 2311.10770); with "linear" and `levels` = d it is FastFF's
     "FFF v2", whose nodes weigh v_j by z_j.
 
-    Training and inference use the same path; its choice gets no gradient, a and v do.
+    Training and inference use the same path; its choice gets no gradient, a and v do. In
+    evaluation mode without gradients, kernels compute the visited nodes alone.
 
     Args:
         in_features: size of an input.
@@ -67,6 +69,9 @@ class NodeTree(Layer):
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
+        w_in = self.w_in
+        if dispatch.applies(self, x, w_in, dims=3):
+            return dispatch.node_tree(x, w_in, self.w_out, self.activation)
         return self._sum_paths(self.node_logits(x))
 
     def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:

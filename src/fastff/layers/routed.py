@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fastff.kernels import dispatch
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
 from fastff.layers.layer import Layer
@@ -14,6 +15,9 @@ from fastff.layers.tree_gate import TreeGate
 
 class RoutedLayer(Layer):
     """A layer that routes every input to experts: an FFF with a tree gate, an MoE with a linear.
+
+    In evaluation mode without gradients, kernels compute the chosen experts alone where the hard
+    form takes few of them.
 
     Args:
         gate: gives routing weights (..., b, e).
@@ -40,8 +44,10 @@ class RoutedLayer(Layer):
 
         `hard` chooses the gate's form; by default soft in training mode, hard in evaluation mode.
         """
-        out: Tensor = self.experts(x, self.gate(x, hard=hard))
-        return out
+        if hard is None:
+            hard = not self.training
+        out = self._chosen_alone(x) if hard else None
+        return self.experts(x, self.gate(x, hard=hard)) if out is None else out
 
     def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the soft form's outputs (..., b, o), and the gate's own loss (...), if any."""
@@ -71,3 +77,24 @@ class RoutedLayer(Layer):
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
         """Return "gate", a unit per node or logit, and the experts' "expert_in", "expert_out"."""
         return {"gate": (self.gate.get_parameter("weight"), 0), **self.experts.units()}
+
+    def _chosen_alone(self, x: Tensor) -> Tensor | None:
+        """Return the hard form's outputs (..., b, o) from the kernels, or None where they don't go.
+
+        Merged experts are a chosen expert only if all of the weight is on it.
+        """
+        gate, experts = self.gate, self.experts
+        if not dispatch.applies(self, x, experts.w_in, dims=3):
+            return None
+        if not dispatch.pays(experts.activation, experts.n_experts, gate.n_active):
+            return None
+        chosen = gate.chosen(x)
+        if chosen is None:
+            return None
+        expert, scale = chosen
+        if scale is not None and isinstance(experts, SoftMergedExperts):
+            return None
+        return dispatch.chosen_experts(
+            x, expert, scale, experts.w_in, experts.w_out, experts.activation,
+            experts.b_in, experts.b_out,
+        )  # fmt: skip

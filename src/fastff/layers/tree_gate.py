@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fastff.kernels import dispatch
 from fastff.layers.gate import Gate, check_top_k, one_hot, softmax_top_k
 from fastff.layers.linear import linear, uniform_fan_in
 from fastff.layers.tree import (
@@ -119,7 +120,13 @@ class TreeGate(Gate):
 
     def leaf(self, x: Tensor) -> Tensor:
         """Return the leaf (..., b), int64, that each input is routed to."""
+        if dispatch.applies(self, x, self.weight, dims=2):
+            return dispatch.route(x, self.weight, self.bias)
         return descend(self.logits(x))
+
+    def chosen(self, x: Tensor) -> tuple[Tensor, None]:
+        """Return the leaf that each input is routed to, (..., b, 1), its weight being 1."""
+        return self.leaf(x).unsqueeze(-1), None
 
     def hard(self, x: Tensor) -> Tensor:
         """Return weights (..., b, e), one-hot at the leaf that each input is routed to."""

@@ -1,0 +1,160 @@
+"""The compiled loops of the CPU kernels: one row after the other, float32, over raw addresses.
+
+Numba compiles them on the first call and keeps the result beside this file (or, where that can't
+be written, in the user's cache). They take addresses, not arrays, since turning a tensor into an
+array takes as long as a batch of one. They hold no lock of Python's, so threads share the rows.
+
+A row's walk is a chain of dot products and vector additions that run at the speed of the cache:
+the compiler may reorder a sum to fill vector registers, but nothing else of the arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba.extending import intrinsic
+
+from fastff.kernels.activations import CODES, SELU_ALPHA, SELU_SCALE
+
+RELU, GELU, SELU = CODES["relu"], CODES["gelu"], CODES["selu"]
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+ALPHA, SCALE = np.float32(SELU_ALPHA), np.float32(SELU_SCALE)
+ROOT_HALF = np.float32(math.sqrt(0.5))
+
+compiled = njit(
+    nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy"
+)
+
+
+def _pointer_to(element: Any) -> Any:
+    """Return a function for compiled code: an address as a pointer to `element`s."""
+
+    @intrinsic
+    def pointer(_: Any, address: Any) -> Any:
+        def cast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(element)(types.intp), cast  # type: ignore[no-untyped-call]
+
+    return pointer
+
+
+floats = _pointer_to(types.float32)
+integers = _pointer_to(types.int64)
+
+
+@compiled
+def dot(x: Any, w: Any) -> Any:
+    """Return <x, w>."""
+    total = ZERO
+    for i in range(len(x)):
+        total += x[i] * w[i]
+    return total
+
+
+@compiled
+def add_scaled(out: Any, factor: Any, v: Any) -> None:
+    """Add `factor` times `v` to `out`."""
+    for i in range(len(out)):
+        out[i] += factor * v[i]
+
+
+@compiled
+def activate(z: Any, code: int) -> Any:
+    """Return the activation function of one number."""
+    if code == RELU:
+        return z if z > ZERO else ZERO
+    if code == GELU:
+        return HALF * z * (ONE + np.float32(math.erf(z * ROOT_HALF)))
+    if code == SELU:
+        return SCALE * (z if z > ZERO else ALPHA * np.float32(math.expm1(z)))
+    return z
+
+
+@compiled
+def route(
+    begin: int, end: int, x: int, stride: int, weight: int, bias: int, leaf: int,
+    levels: int, in_features: int,
+) -> None:  # fmt: skip
+    """Write the leaves of rows begin..end-1; `bias` 0 is none."""
+    n_nodes = (1 << levels) - 1
+    x_ = carray(floats(x), end * stride)
+    w_ = carray(floats(weight), (n_nodes, in_features))
+    b_ = carray(floats(bias), n_nodes)
+    leaf_ = carray(integers(leaf), end)
+    for row in range(begin, end):
+        values = x_[row * stride : row * stride + in_features]
+        node = 0
+        for _ in range(levels):
+            z = dot(values, w_[node])
+            if bias != 0:
+                z += b_[node]
+            node = 2 * node + (2 if z > ZERO else 1)
+        leaf_[row] = node - n_nodes
+
+
+@compiled
+def node_tree(
+    begin: int, end: int, x: int, stride: int, w_in: int, w_out: int, out: int,
+    logits: int, leaf: int, n_rows: int, n_trees: int, levels: int, in_features: int,
+    out_features: int, code: int,
+) -> None:  # fmt: skip
+    """Write the outputs of rows begin..end-1, and unless 0 their `logits` and leaves."""
+    n_nodes = (1 << levels) - 1
+    x_ = carray(floats(x), end * stride)
+    w_ = carray(floats(w_in), (n_trees * n_nodes, in_features))
+    v_ = carray(floats(w_out), (n_trees * n_nodes, out_features))
+    out_ = carray(floats(out), (end, out_features))
+    logits_ = carray(floats(logits), (n_trees, n_rows, levels))
+    leaf_ = carray(integers(leaf), (n_trees, n_rows))
+    for row in range(begin, end):
+        values = x_[row * stride : row * stride + in_features]
+        total = out_[row]
+        total[:] = ZERO
+        for tree in range(n_trees):
+            node = 0
+            for level in range(levels):
+                z = dot(values, w_[tree * n_nodes + node])
+                add_scaled(total, activate(z, code), v_[tree * n_nodes + node])
+                if logits != 0:
+                    logits_[tree, row, level] = z
+                node = 2 * node + (2 if z > ZERO else 1)
+            if leaf != 0:
+                leaf_[tree, row] = node - n_nodes
+
+
+@compiled
+def chosen_experts(
+    begin: int, end: int, x: int, stride: int, expert: int, scale: int, w_in: int, b_in: int,
+    w_out: int, b_out: int, out: int, hidden: int, top_k: int, n_experts: int,
+    hidden_features: int, in_features: int, out_features: int, code: int,
+) -> None:  # fmt: skip
+    """Write the outputs of rows begin..end-1; `scale`, a bias or `hidden` 0 is none."""
+    x_ = carray(floats(x), end * stride)
+    expert_ = carray(integers(expert), (end, top_k))
+    scale_ = carray(floats(scale), (end, top_k))
+    w_in_ = carray(floats(w_in), (n_experts, hidden_features, in_features))
+    b_in_ = carray(floats(b_in), (n_experts, hidden_features))
+    w_out_ = carray(floats(w_out), (n_experts, hidden_features, out_features))
+    b_out_ = carray(floats(b_out), (n_experts, out_features))
+    out_ = carray(floats(out), (end, out_features))
+    hidden_ = carray(floats(hidden), (end, top_k, hidden_features))
+    for row in range(begin, end):
+        values = x_[row * stride : row * stride + in_features]
+        total = out_[row]
+        total[:] = ZERO
+        for k in range(top_k):
+            e = expert_[row, k]
+            factor = scale_[row, k] if scale != 0 else ONE
+            for unit in range(hidden_features):
+                z = dot(values, w_in_[e, unit])
+                if b_in != 0:
+                    z += b_in_[e, unit]
+                if hidden != 0:
+                    hidden_[row, k, unit] = z
+                add_scaled(total, factor * activate(z, code), w_out_[e, unit])
+            if b_out != 0:
+                add_scaled(total, factor, b_out_[e])

@@ -1,0 +1,209 @@
+"""The plain definitions that every kernel is held against, and what runs where there is none.
+
+They do what the kernels do, step by step in PyTorch, for any dtype and device: only the visited
+nodes and the chosen experts are computed. They agree with the dense forms of `fastff.layers`,
+which training and many runs at once use.
+
+Dimension letters: b batch, i in_features, h hidden, o out_features, e expert or leaf, n node,
+k selected, t parallel tree, l level.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastff.kernels.activations import ACTIVATIONS, slope
+
+
+def levels_of(n_nodes: int) -> int:
+    """Return the levels of a complete tree of `n_nodes` = 2**levels - 1 nodes."""
+    levels = n_nodes.bit_length()
+    if n_nodes < 1 or n_nodes != 2**levels - 1:
+        raise ValueError(f"{n_nodes} nodes: a complete tree has 2**levels - 1, at least 1")
+    return levels
+
+
+def descend(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Walk every input from the root down a tree, right iff the node's logit z > 0.
+
+    Args:
+        x: inputs (b, i).
+        weight: of the nodes in heap order, (n, i); z_j = <w_j, x> (+ b_j).
+        bias: of the nodes, (n,).
+
+    Returns:
+        The logits of the visited nodes (b, l), and the leaf reached (b,), int64 in 0..n.
+
+    """
+    node = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    logits = []
+    for _ in range(levels_of(len(weight))):
+        z = (x * weight[node]).sum(-1)
+        if bias is not None:
+            z = z + bias[node]
+        logits.append(z)
+        node = 2 * node + 1 + (z > 0).long()
+    return torch.stack(logits, dim=-1), node - len(weight)
+
+
+def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return the leaves that `descend` reaches, (b,), int64."""
+    return descend(x, weight, bias)[1]
+
+
+def path_nodes(leaf: Tensor, levels: int) -> Tensor:
+    """Return the nodes (..., l) in heap order above each `leaf` (...) of a tree, root first."""
+    up = torch.arange(levels, 0, -1, device=leaf.device)
+    nodes: Tensor = ((leaf.unsqueeze(-1) + 2**levels) >> up) - 1
+    return nodes
+
+
+def node_tree_with_path(
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum a(z_j) v_j over parallel trees and the nodes j on each tree's path, z_j = <w_j, x>.
+
+    Args:
+        x: inputs (b, i).
+        w_in: the nodes' w_j, (t, n, i).
+        w_out: the nodes' v_j, (t, n, o).
+        activation: a, a key of ACTIVATIONS.
+
+    Returns:
+        Outputs (b, o), the logits of the visited nodes (t, b, l), the leaves reached (t, b).
+
+    """
+    out = x.new_zeros(len(x), w_out.shape[-1])
+    logits, leaves = [], []
+    for w, v in zip(w_in, w_out, strict=True):
+        z, leaf = descend(x, w)
+        hidden = ACTIVATIONS[activation](z)
+        for level, node in enumerate(path_nodes(leaf, z.shape[-1]).unbind(-1)):
+            out = out + hidden[:, level, None] * v[node]
+        logits.append(z)
+        leaves.append(leaf)
+    return out, torch.stack(logits), torch.stack(leaves)
+
+
+def node_tree_backward(
+    grad: Tensor,
+    x: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    logits: Tensor,
+    leaf: Tensor,
+    activation: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of x, w_in and w_out, given that of `node_tree_with_path`'s outputs.
+
+    The path is a constant. dz_j = a'(z_j) <v_j, grad>, dx = Σ dz_j w_j, dw_j = Σ dz_j x and
+    dv_j = Σ a(z_j) grad over the inputs that visit node j.
+    """
+    d_x, d_in, d_out = torch.zeros_like(x), torch.zeros_like(w_in), torch.zeros_like(w_out)
+    logits = logits.to(x.dtype)
+    nodes = path_nodes(leaf, logits.shape[-1])  # (t, b, l)
+    for tree in range(len(w_in)):
+        hidden = ACTIVATIONS[activation](logits[tree])
+        slopes = slope(logits[tree], activation)
+        for level, node in enumerate(nodes[tree].unbind(-1)):
+            d_z = slopes[:, level] * (grad * w_out[tree, node]).sum(-1)
+            d_x += d_z.unsqueeze(-1) * w_in[tree, node]
+            d_in[tree].index_add_(0, node, d_z.unsqueeze(-1) * x)
+            d_out[tree].index_add_(0, node, hidden[:, level, None] * grad)
+    return d_x, d_in, d_out
+
+
+def chosen_experts_with_hidden(
+    x: Tensor,
+    expert: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    activation: str,
+    scale: Tensor | None = None,
+    b_in: Tensor | None = None,
+    b_out: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Sum s_k E_k(x) over an input's k chosen experts, E(x) = a(x W_inᵀ + b_in) W_out + b_out.
+
+    Args:
+        x: inputs (b, i).
+        expert: indices of the chosen experts, (b, k), int64.
+        w_in: (e, h, i).
+        w_out: (e, h, o).
+        activation: a, a key of ACTIVATIONS.
+        scale: s, (b, k); None is 1.
+        b_in: (e, h).
+        b_out: (e, o).
+
+    Returns:
+        Outputs (b, o), and the hidden units before activation (b, k, h).
+
+    """
+    out = x.new_zeros(len(x), w_out.shape[-1])
+    hidden = []
+    for k, e in enumerate(expert.unbind(-1)):
+        z = (w_in[e] @ x.unsqueeze(-1)).squeeze(-1)
+        if b_in is not None:
+            z = z + b_in[e]
+        y = (ACTIVATIONS[activation](z).unsqueeze(-2) @ w_out[e]).squeeze(-2)
+        if b_out is not None:
+            y = y + b_out[e]
+        out = out + (y if scale is None else scale[:, k, None] * y)
+        hidden.append(z)
+    return out, torch.stack(hidden, dim=1)
+
+
+def chosen_experts_backward(
+    grad: Tensor,
+    z: Tensor,
+    x: Tensor,
+    expert: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    activation: str,
+    scale: Tensor | None = None,
+    b_in: Tensor | None = None,
+    b_out: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of x, w_in, w_out, scale, b_in and b_out; None where there was None.
+
+    Args:
+        grad: gradient of the outputs (b, o).
+        z: the hidden units before activation, (b, k, h).
+        x: and the other arguments of `chosen_experts_with_hidden`.
+        expert: (b, k).
+        w_in: (e, h, i).
+        w_out: (e, h, o).
+        activation: a key of ACTIVATIONS.
+        scale: (b, k).
+        b_in: (e, h).
+        b_out: (e, o).
+
+    """
+    top_k = expert.shape[1]
+    each, z = expert.flatten(), z.flatten(0, 1)  # a choice each: (b k,), (b k, h)
+    x_each = x.repeat_interleave(top_k, dim=0)
+    grad_each = grad.repeat_interleave(top_k, dim=0)
+    hidden = ACTIVATIONS[activation](z)
+    d_hidden = (w_out[each] @ grad_each.unsqueeze(-1)).squeeze(-1)
+    d_scale = d_b_in = d_b_out = None
+    if scale is not None:
+        by_choice = (d_hidden * hidden).sum(-1)
+        if b_out is not None:
+            by_choice = by_choice + (grad_each * b_out[each]).sum(-1)
+        d_scale = by_choice.view_as(scale)
+        d_hidden, hidden = d_hidden * scale.view(-1, 1), hidden * scale.view(-1, 1)
+        grad_scaled = grad_each * scale.view(-1, 1)
+    else:
+        grad_scaled = grad_each
+    d_z = d_hidden * slope(z, activation)
+    d_x = (d_z.unsqueeze(-2) @ w_in[each]).unflatten(0, (len(x), top_k)).sum((1, 2))
+    d_in = torch.zeros_like(w_in).index_add_(0, each, d_z.unsqueeze(-1) * x_each.unsqueeze(-2))
+    d_out = torch.zeros_like(w_out)
+    d_out.index_add_(0, each, hidden.unsqueeze(-1) * grad_each.unsqueeze(-2))
+    if b_in is not None:
+        d_b_in = torch.zeros_like(b_in).index_add_(0, each, d_z)
+    if b_out is not None:
+        d_b_out = torch.zeros_like(b_out).index_add_(0, each, grad_scaled)
+    return d_x, d_in, d_out, d_scale, d_b_in, d_b_out

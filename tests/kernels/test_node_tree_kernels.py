@@ -1,0 +1,155 @@
+"""Every node-tree kernel against float64, forward and gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_cases import (
+    DEVICE,
+    HALVES,
+    TOLERANCE,
+    Draw,
+    close,
+    doubles,
+    few,
+    needs_cuda,
+    right_turns,
+)
+
+from fastff.kernels import cpu, cuda, reference
+from fastff.kernels.activations import ACTIVATIONS
+from fastff.kernels.cuda.descent_blocks import descend_blocks
+from fastff.kernels.cuda.node_tree import node_tree_rows, node_tree_tiles
+from fastff.kernels.cuda.node_tree_backward import node_tree_backward
+
+shapes = given(
+    batch=st.integers(1, 70), features=st.integers(1, 70), out=st.integers(1, 150),
+    levels=st.integers(1, 7), trees=st.integers(1, 2), activation=st.sampled_from([*ACTIVATIONS]),
+    ties=st.booleans(), seed=st.integers(0, 2**16),
+)  # fmt: skip
+
+
+def along(x, w_in, w_out, leaf, activation):
+    """Return outputs and logits in float64 along the paths to `leaf`, whoever chose them."""
+    x, w_in, w_out = doubles(x, w_in, w_out)
+    nodes = reference.path_nodes(leaf, reference.levels_of(w_in.shape[1]))  # (t, b, l)
+    tree = torch.arange(len(w_in), device=x.device)[:, None, None]
+    logits = (w_in[tree, nodes] * x[:, None]).sum(-1)
+    hidden = ACTIVATIONS[activation](logits).unsqueeze(-1)
+    return (hidden * w_out[tree, nodes]).sum((0, 2)), logits
+
+
+def check(forward, device, dtype, batch, features, out, levels, trees, activation, ties, seed):
+    draw = Draw(seed, device, dtype, ties=ties)
+    n_nodes = 2**levels - 1
+    x = draw.inputs(batch, features)
+    w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
+    outputs, logits, leaf = forward(x, w_in, w_out, activation)
+    for w, reached in zip(w_in, leaf, strict=True):
+        right_turns(x, w, reached, tolerance=0.0 if ties else 1e-4)
+    expected, z = along(x, w_in, w_out, leaf, activation)
+    close(outputs, expected, TOLERANCE[dtype])
+    close(logits, z)
+
+
+def check_backward(device, dtype, batch, features, out, levels, trees, activation, ties, seed):
+    draw = Draw(seed, device, dtype, ties=ties)
+    n_nodes = 2**levels - 1
+    x, grad = draw.inputs(batch, features), draw.inputs(batch, out)
+    w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
+    _, logits, leaf = reference.node_tree_with_path(*doubles(x, w_in, w_out), activation)
+    gradients = node_tree_backward(grad, x, w_in, w_out, logits.float(), leaf, activation)
+    wanted = reference.node_tree_backward(*doubles(grad, x, w_in, w_out), logits, leaf, activation)
+    for gradient, expected in zip(gradients, wanted, strict=True):
+        close(gradient, expected)
+
+
+@shapes
+def test_cpu(**shape):
+    check(cpu.node_tree_with_path, "cpu", torch.float32, **shape)
+
+
+@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+@few
+@shapes
+def test_triton(forward, **shape):
+    check(forward, DEVICE, torch.float32, **shape)
+
+
+@few
+@shapes
+def test_triton_backward(**shape):
+    check_backward(DEVICE, torch.float32, **shape)
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+@few
+@shapes
+def test_triton_in_half_precision(forward, dtype, **shape):
+    check(forward, DEVICE, dtype, **shape)
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", HALVES)
+@few
+@shapes
+def test_triton_backward_in_half_precision(dtype, **shape):
+    check_backward(DEVICE, dtype, **shape)
+
+
+def test_tiles_below_a_descent_by_blocks(monkeypatch):
+    monkeypatch.setattr("fastff.kernels.cuda.node_tree.descend_rows", descend_blocks)
+    shape = {"batch": 70, "features": 9, "out": 5, "levels": 7, "trees": 2}
+    options = {"activation": "gelu", "ties": False, "seed": 5}
+    check(node_tree_tiles, DEVICE, torch.float32, **shape, **options)
+
+
+@pytest.mark.parametrize("levels", [1, 11])
+@pytest.mark.parametrize("forward", [cpu.node_tree_with_path, node_tree_rows])
+def test_no_rows(forward, levels):
+    draw = Draw(0, "cpu" if forward is cpu.node_tree_with_path else DEVICE)
+    w = draw(2, 2**levels - 1, 5)
+    out, logits, leaf = forward(draw(0, 5), w, w, "gelu")
+    assert (out.shape, logits.shape, leaf.shape) == ((0, 5), (2, 0, levels), (2, 0))
+
+
+def test_deeper_than_the_tiles_go():
+    shape = {"batch": 3, "features": 1, "out": 1, "levels": 21, "trees": 1}
+    options = {"activation": "linear", "ties": False, "seed": 1}
+    check(cuda.node_tree_with_path, DEVICE, torch.float32, **shape, **options)
+    draw = Draw(0, DEVICE)
+    x, w, leaf = draw(3, 1), draw(1, 2**21 - 1, 1), draw.choice(2**21, 1, 3)
+    with pytest.raises(ValueError, match="at most 20"):
+        node_tree_backward(x, x, w, w, draw(1, 3, 21), leaf, "linear")
+
+
+@pytest.mark.parametrize("levels", [1, 6])
+def test_no_rows_give_no_gradient(levels):
+    draw = Draw(0, DEVICE)
+    w = draw(2, 2**levels - 1, 5)
+    x, logits = draw(0, 5), draw(2, 0, levels)
+    d_x, d_in, d_out = node_tree_backward(x, x, w, w, logits, logits[..., 0].long(), "gelu")
+    assert d_x.shape == (0, 5)
+    assert d_in.equal(torch.zeros_like(w)) and d_out.equal(torch.zeros_like(w))
+
+
+def test_a_deterministic_order_on_request():
+    shape = {"batch": 70, "features": 9, "out": 5, "levels": 6, "trees": 1}
+    torch.use_deterministic_algorithms(True)
+    try:
+        check_backward(DEVICE, torch.float32, **shape, activation="gelu", ties=False, seed=3)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
+@settings(max_examples=6)
+@given(levels=st.integers(1, 14), features=st.integers(1, 800), seed=st.integers(0, 2**16))
+def test_large_batches(dtype, levels, features, seed):
+    shape = {"batch": 5000, "features": features, "out": features + 3, "levels": levels}
+    options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed}
+    check(node_tree_tiles, DEVICE, dtype, **shape, **options)
+    check_backward(DEVICE, dtype, **shape, **options)

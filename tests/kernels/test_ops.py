@@ -1,0 +1,95 @@
+"""The operators: schemas, shapes, gradients, and what runs over them."""
+
+import pytest
+import torch
+from kernel_cases import DEVICE, Draw, close, needs_cuda
+
+from fastff import kernels
+from fastff.kernels import ops
+
+# opcheck looks at the gradient of its own copies
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+
+
+def tree_case(device, dtype=torch.float32, batch=9):
+    draw = Draw(0, device, dtype)
+    tensors = draw(batch, 13), draw(2, 31, 13), draw(2, 31, 7)
+    return [t.requires_grad_() for t in tensors]
+
+
+def expert_case(device, dtype=torch.float32, *, plain=False):
+    draw = Draw(0, device, dtype)
+    expert = draw.choice(5, 9, 2)
+    tensors = draw(9, 13), draw(5, 4, 13), draw(5, 4, 7), draw(9, 2), draw(5, 4), draw(5, 7)
+    x, w_in, w_out, *optional = (t.requires_grad_() for t in tensors)
+    return x, expert, w_in, w_out, "gelu", *([None] * 3 if plain else optional)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_operators_are_well_formed(device):
+    x, w_in, w_out = tree_case(device)
+    torch.library.opcheck(ops.route, (x.detach(), w_in[0].detach(), None))
+    torch.library.opcheck(ops.route, (x.detach(), w_in[0].detach(), w_in[0, :, 0].detach()))
+    torch.library.opcheck(ops.node_tree, (x, w_in, w_out, "gelu"))
+    torch.library.opcheck(ops.chosen_experts, expert_case(device))
+    torch.library.opcheck(ops.chosen_experts, expert_case(device, plain=True))
+
+
+def test_gradients_equal_finite_differences():
+    x, w_in, w_out = tree_case("cpu", torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda *tensors: kernels.node_tree(*tensors, "gelu"), (x, w_in, w_out)
+    )
+    _, expert, *_ = case = expert_case("cpu", torch.float64)
+
+    def experts(x, w_in, w_out, scale, b_in, b_out):
+        return kernels.chosen_experts(
+            x, expert, w_in, w_out, "gelu", scale=scale, b_in=b_in, b_out=b_out
+        )
+
+    assert torch.autograd.gradcheck(experts, [t for t in case if getattr(t, "requires_grad", 0)])
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_compiled_without_a_break(device):
+    x, w_in, w_out = tree_case(device)
+    compiled = torch.compile(kernels.node_tree, fullgraph=True, backend="aot_eager")
+    expected, out = kernels.node_tree(x, w_in, w_out, "gelu"), compiled(x, w_in, w_out, "gelu")
+    close(out, expected)
+    gradients = torch.autograd.grad(out.sum(), [x, w_in, w_out])
+    for gradient, wanted in zip(
+        gradients, torch.autograd.grad(expected.sum(), [x, w_in, w_out]), strict=True
+    ):
+        close(gradient, wanted)
+    leaf = torch.compile(kernels.route, fullgraph=True, backend="aot_eager")(x, w_in[0])
+    assert leaf.equal(kernels.route(x, w_in[0]))
+
+
+@needs_cuda
+@pytest.mark.parametrize("batch", [9, 5000])
+def test_captured_in_a_graph(batch):
+    x, w_in, w_out = tree_case(DEVICE, batch=batch)
+
+    def step():
+        out = kernels.node_tree(x, w_in, w_out, "gelu")
+        return out, *torch.autograd.grad(out.square().sum(), [x, w_in, w_out])
+
+    expected = step()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    for tensor in captured:
+        tensor.detach().fill_(torch.nan)
+    graph.replay()
+    for tensor, wanted in zip(captured, expected, strict=True):
+        close(tensor, wanted)
+
+
+@needs_cuda
+def test_autocast_computes_in_its_dtype():
+    x, w_in, w_out = tree_case(DEVICE)
+    with torch.autocast("cuda", torch.bfloat16):
+        out = kernels.node_tree(x, w_in, w_out, "gelu")
+    assert out.dtype == torch.bfloat16
+    out.float().sum().backward()
+    assert w_in.grad.dtype == torch.float32

@@ -1,0 +1,97 @@
+"""The plain definitions against the dense layers, whose own tests hold them against the papers."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kernel_cases import Draw
+
+from fastff.kernels import reference
+from fastff.kernels.activations import ACTIVATIONS, slope
+from fastff.layers import LinearGate, MixtureExperts, NodeTree, TreeGate
+
+
+@given(
+    depth=st.integers(1, 6), batch=st.integers(0, 9), bias=st.booleans(), seed=st.integers(0, 2**16)
+)
+def test_routes_to_the_tree_gates_leaf(depth, batch, bias, seed):
+    gate = TreeGate(5, depth, bias=bias, generator=torch.Generator().manual_seed(seed)).double()
+    x = Draw(seed, dtype=torch.float64)(batch, 5)
+    assert reference.route(x, gate.weight, gate.bias).equal(gate.leaf(x))
+
+
+def test_a_tie_goes_left():
+    x, weight = torch.zeros(3, 4), torch.randn(7, 4)
+    logits, leaf = reference.descend(x, weight)
+    assert leaf.tolist() == [0, 0, 0]
+    assert logits.equal(torch.zeros(3, 3))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@given(
+    levels=st.integers(1, 5),
+    trees=st.integers(1, 3),
+    batch=st.integers(0, 8),
+    seed=st.integers(0, 2**16),
+)
+def test_node_tree_and_its_gradients_are_the_layers(activation, levels, trees, batch, seed):
+    tree = NodeTree(
+        5, 4, levels=levels, n_trees=trees, activation=activation,
+        generator=torch.Generator().manual_seed(seed),
+    ).double()  # fmt: skip
+    draw = Draw(seed, dtype=torch.float64)
+    x, grad = draw(batch, 5).requires_grad_(), draw(batch, 4)
+    expected = tree(x)
+    out, logits, leaf = reference.node_tree_with_path(x, tree.w_in, tree.w_out, activation)
+    torch.testing.assert_close(out, expected)
+    with torch.no_grad():
+        gradients = reference.node_tree_backward(
+            grad, x, tree.w_in, tree.w_out, logits, leaf, activation
+        )
+    wanted = torch.autograd.grad(expected, [x, tree.w_in, tree.w_out], grad)
+    torch.testing.assert_close(gradients, wanted)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@given(
+    batch=st.integers(0, 8),
+    top_k=st.integers(1, 3),
+    plain=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+def test_chosen_experts_and_their_gradients_are_the_mixtures(activation, batch, top_k, plain, seed):
+    generator = torch.Generator().manual_seed(seed)
+    gate = LinearGate(5, 4, top_k=top_k, generator=generator).double()
+    experts = MixtureExperts(
+        4, 5, 3, 2, activation=activation, bias=not plain, generator=generator
+    ).double()
+    draw = Draw(seed, dtype=torch.float64)
+    x, grad = draw(batch, 5).requires_grad_(), draw(batch, 2)
+    expert, scale = gate.chosen(x.detach())
+    scale = scale.detach().requires_grad_()
+    weights = torch.zeros(batch, 4, dtype=torch.float64).scatter(1, expert, scale)
+    expected = experts(x, weights)
+    arguments = (x, expert, experts.w_in, experts.w_out, activation, scale)
+    out, hidden = reference.chosen_experts_with_hidden(*arguments, experts.b_in, experts.b_out)
+    torch.testing.assert_close(out, expected)
+    with torch.no_grad():
+        gradients = reference.chosen_experts_backward(
+            grad, hidden, *arguments, experts.b_in, experts.b_out
+        )
+    inputs = [x, experts.w_in, experts.w_out, scale]
+    inputs += [] if plain else [experts.b_in, experts.b_out]
+    wanted = torch.autograd.grad(expected, inputs, grad)
+    torch.testing.assert_close([g for g in gradients if g is not None], list(wanted))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_slopes_are_the_derivatives(activation):
+    z = torch.linspace(-3, 3, 41, dtype=torch.float64, requires_grad=True)  # with 0
+    (wanted,) = torch.autograd.grad(ACTIVATIONS[activation](z).sum(), z)
+    torch.testing.assert_close(slope(z.detach(), activation), wanted)
+
+
+@pytest.mark.parametrize("n_nodes", [0, 2, 6, 8])
+def test_no_complete_tree_of_other_sizes(n_nodes):
+    with pytest.raises(ValueError, match="complete tree"):
+        reference.levels_of(n_nodes)

@@ -1,0 +1,101 @@
+"""Every routing kernel against float64: turns, ties, shapes and strides."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_cases import DEVICE, HALVES, Draw, close, few, needs_cuda, right_turns
+
+from fastff.kernels import cpu, cuda, reference
+from fastff.kernels.cuda.descent_blocks import descend_blocks
+from fastff.kernels.cuda.descent_rows import descend_rows
+from fastff.kernels.cuda.route import MAX_LEVELS, MIN_ROWS
+
+
+def by_rows(x, weight, bias=None):
+    return descend_rows(x, weight, bias, reference.levels_of(len(weight))).reached
+
+
+def by_blocks(x, weight, bias=None):
+    return descend_blocks(x, weight, bias, reference.levels_of(len(weight))).reached
+
+
+shapes = given(
+    batch=st.integers(1, 70), features=st.integers(1, 130), depth=st.integers(1, 9),
+    bias=st.booleans(), ties=st.booleans(), seed=st.integers(0, 2**16),
+)  # fmt: skip
+
+
+def check(route, device, dtype, batch, features, depth, bias, ties, seed):
+    draw = Draw(seed, device, dtype, ties=ties)
+    x, weight = draw.inputs(batch, features), draw(2**depth - 1, features)
+    b = draw(2**depth - 1) if bias else None
+    leaf = route(x, weight, b)
+    right_turns(x, weight, leaf, b, tolerance=0.0 if ties else 1e-4)
+    if ties:
+        assert leaf.equal(
+            reference.route(*(t if t is None else t.double() for t in (x, weight, b)))
+        )
+
+
+@shapes
+def test_cpu(**shape):
+    check(cpu.route, "cpu", torch.float32, **shape)
+
+
+@pytest.mark.parametrize("route", [by_rows, by_blocks])
+@few
+@shapes
+def test_triton(route, **shape):
+    check(route, DEVICE, torch.float32, **shape)
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("route", [by_rows, by_blocks])
+@few
+@shapes
+def test_triton_in_half_precision(route, dtype, **shape):
+    check(route, DEVICE, dtype, **shape)
+
+
+@pytest.mark.parametrize("first_levels", [4, 5, 6, 7])
+def test_whatever_the_first_blocks_levels(first_levels, monkeypatch):
+    monkeypatch.setattr("fastff.kernels.cuda.descent_blocks.FIRST_LEVELS", first_levels)
+    draw = Draw(first_levels, DEVICE)
+    x, weight = draw(33, 20), draw(2**8 - 1, 20)
+    right_turns(x, weight, by_blocks(x, weight), tolerance=1e-5)
+
+
+@pytest.mark.parametrize(("module", "device"), [(cpu, "cpu"), (cuda, DEVICE)])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_the_deepest_tree(module, device, batch):
+    draw = Draw(batch, device)
+    x, weight = draw(batch, 3), draw(2**20 - 1, 3)
+    right_turns(x, weight, module.route(x, weight), tolerance=1e-5)
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
+@settings(max_examples=8)
+@given(
+    depth=st.integers(1, MAX_LEVELS + 2), features=st.integers(1, 1100), seed=st.integers(0, 2**16)
+)
+def test_large_batches(dtype, depth, features, seed):
+    draw = Draw(seed, DEVICE, dtype)
+    x, weight = draw(MIN_ROWS + 77, features), draw(2**depth - 1, features)
+    right_turns(x, weight, cuda.route(x, weight), tolerance=1e-3)
+
+
+@pytest.mark.parametrize("descend", [descend_rows, descend_blocks])
+@pytest.mark.parametrize("levels", [1, 4, 9])
+def test_part_of_the_way(descend, levels):
+    draw = Draw(levels, DEVICE)
+    x, weight = draw(75, 6), draw(2**10 - 1, 6)
+    logits = x.new_full((75, 10), torch.nan)
+    reached, groups = descend(x, weight, None, levels, logits=logits, tile=16)
+    right_turns(x, weight[: 2**levels - 1], reached, tolerance=1e-5)
+    expected = reference.descend(x.double(), weight.double())[0]
+    close(logits[:, :levels], expected[:, :levels])
+    assert logits[:, levels:].isnan().all()
+    assert reached[groups.order.long()].equal(reached.sort().values)
