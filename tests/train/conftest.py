@@ -1,8 +1,8 @@
 """A small dataset for the engine's tests."""
 
 import pytest
-from blobs import blobs
 
+from blobs import blobs
 from fastff.data.dataset import Dataset
 
 

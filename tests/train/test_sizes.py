@@ -1,8 +1,8 @@
 """Feed-forward layers as large as other models."""
 
 import pytest
-from blobs import blobs
 
+from blobs import blobs
 from fastff.spec import Grid, Point, Recipe, Sized, TrainSpec
 from fastff.train.sizes import equal_widths, points
 from fastff.zoo import ZOO

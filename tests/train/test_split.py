@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from blobs import blobs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blobs import blobs
 from fastff.spec import Recipe
 from fastff.train.split import split
 
