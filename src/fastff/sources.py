@@ -15,19 +15,15 @@ KERNELS = (
     *("kernels/__init__.py", "kernels/activations.py", "kernels/backends.py"),
     *("kernels/dispatch.py", "kernels/functions.py", "kernels/ops.py", "kernels/reference.py"),
 )
+TRAIN = (
+    *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
+    *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
+    *KERNELS,
+)
 STAGES: dict[str, tuple[str, ...]] = {
     "prepare": ("data/*.py", "files.py"),
-    "train": (
-        *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
-        *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
-        *KERNELS,
-    ),
-    "bench": (
-        *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
-        *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
-        *KERNELS,
-        "bench/*.py",
-    ),
+    "train": TRAIN,
+    "bench": (*TRAIN, "bench/*.py"),
     "analysis": (
         *("data/__init__.py", "data/names.py", "files.py", "spec/*.py", "zoo.py", "analysis/*.py"),
     ),
