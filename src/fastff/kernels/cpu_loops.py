@@ -63,6 +63,19 @@ def add_scaled(out: Any, factor: Any, v: Any) -> None:
 
 
 @compiled
+def add_rows(out: Any, factors: Any, v: Any, rows: Any) -> None:
+    """Add Σ_k factors[k] v[rows[k]] to `out`, four rows in one pass over it."""
+    last = len(rows) - len(rows) % 4
+    for k in range(0, last, 4):
+        v0, v1, v2, v3 = v[rows[k]], v[rows[k + 1]], v[rows[k + 2]], v[rows[k + 3]]
+        f0, f1, f2, f3 = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
+        for i in range(len(out)):
+            out[i] += f0 * v0[i] + f1 * v1[i] + f2 * v2[i] + f3 * v3[i]
+    for k in range(last, len(rows)):
+        add_scaled(out, factors[k], v[rows[k]])
+
+
+@compiled
 def activate(z: Any, code: int) -> Any:
     """Return the activation function of one number."""
     if code == RELU:
@@ -110,6 +123,8 @@ def node_tree(
     out_ = carray(floats(out), (end, out_features))
     logits_ = carray(floats(logits), (n_trees, n_rows, levels))
     leaf_ = carray(integers(leaf), (n_trees, n_rows))
+    visited = np.empty(levels, np.int64)
+    hidden = np.empty(levels, np.float32)
     for row in range(begin, end):
         values = x_[row * stride : row * stride + in_features]
         total = out_[row]
@@ -117,11 +132,13 @@ def node_tree(
         for tree in range(n_trees):
             node = 0
             for level in range(levels):
-                z = dot(values, w_[tree * n_nodes + node])
-                add_scaled(total, activate(z, code), v_[tree * n_nodes + node])
+                visited[level] = tree * n_nodes + node
+                z = dot(values, w_[visited[level]])
+                hidden[level] = activate(z, code)
                 if logits != 0:
                     logits_[tree, row, level] = z
                 node = 2 * node + (2 if z > ZERO else 1)
+            add_rows(total, hidden, v_, visited)
             if leaf != 0:
                 leaf_[tree, row] = node - n_nodes
 
@@ -142,6 +159,8 @@ def chosen_experts(
     b_out_ = carray(floats(b_out), (n_experts, out_features))
     out_ = carray(floats(out), (end, out_features))
     hidden_ = carray(floats(hidden), (end, top_k, hidden_features))
+    units = np.arange(hidden_features)
+    weighted = np.empty(hidden_features, np.float32)
     for row in range(begin, end):
         values = x_[row * stride : row * stride + in_features]
         total = out_[row]
@@ -155,6 +174,7 @@ def chosen_experts(
                     z += b_in_[e, unit]
                 if hidden != 0:
                     hidden_[row, k, unit] = z
-                add_scaled(total, factor * activate(z, code), w_out_[e, unit])
+                weighted[unit] = factor * activate(z, code)
+            add_rows(total, weighted, w_out_[e], units)
             if b_out != 0:
                 add_scaled(total, factor, b_out_[e])
