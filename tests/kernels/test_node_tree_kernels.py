@@ -147,7 +147,8 @@ def test_a_deterministic_order_on_request():
 @needs_cuda
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 @settings(max_examples=6)
-@given(levels=st.integers(1, 14), features=st.integers(1, 800), seed=st.integers(0, 2**16))
+# a gradient of one number can cancel in its sum over 5,000 rows, and then tells nothing of bfloat16
+@given(levels=st.integers(1, 14), features=st.integers(16, 800), seed=st.integers(0, 2**16))
 def test_large_batches(dtype, levels, features, seed):
     shape = {"batch": 5000, "features": features, "out": features + 3, "levels": levels}
     options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed}

@@ -74,10 +74,14 @@ def test_captured_in_a_graph(batch):
         out = kernels.node_tree(x, w_in, w_out, "gelu")
         return out, *torch.autograd.grad(out.square().sum(), [x, w_in, w_out])
 
-    expected = step()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = step()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    torch.cuda.synchronize()
+    # the first step in the stream of the capture: autograd keeps to where it first ran
+    with torch.cuda.stream(stream):
+        expected = [tensor.detach().clone() for tensor in step()]
+        with torch.cuda.graph(graph, stream=stream):
+            captured = step()
+    torch.cuda.synchronize()
     for tensor in captured:
         tensor.detach().fill_(torch.nan)
     graph.replay()
