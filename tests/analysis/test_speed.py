@@ -64,6 +64,9 @@ def test_a_table_is_read_back(table, tmp_path):
     path = tmp_path / "race.csv"
     table.to_csv(path, index=False)
     pd.testing.assert_frame_equal(load_engine_benchmark(path), table)
+    table.assign(peak_bytes="").to_csv(path, index=False)
+    unmeasured = to_markdown(speedups(load_engine_benchmark(path)))
+    assert [cell.strip() for cell in unmeasured.splitlines()[-1].split("|")][-3:-1] == ["–", "–"]
     table.drop(columns="threads").to_csv(path, index=False)
     with pytest.raises(TidyError, match="missing columns: threads"):
         load_engine_benchmark(path)

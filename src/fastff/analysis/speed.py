@@ -39,7 +39,9 @@ def load_engine_benchmark(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     try:
         # a version or a commit may look like a number
-        table = pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(TEXT, str))
+        texts = dict.fromkeys(TEXT, str)
+        empty = {"peak_bytes": [""]}
+        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=empty)
     except OSError as error:
         raise TidyError(f"{Path(path)}: {error.strerror}") from None
     if missing := [column for column in COLUMNS if column not in table]:
