@@ -1,8 +1,17 @@
-"""Fixtures for all tests: one thread, so that parallel test workers don't fight for cores."""
+"""Fixtures for all tests: one thread, so that parallel test workers don't fight for cores.
+
+Where there is no GPU, Triton's kernels run in its interpreter. Triton reads that when it is
+imported, which other tests do too, so that it is set here, before anything else.
+"""
+
+import os
 
 import pytest
 import torch
 from hypothesis import settings
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 settings.register_profile("fastff", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("fastff")

@@ -7,15 +7,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from trees import Tree, copy_tree
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """A tree after a complete run of the tiny config on all cores. Tests leave it as it is."""
-    tree = copy_tree(tmp_path_factory.mktemp("finished") / "tree")
-    tree.snakemake()
-    return tree
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Tree:
+    """A tree after a complete run of the tiny config on all cores. Tests leave it as it is.
+
+    Of several test processes one does the run, and each has its copy.
+    """
+    own = tmp_path_factory.mktemp("finished") / "tree"
+    if worker_id == "master":
+        copy_tree(own).snakemake()
+        return Tree(own)
+    shared = tmp_path_factory.getbasetemp().parent / "finished"
+    with FileLock(shared.with_suffix(".lock")):
+        if not shared.exists():
+            tree = copy_tree(shared.with_suffix(".new"))
+            tree.snakemake()
+            tree.folder.rename(shared)
+    shutil.copytree(shared, own, symlinks=True)
+    return Tree(own)
 
 
 @pytest.fixture

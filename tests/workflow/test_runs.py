@@ -14,17 +14,14 @@ from fastff.tidy import TABLES
 
 
 def test_every_product_is_there_and_whole(finished):
-    for name, experiment in TINY.drawn().items():
-        timed = name in TINY.benchmarks
+    for name, experiment in TINY.experiments.items():
         for figure in experiment.expand("figures", name):
-            folder = finished.folder / "figures" / "tiny"
-            stem = (folder / "benchmarks" if timed else folder) / figure
+            stem = finished.folder / "figures" / "tiny" / figure
             assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
             assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
             assert "</svg>" in stem.with_suffix(".svg").read_text()
         for table in experiment.expand("tables", name):
-            folder = finished.folder / "results" / "tiny"
-            stem = folder / ("benchmarks" if timed else "tables") / table
+            stem = finished.folder / "results" / "tiny" / "tables" / table
             assert stem.with_suffix(".csv").read_text().count("\n") > 1
             assert stem.with_suffix(".md").read_text().startswith("|")
             assert r"\toprule" in stem.with_suffix(".tex").read_text()
@@ -131,7 +128,7 @@ def test_the_report_has_every_figure_with_its_caption(finished, tmp_path):
     path = tmp_path / "report.html"
     finished.snakemake("--report", str(path))
     page = path.read_text()
-    for name, experiment in TINY.drawn().items():
+    for name, experiment in TINY.experiments.items():
         assert experiment.title in page
         for figure in experiment.expand("figures", name):
             assert f"{figure}.png" in page
