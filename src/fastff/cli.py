@@ -120,14 +120,13 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    import pandas as pd
     import torch
 
     from fastff.data.dataset import load
     from fastff.train.device import choose_device, set_precision
     from fastff.train.job import train
-    from fastff.train.store import RunStore, run_context
-    from fastff.train.tables import tidy_tables, write_tables
+    from fastff.train.store import run_stores
+    from fastff.train.tables import joined_tables, write_tables
 
     specs = _train_specs(options)
     torch.set_num_threads(options.threads)
@@ -137,19 +136,14 @@ def _train(options: argparse.Namespace) -> int:
     for spec in specs:
         if spec.dataset != data.name:
             raise ConfigError(f"--data {options.data} is {data.name}; the job needs {spec.dataset}")
-    stores = []
-    if options.store:
-        stores = [RunStore(options.store, run_context(spec, data)) for spec in specs]
     jobs = train(
         specs,
         data,
         runs_per_stack=options.runs_per_stack,
         stacks_at_once=options.stacks_at_once,
-        stores=stores,
+        stores=run_stores(options.store, specs, data),
     )
-    tables = [tidy_tables(spec, results) for spec, results in zip(specs, jobs, strict=True)]
-    joined = {name: pd.concat([job[name] for job in tables]) for name in tables[0]}
-    write_tables(joined, options.output)
+    write_tables(joined_tables(specs, jobs), options.output)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shlex
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -22,8 +23,8 @@ from fastff.data.dataset import Dataset, load
 from fastff.faults import ConfigError
 from fastff.files import atomic_path
 from fastff.train.job import train
-from fastff.train.store import RunStore, run_context
-from fastff.train.tables import tidy_tables
+from fastff.train.store import run_stores
+from fastff.train.tables import joined_tables
 
 log = logging.getLogger(__name__)
 PACKAGES = ("numpy", "pandas", "torch", "triton")
@@ -75,7 +76,7 @@ def make_reference(
         for written in writing:
             written.result()
     record = {
-        "command": " ".join(["fastff", *sys.argv[1:]]),
+        "command": shlex.join(["fastff", *sys.argv[1:]]),
         **provenance(device),
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
@@ -96,21 +97,18 @@ def _experiment(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     specs = config.train_specs(name)
-    stores = [RunStore(store, run_context(spec, data)) for spec in specs] if store else []
     jobs = train(
         specs,
         data,
         runs_per_stack=config.runs_per_stack,
         stacks_at_once=config.stacks_at_once,
-        stores=stores,
+        stores=run_stores(store, specs, data),
     )
     seconds = round(perf_counter() - start, 1)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     n_runs = sum(map(len, jobs))
     log.info("%s: %d runs in %.1f s", name, n_runs, seconds)
-    tables = [tidy_tables(spec, results) for spec, results in zip(specs, jobs, strict=True)]
-    joined = {table: pd.concat([job[table] for job in tables]) for table in tables[0]}
-    return joined, {"runs": n_runs, "seconds": seconds, "peak_bytes": peak}
+    return joined_tables(specs, jobs), {"runs": n_runs, "seconds": seconds, "peak_bytes": peak}
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

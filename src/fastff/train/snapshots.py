@@ -68,8 +68,9 @@ def snapshots(
     for x, y in chunks(model, part):
         n = len(y)
         routing = model.soft_and_hard(x)[1][:, :n]  # (r, b, t, e)
-        by_class = F.one_hot(y, n_classes).to(routing.dtype)  # (b, c)
-        counts.append(((routing > 0).to(routing.dtype).movedim(1, -1) @ by_class).long())
+        if "expert_counts" in record:
+            by_class = F.one_hot(y, n_classes).to(routing.dtype)  # (b, c)
+            counts.append(((routing > 0).to(routing.dtype).movedim(1, -1) @ by_class).long())
         if "nodes" in record and (z := model.node_logits(x)) is not None:
             visits.append(path_mask(z[:, :n]).sum(1).long())  # (r, t, n)
             entropies.append(node_entropies(z[:, :n]).double().sum(1))
@@ -78,7 +79,7 @@ def snapshots(
             experts.append(routing[:, :, 0].argmax(-1))
 
     found: dict[str, Tensor] = {}
-    if "expert_counts" in record:
+    if counts:
         found["expert_counts"] = torch.stack(counts).sum(0)
     if visits:
         found["visits"] = torch.stack(visits).sum(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,13 @@ class RunStore:
         """Store a run's result."""
         with atomic_path(self.path(point, seed)) as path:
             path.write_text(json.dumps(result.to_json()), encoding="utf-8")
+
+
+def run_stores(folder: Path | None, specs: Sequence[TrainSpec], data: Dataset) -> list[RunStore]:
+    """Return the store of each job in one folder, or none without a folder."""
+    if folder is None:
+        return []
+    return [RunStore(folder, run_context(spec, data)) for spec in specs]
 
 
 def run_context(spec: TrainSpec, data: Dataset) -> dict[str, Any]:

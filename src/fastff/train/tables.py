@@ -15,7 +15,7 @@ seed. Losses are in nats and accuracies are shares; "soft" and "hard" are the tw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,14 @@ def tidy_tables(
         name: pd.DataFrame(found, columns=None if found else [*RUN, *RECORDED[name]])
         for name, found in rows.items()
     }
+
+
+def joined_tables(
+    specs: Sequence[TrainSpec], jobs: Sequence[dict[tuple[Point, int], RunResult]]
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of several jobs, by name, one job's rows after the other's."""
+    tables = [tidy_tables(spec, results) for spec, results in zip(specs, jobs, strict=True)]
+    return {name: pd.concat([job[name] for job in tables]) for name in TABLES}
 
 
 def _run_row(spec: TrainSpec, result: RunResult) -> Row:
