@@ -9,13 +9,19 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
-from fastff.spec import EngineBenchmarkSpec, TrainSpec
+from fastff.spec import EngineBenchmarkSpec, TimingBenchmarkSpec, TrainSpec
 
+BENCHMARK: TypeAdapter[EngineBenchmarkSpec | TimingBenchmarkSpec] = TypeAdapter(
+    Annotated[EngineBenchmarkSpec | TimingBenchmarkSpec, Field(discriminator="kind")]
+)
 log = logging.getLogger("fastff")
 
 
@@ -194,31 +200,35 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what.add_argument("--spec", help="a benchmark as JSON text, or a file that holds it")
     what.add_argument("--configfile", type=Path, help="a config file; needs --benchmark")
     parser.add_argument("--benchmark", help="a benchmark of the config file")
-    parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
+    parser.add_argument(
+        "--data", type=Path, help="the prepared .npz of the dataset, where the benchmark trains"
+    )
     parser.add_argument("--output", type=Path, required=True, help="the table to write")
     _add_device(parser)
     parser.set_defaults(run=_bench)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from fastff.bench.engine import engine_benchmark
+    from fastff.bench.run import run_benchmark
     from fastff.files import atomic_path
-    from fastff.train.device import choose_device, set_precision
 
-    spec = _bench_spec(options)
-    device = choose_device(options.device)
-    set_precision(device, tf32=options.tf32)
-    table = engine_benchmark(spec, options.data, device, stacks_at_once=options.stacks_at_once)
+    table = run_benchmark(
+        _bench_spec(options),
+        options.device,
+        options.data,
+        stacks_at_once=options.stacks_at_once,
+        tf32=options.tf32,
+    )
     with atomic_path(options.output) as path:
         table.to_csv(path, index=False)
     return 0
 
 
-def _bench_spec(options: argparse.Namespace) -> EngineBenchmarkSpec:
+def _bench_spec(options: argparse.Namespace) -> EngineBenchmarkSpec | TimingBenchmarkSpec:
     """Return what --spec, or --configfile and --benchmark, name."""
     if options.spec is not None:
         with describe_faults("--spec"):
-            return EngineBenchmarkSpec.model_validate_json(_text_of(options.spec))
+            return BENCHMARK.validate_json(_text_of(options.spec))
     benchmarks = load_config(options.configfile).benchmarks
     if options.benchmark not in benchmarks:
         allowed = ", ".join(benchmarks) or "none, for it has no benchmarks"

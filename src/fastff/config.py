@@ -20,9 +20,9 @@ from pydantic import (
 )
 
 from fastff.data.names import DATASET_NAMES
-from fastff.experiment import Defaults, Drawn, EngineBenchmark, Experiment
+from fastff.experiment import Benchmark, Defaults, Drawn, EngineBenchmark, Experiment
 from fastff.faults import ConfigError, describe_faults
-from fastff.spec import Name, Sized, Spec, TrainSpec
+from fastff.spec import FORMS, Name, Sized, Spec, TrainSpec
 from fastff.zoo import ZOO
 
 RESERVED_NAMES = frozenset({"all", "prepare", "train", "collect", "data", "reference"})
@@ -50,6 +50,8 @@ class Config(Spec):
         name: results go to `<results_dir>/<name>`, figures to `<figures_dir>/<name>`.
         tables_from: a folder of the repository with tidy tables of an earlier run. They are drawn,
             and nothing is trained.
+        benchmarks_from: folders of the repository with benchmark tables of named machines. They
+            are drawn for a device that this run doesn't measure, and the figure says so.
         device: where to train; `auto` takes CUDA where there is a device.
         threads: CPU threads of a training job. Results are the same on any number of cores, as
             long as this number is the same.
@@ -68,6 +70,7 @@ class Config(Spec):
     figures_dir: str = "figures"
     data_dir: str = "results/data"
     tables_from: str | None = None
+    benchmarks_from: tuple[str, ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     runs_per_stack: int = Field(default=10, ge=1, le=10_000)
@@ -77,7 +80,7 @@ class Config(Spec):
         default={}
     )
     experiments: dict[Name, Experiment] = Field(min_length=1)
-    benchmarks: dict[Name, EngineBenchmark] = Field(default={})
+    benchmarks: dict[Name, Benchmark] = Field(default={})
 
     @model_validator(mode="before")
     @classmethod
@@ -132,6 +135,14 @@ class Config(Spec):
     def drawn(self) -> dict[str, Drawn]:
         """Return every experiment and benchmark by name."""
         return {**self.experiments, **self.benchmarks}
+
+    def trained_benchmarks(self) -> dict[str, EngineBenchmark]:
+        """Return the benchmarks that train on a dataset, by name."""
+        return {
+            name: block
+            for name, block in self.benchmarks.items()
+            if isinstance(block, EngineBenchmark)
+        }
 
     def train_specs(self, experiment: str) -> list[TrainSpec]:
         """Return the training jobs of an experiment, one per variant."""
@@ -196,9 +207,11 @@ def json_schema() -> dict[str, Any]:
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema |= Config.model_json_schema()
     parts = schema["$defs"]
-    for block in ("Experiment", "EngineBenchmark"):
+    forms = {form for forms in FORMS.values() for form in forms}
+    names = {"Experiment": ZOO, "EngineBenchmark": ZOO, "TimingCase": forms}
+    for block, allowed in names.items():
         variant = parts[block]["properties"]["variants"]
-        variant["items"] = {"anyOf": [{"enum": sorted(ZOO)}, variant["items"]]}
+        variant["items"] = {"anyOf": [{"enum": sorted(allowed)}, variant["items"]]}
     # `defaults` can give these, which only the filled-in config shows
     del parts["Recipe"]["required"]
     given = parts["Defaults"]["properties"]

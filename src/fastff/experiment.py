@@ -16,6 +16,7 @@ from fastff.spec import (
     Recording,
     Seeds,
     Spec,
+    TimingBenchmarkSpec,
     Variant,
     require_unique,
     unknown,
@@ -45,7 +46,6 @@ class Drawn(Spec):
 
     Attributes:
         title: heads the figures.
-        variants: names from the zoo, or variants defined in place.
         notebook: the notebook's name under `notebooks/`; by default the block's own.
         figures: names of the figures that the notebook draws. `{experiment}` stands for the
             block's name, and `{variant}` for each variant's in turn.
@@ -54,35 +54,48 @@ class Drawn(Spec):
     """
 
     title: str = Field(min_length=1, max_length=100)
-    variants: tuple[Annotated[Variant, BeforeValidator(_resolve_variant)], ...] = Field(
-        min_length=1
-    )
     notebook: Name | None = None
     figures: tuple[str, ...] = ("{experiment}",)
     tables: tuple[str, ...] = ("{experiment}",)
 
-    @model_validator(mode="after")
-    def _check_variants(self) -> Drawn:
-        require_unique(tuple(variant.name for variant in self.variants))
-        return self
+    def variant_names(self) -> tuple[str, ...]:
+        """Return what `{variant}` stands for."""
+        return ()
 
     def expand(self, kind: Literal["figures", "tables"], name: str) -> list[str]:
         """Return the names of a block's figures or tables, in order, without repetition."""
         templates = self.figures if kind == "figures" else self.tables
-        names = [
-            template.replace("{experiment}", name).replace("{variant}", variant.name)
-            for template in templates
-            for variant in self.variants
-        ]
+        names: list[str] = []
+        for template in templates:
+            product = template.replace("{experiment}", name)
+            if "{variant}" in product:
+                names += [product.replace("{variant}", variant) for variant in self.variant_names()]
+            else:
+                names.append(product)
         return list(dict.fromkeys(names))
 
 
-class EngineBenchmark(EngineBenchmarkSpec, Drawn):
-    """A benchmark of the training engine, and which notebook draws it."""
+class DrawnVariants(Drawn):
+    """What is drawn of models: `variants` are names from the zoo, or defined in place."""
 
     variants: tuple[Annotated[Variant, BeforeValidator(_resolve_variant)], ...] = Field(
         min_length=1
     )
+
+    @model_validator(mode="after")
+    def _check_variants(self) -> DrawnVariants:
+        require_unique(self.variant_names())
+        return self
+
+    def variant_names(self) -> tuple[str, ...]:
+        """Return what `{variant}` stands for."""
+        return tuple(variant.name for variant in self.variants)
+
+
+class EngineBenchmark(DrawnVariants, EngineBenchmarkSpec):
+    """A benchmark of the training engine, and which notebook draws it."""
+
+    kind: Literal["engine"]
 
     def spec(self) -> EngineBenchmarkSpec:
         """Return what is measured."""
@@ -90,7 +103,21 @@ class EngineBenchmark(EngineBenchmarkSpec, Drawn):
         return EngineBenchmarkSpec(**values)
 
 
-class Experiment(Drawn):
+class TimingBenchmark(TimingBenchmarkSpec, Drawn):
+    """A benchmark of single operations, and which notebook draws it."""
+
+    kind: Literal["timing"]
+
+    def spec(self) -> TimingBenchmarkSpec:
+        """Return what is measured."""
+        values = {key: getattr(self, key) for key in TimingBenchmarkSpec.model_fields}
+        return TimingBenchmarkSpec(**values)
+
+
+Benchmark = Annotated[EngineBenchmark | TimingBenchmark, Field(discriminator="kind")]
+
+
+class Experiment(DrawnVariants):
     """One experiment: what is trained, and which notebook draws which figures and tables.
 
     Attributes:

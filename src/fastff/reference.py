@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from fastff.bench.engine import engine_benchmark
 from fastff.bench.provenance import provenance
+from fastff.bench.run import run_benchmark
 from fastff.config import Config
 from fastff.data.dataset import Dataset, load
 from fastff.faults import ConfigError
@@ -33,7 +33,7 @@ PACKAGES = ("numpy", "pandas", "torch", "triton")
 def make_reference(
     config: Config, path: Path, output: Path, device: torch.device, *, store: Path | None = None
 ) -> None:
-    """Train every experiment of a config, time its benchmarks, and write what a reference holds.
+    """Train every experiment of a config, time its training, and write what a reference holds.
 
     The tidy tables are `<output>/tidy/<experiment>/<table>.csv.xz`, and the measurements
     `<output>/benchmarks/<name>.csv`. `<output>/provenance.json` says how they came about: command,
@@ -53,7 +53,7 @@ def make_reference(
     """
     data = load(path, device=device)
     datasets = {name: block.dataset for name, block in config.experiments.items()}
-    datasets |= {name: block.dataset for name, block in config.benchmarks.items()}
+    datasets |= {name: block.dataset for name, block in config.trained_benchmarks().items()}
     for name, dataset in datasets.items():
         if dataset != data.name:
             raise ConfigError(f"{name}: its dataset is {dataset}, but {path} is {data.name}")
@@ -66,10 +66,10 @@ def make_reference(
             for table, rows in tables.items():
                 target = output / "tidy" / name / f"{table}.csv.xz"
                 writing.append(writers.submit(_write, rows, target))
-        for name, benchmark in config.benchmarks.items():
+        for name, benchmark in config.trained_benchmarks().items():
             began = perf_counter()
-            measured = engine_benchmark(
-                benchmark.spec(), path, device, stacks_at_once=config.stacks_at_once
+            measured = run_benchmark(
+                benchmark.spec(), device.type, path, stacks_at_once=config.stacks_at_once
             )
             _write(measured, output / "benchmarks" / f"{name}.csv")
             made[name] = {"seconds": round(perf_counter() - began, 1)}

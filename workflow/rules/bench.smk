@@ -3,7 +3,7 @@
 
 rule bench:
     input:
-        data=lambda wildcards: prepared(CONFIG.benchmarks[wildcards.benchmark].dataset),
+        data=data_of_benchmark,
         sources=sources("bench"),
     output:
         f"{RESULTS}/benchmarks/{{benchmark}}.csv",
@@ -20,10 +20,11 @@ rule bench:
         spec=lambda wildcards: CONFIG.benchmarks[wildcards.benchmark]
         .spec()
         .model_dump_json(),
+        data=lambda wildcards, input: ["--data", input.data[0]] if input.data else [],
         device=CONFIG.device,
         stacks_at_once=CONFIG.stacks_at_once,
         tf32="--tf32" if CONFIG.tf32 else "",
     shell:
-        "fastff bench --spec {params.spec:q} --data {input.data[0]:q} --output {output:q}"
+        "fastff bench --spec {params.spec:q} {params.data:q} --output {output:q}"
         " --device {params.device} --stacks-at-once {params.stacks_at_once} {params.tf32}"
         " 2> {log:q}"

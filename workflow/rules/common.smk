@@ -84,6 +84,12 @@ def data_of(wildcards):
     return prepared(CONFIG.experiments[wildcards.experiment].dataset)
 
 
+def data_of_benchmark(wildcards):
+    """Return the prepared files of the dataset that a benchmark trains on, if it does."""
+    block = CONFIG.trained_benchmarks().get(wildcards.benchmark)
+    return prepared(block.dataset) if block else []
+
+
 def jobs_of(wildcards):
     """Return the folders of an experiment's jobs, in the order of its variants."""
     variants = CONFIG.experiments[wildcards.experiment].variants
@@ -117,13 +123,27 @@ def notebook_of(name):
 
 
 def drawn_from(name):
-    """Return what a notebook reads: tidy tables, or a benchmark's table."""
+    """Return what a notebook reads: tidy tables, or a benchmark's tables.
+
+    Of single operations, first what this run measures, then what named machines did.
+    """
     source, end = RESULTS, ".csv"
     if CONFIG.tables_from is not None:
         source, end = from_here(REPOSITORY / CONFIG.tables_from), ".csv.xz"
-    if name in CONFIG.benchmarks:
+    if name in CONFIG.trained_benchmarks():
         return [f"{source}/benchmarks/{name}.csv"]
+    if name in CONFIG.benchmarks:
+        measured = [] if CONFIG.tables_from else [f"{RESULTS}/benchmarks/{name}.csv"]
+        return [*measured, *references_of(name)]
     return [f"{source}/tidy/{name}/{table}{end}" for table in TABLES]
+
+
+def references_of(name):
+    """Return the committed tables of a benchmark."""
+    folders = [REPOSITORY / folder / "benchmarks" for folder in CONFIG.benchmarks_from]
+    return [
+        from_here(f / f"{name}.csv") for f in folders if (f / f"{name}.csv").exists()
+    ]
 
 
 def reported(name, kind, ending):
@@ -146,10 +166,15 @@ def notebook_parameters(name):
     values = {
         "experiment": name,
         "title": block.title,
-        "tidy": os.path.commonpath(drawn_from(name)),
         "figures": folder_of(name, "figures"),
         "tables": folder_of(name, "tables"),
     }
+    if name in CONFIG.benchmarks and name not in CONFIG.trained_benchmarks():
+        references = references_of(name)
+        values["measured"] = [p for p in drawn_from(name) if p not in references]
+        values["references"] = references
+    else:
+        values["tidy"] = os.path.commonpath(drawn_from(name))
     if name in CONFIG.experiments:
         values["comparisons"] = [
             comparison.model_dump() for comparison in block.comparisons

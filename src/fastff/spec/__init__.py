@@ -39,8 +39,10 @@ from fastff.spec.recipe import (
     Recipe,
     SgdSpec,
 )
+from fastff.spec.timing import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 
 __all__ = [
+    "FORMS",
     "MAX_DEPTH",
     "NAME_PATTERN",
     "AdamWSpec",
@@ -76,6 +78,9 @@ __all__ = [
     "Sized",
     "SoftMergedSpec",
     "Spec",
+    "TimedVariant",
+    "TimingBenchmarkSpec",
+    "TimingCase",
     "TrainSpec",
     "TreeGateSpec",
     "Variant",

@@ -1,0 +1,70 @@
+"""The sizes of a timed operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastff.bench.work import Work
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one call.
+
+    Attributes:
+        batch: number of inputs.
+        in_features: size of an input.
+        hidden_features: of one expert, or of a layer without experts.
+        out_features: size of an output.
+        depth: of the tree, or log2 of the number of experts; 0 for a layer without experts.
+        top_k: experts per input.
+        activation: of hidden units.
+        itemsize: bytes of a number.
+
+    """
+
+    batch: int
+    in_features: int
+    hidden_features: int
+    out_features: int
+    depth: int
+    top_k: int
+    activation: str
+    itemsize: int
+
+    @property
+    def n_experts(self) -> int:
+        """2**depth."""
+        return 1 << self.depth
+
+    @property
+    def moved(self) -> int:
+        """Numbers of all inputs and outputs."""
+        return self.batch * (self.in_features + self.out_features)
+
+    def visited_nodes(self, levels: int) -> int:
+        """Return the most nodes that the batch can visit in a tree of so many levels."""
+        return sum(min(2**level, self.batch) for level in range(levels))
+
+    def of_experts(self) -> Work:
+        """Return the work of the chosen experts alone; their outputs are summed."""
+        touched = min(self.n_experts, self.batch * self.top_k)
+        expert = self.hidden_features * (self.in_features + self.out_features)
+        flops = 2 * self.batch * self.top_k * expert
+        return Work(self.itemsize * (self.moved + touched * expert), flops)
+
+    def of_linear_gate(self) -> Work:
+        """Return the work of one logit per expert, without inputs and outputs."""
+        weights = self.n_experts * self.in_features
+        return Work(self.itemsize * weights, 2 * self.batch * weights)
+
+    def of_descent(self, levels: int) -> Work:
+        """Return the work of one logit per level, without inputs and outputs."""
+        touched = self.visited_nodes(levels) * self.in_features
+        return Work(self.itemsize * touched, 2 * self.batch * levels * self.in_features)
+
+    def of_node_tree(self, levels: int) -> Work:
+        """Return the work of a node-only tree with one unit per visited node."""
+        node = self.in_features + self.out_features
+        touched = self.visited_nodes(levels) * node
+        return Work(self.itemsize * (self.moved + touched), 2 * self.batch * levels * node)

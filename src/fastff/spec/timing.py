@@ -1,0 +1,167 @@
+"""What a benchmark of single operations times: cases of forms over sizes, dtypes and modes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from fastff.spec.base import Name, Spec, require_unique, unknown
+from fastff.spec.grid import MAX_DEPTH, Width
+from fastff.spec.layer import FixedActivation
+
+Op = Literal["gate", "experts", "layer", "train_step"]
+Mode = Literal["eager", "compiled", "graph"]
+TimedDtype = Literal["float32", "tf32", "bfloat16", "float16"]
+TimedDepth = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
+Batch = Annotated[int, Field(ge=1, le=1_000_000)]
+
+# Every form that can be timed, by operation, and what it is called in figures.
+FORMS: Mapping[str, Mapping[str, str]] = {
+    "gate": {
+        "product": "tree, product",
+        "log": "tree, log",
+        "transition": "tree, transition matrix",
+        "descent": "hard descent, step by step",
+        "descent_fused": "hard descent, kernel",
+        "linear": "linear (MoE)",
+    },
+    "experts": {
+        "experts_sequential": "loop over experts",
+        "experts_gathered": "gathered weights, batched",
+        "experts_dense": "all experts, weighted",
+        "experts_fused": "chosen experts, kernel",
+    },
+    "layer": {
+        "dense": "feed-forward",
+        "moe_gathered": "MoE, gathered weights",
+        "moe_grouped": "MoE, torch's grouped product",
+        "moe_top1": "MoE, kernel",
+        "fff_package": "FFF, package fastfeedforward",
+        "fff_gathered": "FFF, step by step",
+        "fff": "FFF, kernel",
+        "node_tree_gathered": "node-only tree, step by step",
+        "node_tree": "node-only tree, kernel",
+    },
+    "train_step": {
+        "dense": "feed-forward",
+        "node_tree": "node-only tree, kernel",
+        "fff": "FFF, hard-routed, kernel",
+    },
+}
+
+
+class TimedVariant(Spec):
+    """One form of the operation.
+
+    Attributes:
+        name: tells its rows from the others' of the case.
+        form: a key of FORMS, of the case's operation.
+        label: in figures; by default the form's.
+        hidden_features: of it alone, in place of the case's. A feed-forward layer has as many
+            hidden units as all experts of the point together, unless they are given here.
+        dtypes: of it alone, some of the case's.
+        modes: of it alone, some of the case's.
+
+    """
+
+    name: Name
+    form: Name
+    label: str = Field(default="", max_length=60)
+    hidden_features: Width | None = None
+    dtypes: tuple[TimedDtype, ...] | None = Field(default=None, min_length=1)
+    modes: tuple[Mode, ...] | None = Field(default=None, min_length=1)
+
+
+def _resolve(value: Any) -> Any:
+    """Return the variant that a form's name alone stands for."""
+    return {"name": value, "form": value} if isinstance(value, str) else value
+
+
+class TimingCase(Spec):
+    """Forms of one operation, at every size, dtype and mode, on one kind of device.
+
+    Attributes:
+        device: "cuda" cases are left out where there is no CUDA device.
+        op: "gate" times routing weights or the leaf, "experts" the experts at a given choice,
+            "layer" both, "train_step" a layer's forward and backward pass.
+        variants: names of forms, or variants defined in place.
+        in_features: size of an input.
+        out_features: size of an output; a gate's is its number of experts.
+        batch: numbers of inputs.
+        depth: 2**depth experts each.
+        hidden_features: of one expert; "depth" is as many as the point's depth.
+        top_k: "one" expert per input, or "all".
+        activation: of hidden units.
+        dtypes: "tf32" is float32 whose matrix products round their factors to TF32.
+        modes: "eager" calls, a function under torch.compile, or a replayed CUDA graph.
+
+    """
+
+    device: Literal["cpu", "cuda"]
+    op: Op
+    variants: tuple[Annotated[TimedVariant, BeforeValidator(_resolve)], ...] = Field(min_length=1)
+    in_features: Width
+    out_features: Width | None = None
+    batch: tuple[Batch, ...] = Field(min_length=1)
+    depth: tuple[TimedDepth, ...] = Field(min_length=1)
+    hidden_features: tuple[Width, ...] | Literal["depth"] = (1,)
+    top_k: Literal["one", "all"] = "one"
+    activation: FixedActivation = "relu"
+    dtypes: tuple[TimedDtype, ...] = Field(default=("float32",), min_length=1)
+    modes: tuple[Mode, ...] = Field(default=("eager",), min_length=1)
+
+    @field_validator("batch", "depth", "dtypes", "modes")
+    @classmethod
+    def _check_unique(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        return require_unique(value)
+
+    @model_validator(mode="after")
+    def _check_variants(self) -> TimingCase:
+        require_unique(tuple(variant.name for variant in self.variants))
+        forms = FORMS[self.op]
+        for variant in self.variants:
+            if variant.form not in forms:
+                raise ValueError(
+                    unknown(f"form {variant.form!r} of op {self.op}", variant.form, forms)
+                )
+            for key in ("dtypes", "modes"):
+                for value in getattr(variant, key) or ():
+                    if value not in getattr(self, key):
+                        raise ValueError(f"{variant.name}.{key}: {value} is none of the case's")
+        return self
+
+    @model_validator(mode="after")
+    def _check_device(self) -> TimingCase:
+        if self.device == "cpu":
+            for key, value in (("dtypes", "tf32"), ("modes", "graph")):
+                if value in getattr(self, key):
+                    raise ValueError(f"{key}: {value} needs device = cuda")
+        if self.op != "gate" and self.out_features is None:
+            raise ValueError(f"out_features is missing; op {self.op} needs it")
+        if 0 in self.depth and self.op != "experts":
+            raise ValueError(f"depth = 0: op {self.op} needs at least 1")
+        return self
+
+    def widths(self, depth: int) -> tuple[int, ...]:
+        """Return the hidden units of one expert at a depth."""
+        return (depth,) if self.hidden_features == "depth" else self.hidden_features
+
+
+class TimingBenchmarkSpec(Spec):
+    """Cases to time, in one process.
+
+    Attributes:
+        cases: by name.
+        threads: CPU threads of torch and of the kernels.
+        repeats: samples of every point, taken in turn with the point's other variants.
+        seconds: that a sample goes on for, unless one call takes longer.
+
+    """
+
+    kind: Literal["timing"] = "timing"
+    cases: dict[Name, TimingCase] = Field(min_length=1)
+    threads: int = Field(default=1, ge=1, le=1024)
+    repeats: int = Field(default=15, ge=1, le=1000)
+    seconds: float = Field(default=0.01, gt=0, le=10)
