@@ -32,6 +32,22 @@ benchmarks:
     repeats: 1
 """
 
+SPRINT = """
+  sprint:
+    title: A sprint
+    kind: timing
+    repeats: 1
+    seconds: 0.0001
+    cases:
+      gates:
+        device: cpu
+        op: gate
+        variants: [linear, descent_fused]
+        in_features: 8
+        batch: [4]
+        depth: [2]
+"""
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
@@ -162,6 +178,26 @@ def test_a_benchmark_of_a_config_file(config):
     options = ["bench", "--configfile", str(config), "--benchmark", "race"]
     given = build_parser().parse_args([*options, "--data", "x.npz", "--output", "x.csv"])
     assert _bench_spec(given) == load_config(config).benchmarks["race"].spec()
+
+
+def test_operations_are_timed_without_a_dataset(config, tmp_path):
+    config.write_text(CONFIG + SPRINT)
+    output = tmp_path / "times.csv"
+    what = ["--configfile", str(config), "--benchmark", "sprint", "--device", "cpu"]
+    assert main(["bench", *what, "--output", str(output)]) == 0
+    table = pd.read_csv(output)
+    assert table["variant"].tolist() == ["linear", "descent_fused"]
+    spec = load_config(config).benchmarks["sprint"].spec().model_dump_json()
+    again = ["bench", "--spec", spec, "--output", str(output), "--device", "cpu"]
+    assert main(again) == 0
+    assert pd.read_csv(output)["variant"].tolist() == ["linear", "descent_fused"]
+
+
+def test_training_is_not_timed_without_a_dataset(config, tmp_path, capsys):
+    what = ["--configfile", str(config), "--benchmark", "race", "--output", str(tmp_path / "t.csv")]
+    assert main(["bench", *what]) == 2
+    assert "--data is missing: the benchmark trains on mnist5k" in capsys.readouterr().err
+    assert not (tmp_path / "t.csv").exists()
 
 
 def test_an_unknown_benchmark_is_named(prepared, config, tmp_path, capsys):

@@ -127,14 +127,48 @@ def test_a_variant_defined_in_place():
     jsonschema.validate(changed(f"{BLOCK}.variants", ["moe_mixture", mine]), json_schema())
 
 
+def test_a_benchmark_of_single_operations():
+    (race,) = parse_config(changed("benchmarks", timing())).benchmarks.values()
+    assert race.expand("tables", "race") == ["race_ratios"]
+    assert [variant.name for variant in race.spec().cases["one"].variants] == ["dense", "fff"]
+    jsonschema.validate(changed("benchmarks", timing()), json_schema())
+
+
 def test_names_of_figures_expand_over_variants():
     config = parse_config(changed(f"{BLOCK}.figures", ["{experiment}", "{experiment}_{variant}"]))
     names = config.experiments["soft_merging"].expand("figures", "soft_merging")
     assert names == ["soft_merging", "soft_merging_moe_mixture", "soft_merging_moe_top1_switch"]
 
 
+def timing(**changes: object) -> dict:
+    """Return a benchmark of one case, as a config says it."""
+    case = {"device": "cpu", "op": "layer", "variants": ["dense", "fff"], "in_features": 8,
+            "out_features": 8, "batch": [4], "depth": [2]}  # fmt: skip
+    return {"race": {"kind": "timing", "title": "A race", "cases": {"one": case | changes}}}
+
+
+ONE = "benchmarks.race.timing.cases.one"
 TREE = {"kind": "tree"}
 BAD = [
+    ("benchmarks", {"race": {"title": "A race"}}, "benchmarks.race: Unable to extract tag using "
+     "discriminator 'kind'"),
+    ("benchmarks", {"race": {"kind": "speed"}}, "benchmarks.race: Input tag 'speed' found using "
+     "'kind' does not match any of the expected tags: 'engine', 'timing'"),
+    ("benchmarks", timing(variants=["ffn"]), f"{ONE}: unknown form 'ffn' of op layer, did you mean "
+     "'fff'? allowed: dense, "),
+    ("benchmarks", timing(variants=["product"]), f"{ONE}: unknown form 'product' of op layer;"),
+    ("benchmarks", timing(variants=["fff", "fff"]), f"{ONE}: given more than once: fff"),
+    ("benchmarks", timing(dtypes=["tf32"]), f"{ONE}: dtypes: tf32 needs device = cuda"),
+    ("benchmarks", timing(modes=["graph"]), f"{ONE}: modes: graph needs device = cuda"),
+    ("benchmarks", timing(dtypes=["int8"]), f"{ONE}.dtypes[0] = 'int8': Input should be"),
+    ("benchmarks", timing(out_features=None), f"{ONE}: out_features is missing; op layer needs"),
+    ("benchmarks", timing(depth=[0]), f"{ONE}: depth = 0: op layer needs at least 1"),
+    ("benchmarks", timing(batch=[4, 4]), f"{ONE}.batch: given more than once: 4"),
+    ("benchmarks", timing(variants=[{"name": "a", "form": "fff", "modes": ["compiled"]}]),
+     f"{ONE}: a.modes: compiled is none of the case's"),
+    ("benchmarks", {"race": timing()["race"] | {"tables": ["{experiment}"]}},
+     "config: tables: 'race' is where a benchmark writes its times"),
+    ("benchmarks_from", "results", "benchmarks_from = 'results': Input should be a valid tuple"),
     ("nmae", "x", "config: unknown key 'nmae', did you mean 'name'? allowed: name, "),
     ("name", "Big Name", "name = 'Big Name': should match"),
     ("name", "../up", "name = '../up': should match"),

@@ -125,6 +125,8 @@ class Config(Spec):
             product for name, block in self.drawn().items() for product in block.expand(kind, name)
         )
         for product, count in products.items():
+            if kind == "tables" and product in self.benchmarks:
+                raise ValueError(f"tables: {product!r} is where a benchmark writes its times")
             if count > 1:
                 raise ValueError(f"{kind}: two blocks would write {product!r}")
             if not product.replace("_", "").isalnum() or not product.islower():

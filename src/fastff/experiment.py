@@ -96,6 +96,7 @@ class EngineBenchmark(DrawnVariants, EngineBenchmarkSpec):
     """A benchmark of the training engine, and which notebook draws it."""
 
     kind: Literal["engine"]
+    tables: tuple[str, ...] = ("{experiment}_ratios",)
 
     def spec(self) -> EngineBenchmarkSpec:
         """Return what is measured."""
@@ -107,6 +108,7 @@ class TimingBenchmark(TimingBenchmarkSpec, Drawn):
     """A benchmark of single operations, and which notebook draws it."""
 
     kind: Literal["timing"]
+    tables: tuple[str, ...] = ("{experiment}_ratios",)
 
     def spec(self) -> TimingBenchmarkSpec:
         """Return what is measured."""

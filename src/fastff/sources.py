@@ -23,7 +23,7 @@ TRAIN = (
 STAGES: dict[str, tuple[str, ...]] = {
     "prepare": ("data/*.py", "files.py"),
     "train": TRAIN,
-    "bench": (*TRAIN, "bench/*.py"),
+    "bench": (*TRAIN, "bench/*.py", "faults.py", "kernels/*.py", "kernels/cuda/*.py"),
     "analysis": (
         *("data/__init__.py", "data/names.py", "files.py", "spec/*.py", "zoo.py", "analysis/*.py"),
     ),

@@ -6,14 +6,17 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+import torch
 from IPython.display import Image
 
+from fastff.bench.timing import timing_benchmark
 from fastff.config import load_config
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = load_config(REPOSITORY / "config" / "config.yaml")
 NAMES = tuple(CONFIG.experiments)
 BOOKS = tuple(CONFIG.drawn())
+TIMED = tuple(name for name in CONFIG.benchmarks if name not in CONFIG.trained_benchmarks())
 # Lines of the last finding: those of an entry per comparison and accuracy are not listed.
 N_LINES = {
     "expert_distribution": 2 * 2,  # variants and depths
@@ -139,3 +142,37 @@ def test_draws_what_the_config_names(name, default_folders, tmp_path, monkeypatc
     said = [output.data for output in shown[-1]]
     assert said[-1].count("\n") + 1 == N_LINES.get(name, len(block.comparisons) * 2 or 1)
     assert not any("nan" in text for text in said)
+
+
+@pytest.mark.parametrize("name", TIMED)
+@pytest.mark.parametrize("measured_here", [True, False])
+def test_draws_times_that_the_config_names(name, measured_here, tmp_path, monkeypatch):
+    """Of what this machine can't measure, the reference is drawn; the notebook serves any block."""
+    block, alias = CONFIG.benchmarks[name], f"{name}_again"
+    measured = []
+    if measured_here:
+        smoke = load_config(REPOSITORY / "config" / "smoke.yaml").benchmarks[name].spec()
+        table = timing_benchmark(smoke, [torch.device("cpu")])
+        measured = [str(tmp_path / "measured.csv")]
+        table.to_csv(*measured, index=False)
+    machines = [REPOSITORY / folder / "benchmarks" for folder in CONFIG.benchmarks_from]
+    parameters = {
+        "experiment": alias,
+        "title": block.title,
+        "measured": measured,
+        "references": [str(f / f"{name}.csv") for f in machines if (f / f"{name}.csv").exists()],
+        "figures": str(tmp_path / "figures"),
+        "tables": str(tmp_path / "tables"),
+    }
+    monkeypatch.chdir(tmp_path)
+    shown = run_cells(stored(name), parameters)
+    for kind, endings in (("figures", ("pdf", "png", "svg")), ("tables", ("csv", "md", "tex"))):
+        stems = block.expand(kind, alias)
+        expected = {f"{stem}.{ending}" for stem in stems for ending in endings}
+        assert {path.name for path in (tmp_path / kind).iterdir()} == expected
+    for stem in block.expand("tables", alias):
+        devices = set(pd.read_csv(tmp_path / "tables" / f"{stem}.csv")["device"])
+        assert devices == ({"cuda"} if "training" in stem else {"cpu", "cuda"})
+    said = " ".join(output.data for output in shown[-1])
+    assert "times less" in said
+    assert "nan" not in said

@@ -38,12 +38,28 @@ from fastff.analysis.speed import (
 from fastff.analysis.summary import labels_of, mean_ci, summarise
 from fastff.analysis.tables import to_latex, to_markdown, write_table
 from fastff.analysis.tidy import Tidy, TidyError, load_table, load_tidy
+from fastff.analysis.timing_figures import (
+    draw_expert_times,
+    draw_gate_times,
+    draw_layer_shapes,
+    draw_layer_times,
+    draw_tree_times,
+)
+from fastff.analysis.timings import (
+    Timings,
+    compare_times,
+    describe_times,
+    fastest_modes,
+    load_timings,
+)
 from fastff.analysis.tree_figures import draw_trees
 
 __all__ = [
     "Tidy",
     "TidyError",
+    "Timings",
     "compare",
+    "compare_times",
     "describe_comparisons",
     "describe_gradients",
     "describe_leak",
@@ -54,14 +70,19 @@ __all__ = [
     "describe_shares",
     "describe_sizes",
     "describe_speedups",
+    "describe_times",
     "describe_trees",
     "describe_trend",
     "distribution",
     "draw_distribution",
     "draw_entropy",
     "draw_epochs",
+    "draw_expert_times",
+    "draw_gate_times",
     "draw_gradients",
     "draw_heat_maps",
+    "draw_layer_shapes",
+    "draw_layer_times",
     "draw_leak",
     "draw_leak_projections",
     "draw_node_gradients",
@@ -71,12 +92,15 @@ __all__ = [
     "draw_shares",
     "draw_sizes",
     "draw_speedups",
+    "draw_tree_times",
     "draw_trees",
+    "fastest_modes",
     "feed_forward",
     "labels_of",
     "load_engine_benchmark",
     "load_table",
     "load_tidy",
+    "load_timings",
     "match_sizes",
     "mean_ci",
     "rank",

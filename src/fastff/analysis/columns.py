@@ -92,6 +92,7 @@ OTHER: Mapping[str, Callable[[float], str]] = {
     "p": show_p,
     **dict.fromkeys(("plain_s", "engine_s", "ratio", "ratio_low", "ratio_high"), show_digits),
     **dict.fromkeys(("plain_peak_mib", "engine_peak_mib"), show_digits),
+    **dict.fromkeys(("treatment_us", "baseline_us", "over_roofline"), show_digits),
 }
 HEADINGS: Mapping[str, str] = {
     "label": "variant",
@@ -112,6 +113,10 @@ HEADINGS: Mapping[str, str] = {
     "n_runs": "runs",
     "plain_s": "plain loop (s)",
     "engine_s": "engine (s)",
+    "treatment_us": "treatment (µs)",
+    "baseline_us": "baseline (µs)",
+    "over_roofline": "treatment over its roofline",
+    "width": "training width",
     "ratio": "times less",
     "ratio_low": "least",
     "ratio_high": "most",

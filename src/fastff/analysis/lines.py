@@ -81,12 +81,13 @@ def add_legend(
     return figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=_fitting_columns(figure, names),
+        ncols=fitting_columns(figure, names),
         title=wrap(f"mean over seeds; {interval}: 95 % t-interval{note}", figure.get_figwidth()),
     )
 
 
-def _fitting_columns(figure: Figure, names: Sequence[str]) -> int:
+def fitting_columns(figure: Figure, names: Sequence[str]) -> int:
+    """Return the columns of a legend with these entries that fit the figure's width."""
     entry = 0.55 + CHARACTER * max(len(name) for name in names)
     most = max(1, int(figure.get_figwidth() / entry))
     # columns of equal length read as groups; at most four rows, or the panels get too little room

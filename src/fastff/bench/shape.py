@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastff.bench.work import Work
 
@@ -16,10 +16,11 @@ class Shape:
         in_features: size of an input.
         hidden_features: of one expert, or of a layer without experts.
         out_features: size of an output.
-        depth: of the tree, or log2 of the number of experts; 0 for a layer without experts.
+        depth: of the tree, or log2 of the number of experts; 0 for a layer without either.
         top_k: experts per input.
         activation: of hidden units.
         itemsize: bytes of a number.
+        has_experts: a node-only tree has a depth, but no experts.
 
     """
 
@@ -31,11 +32,12 @@ class Shape:
     top_k: int
     activation: str
     itemsize: int
+    has_experts: bool = True
 
     @property
     def n_experts(self) -> int:
-        """2**depth."""
-        return 1 << self.depth
+        """2**depth, or 1 without experts."""
+        return 1 << self.depth if self.has_experts else 1
 
     @property
     def moved(self) -> int:
@@ -63,8 +65,13 @@ class Shape:
         touched = self.visited_nodes(levels) * self.in_features
         return Work(self.itemsize * touched, 2 * self.batch * levels * self.in_features)
 
-    def of_node_tree(self, levels: int) -> Work:
-        """Return the work of a node-only tree with one unit per visited node."""
+    def as_node_tree(self) -> Shape:
+        """Return the sizes of a node-only tree of this depth: every node is a hidden unit."""
+        return replace(self, hidden_features=2 ** (self.depth + 1) - 1, has_experts=False)
+
+    def of_node_tree(self) -> Work:
+        """Return the work of a node-only tree: one unit per level, the leaves' included."""
+        levels = self.depth + 1
         node = self.in_features + self.out_features
         touched = self.visited_nodes(levels) * node
         return Work(self.itemsize * (self.moved + touched), 2 * self.batch * levels * node)

@@ -146,13 +146,13 @@ def _fff_package(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call
 
 def _node_tree(form: Callable[[NodeTree], Run]) -> Build:
     def build(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
-        shape = replace(shape, hidden_features=1)
+        shape = shape.as_node_tree()
         levels = shape.depth + 1
         with device:
             layer = NodeTree(
                 shape.in_features, shape.out_features, levels=levels, activation=shape.activation
             )
-        return Call(form(layer.to(dtype).eval()), shape.of_node_tree(levels), shape)
+        return Call(form(layer.to(dtype).eval()), shape.of_node_tree(), shape)
 
     return build
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -49,7 +48,7 @@ def _dense(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
 
 
 def _node_tree(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
-    shape = replace(shape, hidden_features=1)
+    shape = shape.as_node_tree()
     levels = shape.depth + 1
     with device:
         layer = NodeTree(
@@ -60,7 +59,7 @@ def _node_tree(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
         return functions.node_tree(x, layer.w_in, layer.w_out, shape.activation)
 
     run = _step(forward, [layer.w_in, layer.w_out], (shape.batch, shape.out_features))
-    return Call(run, _work(shape.of_node_tree(levels), shape), shape, gradients=True)
+    return Call(run, _work(shape.of_node_tree(), shape), shape, gradients=True)
 
 
 def _fff(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
