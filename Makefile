@@ -94,6 +94,9 @@ reference: run  ## redraw the reference figures and tables, and compare them wit
 	for file in $$(find results/reference/h100/tables -type f); do \
 		check "$$file" "results/redrawn/tables/$${file##*/}"; \
 	done; \
+	for file in $$(find results/reference/benchmarks -type f); do \
+		check "$$file" "results/redrawn/benchmarks/$${file##*/}"; \
+	done; \
 	[ -z "$$failed" ] && echo 'The committed figures and tables are those that are drawn here'
 
 report: run  ## write results/report.html: every figure and table with its caption
