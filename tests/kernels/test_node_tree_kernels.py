@@ -69,6 +69,28 @@ def test_cpu(**shape):
     check(cpu.node_tree_with_path, "cpu", torch.float32, **shape)
 
 
+@shapes
+def test_cpu_in_sorted_order(**shape):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "SORTED_ROWS", 1)
+        patch.setattr(cpu, "SORTED_LEVELS", 1)
+        patch.setattr(cpu, "WORK_PER_THREAD", 1)  # on as many threads as there are
+        check(cpu.node_tree_with_path, "cpu", torch.float32, **shape)
+
+
+def test_many_rows_of_a_deep_tree_are_sorted_on_the_cpu(monkeypatch):
+    called = []
+    monkeypatch.setattr(cpu, "_node_tree_sorted", lambda *given: called.append(given[0].shape))
+    draw = Draw(0)
+    few_levels, many_levels = (draw(1, 2**n - 1, 4) for n in (3, 9))
+    x = draw(300, 4)
+    cpu.node_tree(x, few_levels, few_levels, "relu")
+    cpu.node_tree(x[:100], many_levels, many_levels, "relu")
+    assert called == []
+    cpu.node_tree(x, many_levels, many_levels, "relu")
+    assert called == [(300, 4)]
+
+
 @pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
 @few
 @shapes

@@ -21,10 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from fastff.kernels import cpu_loops
+from fastff.kernels import cpu_loops, cpu_tree_loops
 from fastff.kernels.activations import CODES
 from fastff.kernels.reference import levels_of
 
+SORTED_ROWS = 256  # from which on a tree's rows are sorted on their way down, ...
+SORTED_LEVELS = 8  # ... if it has so many levels: a smaller tree stays in the cache as it is
 WORK_PER_THREAD = 4_000_000  # multiplications: about 0.4 ms, several times the cost of a thread
 
 
@@ -82,13 +84,55 @@ def node_tree(
     n_trees, n_nodes, out_features = w_out.shape
     levels = levels_of(n_nodes)
     out = torch.empty(n_rows, out_features)
+    if n_rows >= SORTED_ROWS and levels >= SORTED_LEVELS:
+        _node_tree_sorted(x, stride, w_in, w_out, activation, out, logits, leaf)
+        return out
     _spread(
-        cpu_loops.node_tree, n_rows, n_trees * levels * (in_features + out_features),
+        cpu_tree_loops.node_tree, n_rows, n_trees * levels * (in_features + out_features),
         x.data_ptr(), stride, w_in.data_ptr(), w_out.data_ptr(), out.data_ptr(),
         _address(logits), _address(leaf), n_rows, n_trees, levels, in_features, out_features,
         CODES[activation],
     )  # fmt: skip
     return out
+
+
+def _node_tree_sorted(
+    x: Tensor,
+    stride: int,
+    w_in: Tensor,
+    w_out: Tensor,
+    activation: str,
+    out: Tensor,
+    logits: Tensor | None,
+    leaf: Tensor | None,
+) -> None:
+    """Write `out` as `node_tree` does, for rows in the order of the nodes that they reach.
+
+    On one core of an AMD EPYC, 1.2 to 1.4 times as fast for 1,024 inputs of a 768 -> 768 tree of
+    12 levels, whose weights are many times the size of the cache.
+    """
+    n_rows, in_features = x.shape
+    n_trees, n_nodes, out_features = w_out.shape
+    levels = levels_of(n_nodes)
+    half = levels // 2
+    in_turn = torch.arange(n_rows)
+    for tree in range(n_trees):
+        z = torch.empty(n_rows, levels) if logits is None else logits[tree]
+        node = torch.zeros(n_rows, dtype=torch.int64)
+        order = in_turn
+        for first, last in ((0, half), (half, levels)):
+            _spread(
+                cpu_tree_loops.descend, n_rows, (last - first) * in_features, x.data_ptr(), stride,
+                order.data_ptr(), w_in[tree].data_ptr(), node.data_ptr(), z.data_ptr(),
+                first, last, levels, in_features,
+            )  # fmt: skip
+            order = node.argsort()
+        _spread(
+            cpu_tree_loops.sum_paths, n_rows, levels * out_features, order.data_ptr(),
+            node.data_ptr(), z.data_ptr(), w_out[tree].data_ptr(), out.data_ptr(),
+            _address(None if leaf is None else leaf[tree]), int(tree > 0), levels, out_features,
+            CODES[activation],
+        )  # fmt: skip
 
 
 def chosen_experts_with_hidden(

@@ -110,40 +110,6 @@ def route(
 
 
 @compiled
-def node_tree(
-    begin: int, end: int, x: int, stride: int, w_in: int, w_out: int, out: int,
-    logits: int, leaf: int, n_rows: int, n_trees: int, levels: int, in_features: int,
-    out_features: int, code: int,
-) -> None:  # fmt: skip
-    """Write the outputs of rows begin..end-1, and unless 0 their `logits` and leaves."""
-    n_nodes = (1 << levels) - 1
-    x_ = carray(floats(x), end * stride)
-    w_ = carray(floats(w_in), (n_trees * n_nodes, in_features))
-    v_ = carray(floats(w_out), (n_trees * n_nodes, out_features))
-    out_ = carray(floats(out), (end, out_features))
-    logits_ = carray(floats(logits), (n_trees, n_rows, levels))
-    leaf_ = carray(integers(leaf), (n_trees, n_rows))
-    visited = np.empty(levels, np.int64)
-    hidden = np.empty(levels, np.float32)
-    for row in range(begin, end):
-        values = x_[row * stride : row * stride + in_features]
-        total = out_[row]
-        total[:] = ZERO
-        for tree in range(n_trees):
-            node = 0
-            for level in range(levels):
-                visited[level] = tree * n_nodes + node
-                z = dot(values, w_[visited[level]])
-                hidden[level] = activate(z, code)
-                if logits != 0:
-                    logits_[tree, row, level] = z
-                node = 2 * node + (2 if z > ZERO else 1)
-            add_rows(total, hidden, v_, visited)
-            if leaf != 0:
-                leaf_[tree, row] = node - n_nodes
-
-
-@compiled
 def chosen_experts(
     begin: int, end: int, x: int, stride: int, expert: int, scale: int, w_in: int, b_in: int,
     w_out: int, b_out: int, out: int, hidden: int, top_k: int, n_experts: int,
