@@ -55,6 +55,10 @@ class Config(Spec):
             long as this number is the same.
         runs_per_stack: how many runs are trained as one batched computation.
         stacks_at_once: how many such computations share a CUDA device.
+        checkpoint_seconds: so many seconds lie between two checkpoints of a stack under way, from
+            which a killed job goes on; what takes less has none.
+        failed_runs: whether a run whose loss becomes NaN or infinite is kept, and shown as missing,
+            or ends its job with an error once all its runs are done.
         tf32: on CUDA, round the factors of matrix products to TF32; otherwise all is float32.
         datasets: options for single datasets.
         experiments: what is trained and drawn, by name.
@@ -72,6 +76,8 @@ class Config(Spec):
     threads: int = Field(default=1, ge=1, le=1024)
     runs_per_stack: int = Field(default=10, ge=1, le=10_000)
     stacks_at_once: int = Field(default=4, ge=1, le=100)
+    checkpoint_seconds: float = Field(default=300.0, ge=0, le=1e6)
+    failed_runs: Literal["keep", "error"] = "keep"
     tf32: bool = False
     datasets: dict[Literal[DATASET_NAMES], DatasetOptions] = Field(  # type: ignore[valid-type]
         default={}

@@ -153,8 +153,8 @@ def test_tidy_tables(data, tmp_path):
 
     write_tables(tables, tmp_path)
     for name in TABLES:
-        back = pd.read_csv(tmp_path / f"{name}.csv")
-        pd.testing.assert_frame_equal(back, tables[name], check_dtype=False, rtol=1e-15)
+        back = pd.read_csv(tmp_path / f"{name}.csv").astype(tables[name].dtypes)
+        pd.testing.assert_frame_equal(back, tables[name], rtol=1e-15)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.csv" for n in TABLES)
 
 
