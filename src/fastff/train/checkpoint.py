@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import logging
+import pickle
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +74,12 @@ class Checkpoint:
         if digest != f"{hashlib.sha256(body).hexdigest()}\n".encode():
             log.warning("checkpoint %s is damaged: training starts anew", self.path)
             return None
-        found = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        try:
+            found = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            log.warning("checkpoint %s: %s: training starts anew", self.path, reason)
+            return None
         other = _differences(json.loads(found["context"]), self.context)
         if other:
             where = ", ".join(other)
