@@ -147,7 +147,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from fastff.data.dataset import load
     from fastff.train.device import choose_device, set_precision
-    from fastff.train.interrupt import Stopped, StopRequest
+    from fastff.train.interrupt import StoppedError, StopRequest
     from fastff.train.job import failures, job_checkpoints, train
     from fastff.train.store import run_stores
     from fastff.train.tables import joined_tables, write_tables
@@ -172,7 +172,7 @@ def _train(options: argparse.Namespace) -> int:
                 stores=run_stores(options.store, specs, data),
                 checkpoints=checkpoints,
             )
-    except Stopped:
+    except StoppedError:
         print(
             f"fastff train: stopped by SIGTERM; the same command goes on from the checkpoints and "
             f"finished runs in {options.store}",

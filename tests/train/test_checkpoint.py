@@ -20,7 +20,7 @@ from fastff.spec import (
 )
 from fastff.train.checkpoint import Checkpoint
 from fastff.train.device import set_precision
-from fastff.train.interrupt import Stopped, StopRequest
+from fastff.train.interrupt import StoppedError, StopRequest
 from fastff.train.job import train
 from fastff.train.loop import results_of, train_stack
 from fastff.zoo import ZOO
@@ -179,7 +179,7 @@ def test_sigterm_ends_the_epoch_with_a_checkpoint(data, tmp_path):
         running = training("mlp_relu", recipe, data, checkpoint_of(tmp_path, 300.0, stop))
         next(running), next(running)
         os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             next(running)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     state = checkpoint_of(tmp_path).load()

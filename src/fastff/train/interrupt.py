@@ -6,7 +6,7 @@ import signal
 from types import FrameType, TracebackType
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """A training that was asked to stop, and has."""
 
 

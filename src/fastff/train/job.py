@@ -43,7 +43,7 @@ def train(
         checkpoints: one for each job, from which training goes on where it was ended.
 
     Raises:
-        Stopped: where the checkpoints' stop was asked for, when each stack has its checkpoint.
+        StoppedError: where the checkpoints' stop was asked for, when each stack has its checkpoint.
 
     """
     runs = [[(point, seed) for point in points(s, data) for seed in s.seeds] for s in specs]

@@ -19,7 +19,7 @@ from fastff.train.checkpoint import Checkpoint
 from fastff.train.evaluate import Scores, evaluate
 from fastff.train.failure import Failures
 from fastff.train.gradients import GradientRecorder
-from fastff.train.interrupt import Stopped
+from fastff.train.interrupt import StoppedError
 from fastff.train.optimiser import build_optimiser
 from fastff.train.outcome import outcomes
 from fastff.train.results import EpochResult, RunResult
@@ -71,7 +71,7 @@ def train_stack(
     Raises:
         ValueError: where the training part is too small for the recipe, or the schedule too
             short.
-        Stopped: after an epoch, where the checkpoint's stop was asked for.
+        StoppedError: after an epoch, where the checkpoint's stop was asked for.
 
     """
     device = data.train_inputs.device
@@ -164,7 +164,7 @@ def train_stack(
         if checkpoint is not None and epoch < recipe.epochs and checkpoint.is_due():
             checkpoint.save(state.state_dict())
             if checkpoint.stop.is_made:
-                raise Stopped
+                raise StoppedError
     return outcomes(state, models, parts, data.n_classes, to_record, n_steps)
 
 
