@@ -39,6 +39,12 @@ class Comparison(Spec):
     treatment: Name
     baseline: Name
 
+    @model_validator(mode="after")
+    def _check_two(self) -> Comparison:
+        if self.treatment == self.baseline:
+            raise ValueError(f"treatment and baseline are both {self.baseline!r}; two are needed")
+        return self
+
 
 class Drawn(Spec):
     """What a notebook draws figures and tables of.
@@ -60,6 +66,11 @@ class Drawn(Spec):
     notebook: Name | None = None
     figures: tuple[str, ...] = ("{experiment}",)
     tables: tuple[str, ...] = ("{experiment}",)
+
+    @field_validator("figures", "tables")
+    @classmethod
+    def _check_products(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return require_unique(value)
 
     @model_validator(mode="after")
     def _check_variants(self) -> Drawn:
@@ -113,7 +124,7 @@ class Experiment(Drawn):
     recipes: dict[Name, dict[str, Any]] = Field(default={})
     equal_size: Name | None = None
     record: tuple[Recording, ...] = ()
-    record_every: int = Field(default=1, ge=1)
+    record_every: int = Field(default=1, ge=1, le=100_000)
     best_of_seeds: bool = False
     comparisons: tuple[Comparison, ...] = ()
 

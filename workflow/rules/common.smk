@@ -13,6 +13,7 @@ from fastff.faults import ConfigError
 from fastff.files import hold
 from fastff.sources import stage_files
 from fastff.tidy import TABLES
+from fastff.yaml_file import read_yaml
 
 REPOSITORY = Path(workflow.basedir).parent
 CAPTIONS = Path(workflow.basedir) / "report"
@@ -34,6 +35,8 @@ if not workflow.config_settings.configfiles:
 
 
 try:
+    for path in workflow.config_settings.configfiles:
+        read_yaml(Path(path))  # Snakemake takes the last of two equal keys without a word
     CONFIG = parse_config(config)
 except ConfigError as error:
     raise WorkflowError(f"The config can't be used:\n{error}") from None

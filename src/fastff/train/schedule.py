@@ -25,11 +25,7 @@ def rates_and_momenta(recipe: Recipe, n_steps: int) -> list[tuple[float, float]]
         own = recipe.optimiser
         momentum = own.betas[0] if isinstance(own, AdamWSpec) else own.momentum
         return [(recipe.learning_rate, momentum)] * n_steps
-    if spec.warm_up * n_steps <= 1:
-        raise ValueError(
-            f"recipe: {n_steps} steps with warm_up = {spec.warm_up} leave no step to warm up; "
-            f"more than {1 / spec.warm_up:g} steps are needed: raise epochs or lower batch_size"
-        )
+    recipe.check_steps(n_steps)
     highest, lowest = spec.momentum
     optimiser = SGD([torch.zeros(1)], lr=recipe.learning_rate, momentum=highest)
     cycle = OneCycleLR(
