@@ -145,7 +145,7 @@ BAD = [
     ("threads", "two", "threads = 'two': Input should be a valid integer"),
     ("experiments", {}, "experiments: There should be at least 1 item"),
     ("experiments", None, "experiments = None: Input should be a mapping"),
-    ("datasets", {"imagenet": {}}, "datasets.imagenet"),
+    ("datasets", {"imagenet": {}}, "datasets: key 'imagenet': Input should be 'mnist5k', "),
     ("datasets", {"mnist": {"folder": "/x", "mirror": "https://y"}}, "datasets.mnist: both folder"),
     ("datasets", {"mnist": {"path": "/x"}}, "datasets.mnist: unknown key 'path'"),
     (f"{BLOCK}.dataset", "imagenet", f"{BLOCK}.dataset = 'imagenet': Input should be 'mnist5k', "),

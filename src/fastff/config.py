@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import (
+    BaseModel,
     Field,
     ValidationError,
     field_validator,
@@ -190,6 +191,10 @@ class Config(Spec):
         return specs
 
 
+class _WithDefaults(BaseModel):
+    defaults: Defaults = Defaults()
+
+
 def parse_config(values: Mapping[str, Any]) -> Config:
     """Return the config that `values` describe.
 
@@ -198,6 +203,8 @@ def parse_config(values: Mapping[str, Any]) -> Config:
 
     """
     with describe_faults("config"):
+        # a fault in here would look like one of every experiment
+        _WithDefaults.model_validate(dict(values))
         return Config.model_validate(dict(values))
 
 

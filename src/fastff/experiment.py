@@ -172,6 +172,11 @@ class Defaults(Spec):
     record_every: int | None = None
     best_of_seeds: bool | None = None
 
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, value: Seeds | None) -> Seeds | None:
+        return value if value is None else require_unique(value)
+
     def applied(self, experiment: Any) -> Any:
         """Return an experiment's block of the config with what it leaves open filled in."""
         if not isinstance(experiment, dict):

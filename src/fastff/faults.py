@@ -47,9 +47,9 @@ def describe_faults(what: str) -> Iterator[None]:
 def _describe(fault: ErrorDetails, what: str) -> str:
     """Return one line for a fault: the key, what was given, what is wrong with it."""
     where = what if "." in what else ""  # keys of the config itself stand alone
-    *parents, last = ("", *fault["loc"])
-    path = parents[1:] if last == "[key]" else fault["loc"]  # what is wrong is the key itself
-    for part in path:
+    loc = fault["loc"]
+    is_key = bool(loc) and loc[-1] == "[key]"  # it is the key itself that is wrong
+    for part in loc[:-2] if is_key else loc:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
     message = fault["msg"].removeprefix("Value error, ")
     for name, wording in WORDING:
@@ -62,6 +62,8 @@ def _describe(fault: ErrorDetails, what: str) -> str:
     if not where and message.startswith(OWN_KEY):
         return message
     shown = "" if isinstance(given, dict | tuple | list) else f" = {_cut(repr(given))}"
+    if is_key:
+        shown = f": key {_cut(repr(given))}"
     return f"{where or what}{shown}: {message}"
 
 

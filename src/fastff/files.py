@@ -58,7 +58,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would lock out who shares the folder
         temporary.replace(path)
     except OSError as error:
-        if error.errno not in OF_THE_DISK or error.filename not in (None, str(temporary)):
+        own = str(path.parent / f".{path.name}.")
+        named = error.filename is None or str(error.filename).startswith(own)
+        if error.errno not in OF_THE_DISK or not named:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
