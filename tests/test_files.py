@@ -90,7 +90,7 @@ def test_a_read_only_folder_is_named(tmp_path):
 
 
 def test_an_error_that_is_not_the_disk_s_stays_as_it_is(tmp_path):
-    with pytest.raises(ConnectionResetError, match="by peer$"), atomic_path(tmp_path / "a"):
+    with pytest.raises(ConnectionResetError, match=r"by peer$"), atomic_path(tmp_path / "a"):
         raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
     with pytest.raises(FileNotFoundError, match="'other'"), atomic_path(tmp_path / "a"):
         raise FileNotFoundError(errno.ENOENT, "No such file", "other")

@@ -11,7 +11,7 @@ import yaml
 from fastff.faults import ConfigError
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Reads what SafeLoader does, but refuses a key that a mapping has already."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -29,7 +29,8 @@ class _Loader(yaml.SafeLoader):
                     problem=f"key {key!r} is given twice, in lines {seen[key]} and {line}"
                 )
             seen[key] = line
-        return super().construct_mapping(node, deep)
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
