@@ -105,7 +105,7 @@ report: run  ## write results/report.html: every figure and table with its capti
 lock:  ## refresh requirements.lock for pyproject.toml (ARGS=--upgrade: newest versions)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: python -m pip install uv' >&2; exit 1; }
 	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --quiet \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+		--no-emit-index-url --no-emit-find-links --generate-hashes --custom-compile-command 'make lock' \
 		--output-file requirements.lock $(ARGS)
 
 clean:  ## remove results and figures, but not the committed ones, and Snakemake's records

@@ -67,7 +67,7 @@ def prepare_dataset(
     record = {
         "name": dataset.name,
         "source": located.origin,
-        "archives": describe(dataset, located),
+        "archives": describe(located),
         "url": dataset.homepage,
         "licence": dataset.licence,
         "split": dataset.split,
