@@ -8,8 +8,8 @@ WORKERS = 2
 ARGS =
 PYTHON = python3.11 python3.12 python3
 
-IN_ENVIRONMENT = env run test test-slow lint format verify reference report
-CHECKS = test test-slow lint format
+IN_ENVIRONMENT = env run test test-slow test-faults lint format verify reference report
+CHECKS = test test-slow test-faults lint format
 
 .DEFAULT_GOAL := help
 .PHONY: $(IN_ENVIRONMENT) help lock clean stale
@@ -47,7 +47,7 @@ CONFIG_NAME = "$(BIN)/python" -c 'import sys, yaml; print(yaml.safe_load(open(sy
 	"$(or $(CONFIG),config/config.yaml)"
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 	@echo 'Variables: CONFIG=FILE  CORES=N  WORKERS=N (test processes)  PYTHON=PROGRAM  ARGS=MORE'
 
 env: $(ENVIRONMENT)  ## make .venv, unless the active environment serves
@@ -57,10 +57,13 @@ run: $(ENVIRONMENT)  ## build all results and figures of CONFIG (default: config
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 
 test: $(ENVIRONMENT)  ## run the quick tests
-	"$(BIN)/pytest" -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
+	"$(BIN)/pytest" -m "not slow and not faults" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(ENVIRONMENT)  ## run the tests that take longer than half a minute each
 	"$(BIN)/pytest" -m slow $(ARGS)
+
+test-faults: $(ENVIRONMENT)  ## kill runs, fill disks, start two at once: takes minutes
+	"$(BIN)/pytest" -m faults $(ARGS)
 
 lint: $(ENVIRONMENT)  ## check style, types, the workflow, and that notebooks hold no outputs
 	"$(BIN)/ruff" check .
@@ -105,7 +108,7 @@ report: run  ## write results/report.html: every figure and table with its capti
 lock:  ## refresh requirements.lock for pyproject.toml (ARGS=--upgrade: newest versions)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: python -m pip install uv' >&2; exit 1; }
 	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --quiet \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+		--no-emit-index-url --no-emit-find-links --generate-hashes --custom-compile-command 'make lock' \
 		--output-file requirements.lock $(ARGS)
 
 clean:  ## remove results and figures, but not the committed ones, and Snakemake's records

@@ -99,7 +99,7 @@ def test_what_the_readme_shows_is_valid():
     blocks = [yaml.safe_load(textwrap.dedent(block)) for block in
               re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)]  # fmt: skip
     recipe, variants = blocks
-    shown = GOOD["experiments"]["soft_merging"] | recipe | variants
+    shown = GOOD["experiments"]["soft_merging"] | {"dataset": "mnist"} | recipe | variants
     block = parse_config(changed(BLOCK, shown)).experiments["soft_merging"]
     assert block.best_of_seeds
     assert block.recipe.early_stopping.patience == 350
@@ -168,7 +168,7 @@ BAD = [
      f"{ONE}: a.modes: compiled is none of the case's"),
     ("benchmarks", {"race": timing()["race"] | {"tables": ["{experiment}"]}},
      "config: tables: 'race' is where a benchmark writes its times"),
-    ("benchmarks_from", "results", "benchmarks_from = 'results': Input should be a valid tuple"),
+    ("benchmarks_from", "results", "benchmarks_from = 'results': Input should be a list"),
     ("nmae", "x", "config: unknown key 'nmae', did you mean 'name'? allowed: name, "),
     ("name", "Big Name", "name = 'Big Name': should match"),
     ("name", "../up", "name = '../up': should match"),
@@ -177,16 +177,16 @@ BAD = [
     ("device", "tpu", "device = 'tpu': Input should be 'auto', 'cpu' or 'cuda'"),
     ("threads", 0, "threads = 0: Input should be greater than or equal to 1"),
     ("threads", "two", "threads = 'two': Input should be a valid integer"),
-    ("experiments", {}, "experiments: Dictionary should have at least 1 item"),
-    ("experiments", None, "experiments = None: Input should be a valid dictionary"),
-    ("datasets", {"imagenet": {}}, "datasets.imagenet"),
+    ("experiments", {}, "experiments: There should be at least 1 item"),
+    ("experiments", None, "experiments = None: Input should be a mapping"),
+    ("datasets", {"imagenet": {}}, "datasets: key 'imagenet': Input should be 'mnist5k', "),
     ("datasets", {"mnist": {"folder": "/x", "mirror": "https://y"}}, "datasets.mnist: both folder"),
     ("datasets", {"mnist": {"path": "/x"}}, "datasets.mnist: unknown key 'path'"),
     (f"{BLOCK}.dataset", "imagenet", f"{BLOCK}.dataset = 'imagenet': Input should be 'mnist5k', "),
-    (f"{BLOCK}.seeds", [], f"{BLOCK}.seeds: Tuple should have at least 1 item"),
+    (f"{BLOCK}.seeds", [], f"{BLOCK}.seeds: There should be at least 1 item"),
     (f"{BLOCK}.seeds", [1, 1], f"{BLOCK}.seeds: given more than once: 1"),
     (f"{BLOCK}.seeds", [-1], f"{BLOCK}.seeds[0] = -1: Input should be greater than or equal to 0"),
-    (f"{BLOCK}.seeds", 5, f"{BLOCK}.seeds = 5: Input should be a valid tuple"),
+    (f"{BLOCK}.seeds", 5, f"{BLOCK}.seeds = 5: Input should be a list"),
     (f"{BLOCK}.seed", [1], f"{BLOCK}: unknown key 'seed', did you mean 'seeds'?"),
     (f"{BLOCK}.grid.depth", [0], f"{BLOCK}.grid.depth[0] = 0: Input should be greater than or"),
     (f"{BLOCK}.grid.depth", [1, 40], f"{BLOCK}.grid.depth[1] = 40: Input should be less than or "
@@ -203,7 +203,7 @@ BAD = [
     (f"{BLOCK}.recipe.warmup", 0.1, f"{BLOCK}.recipe: unknown key 'warmup'; allowed: epochs, "),
     (f"{BLOCK}.variants", ["moe_mixtrue"], f"{BLOCK}.variants[0] = 'moe_mixtrue': unknown variant "
      "'moe_mixtrue', did you mean 'moe_mixture'? allowed: moe_mixture, "),
-    (f"{BLOCK}.variants", [], f"{BLOCK}.variants: Tuple should have at least 1 item"),
+    (f"{BLOCK}.variants", [], f"{BLOCK}.variants: There should be at least 1 item"),
     (f"{BLOCK}.variants", ["moe_mixture"] * 2, f"{BLOCK}: given more than once: moe_mixture"),
     (f"{BLOCK}.comparisons", [{"treatment": "moe_mixture", "baseline": "x"}],
      f"{BLOCK}: comparisons: unknown variant 'x'; allowed: moe_mixture, moe_top1_switch"),
@@ -233,7 +233,7 @@ BAD = [
      "less than or equal to 1"),
     (f"{BLOCK}.grids", {"moe_mixtrue": {"depth": [1]}},
      f"{BLOCK}: grids: unknown variant 'moe_mixtrue', did you mean 'moe_mixture'?"),
-    (f"{BLOCK}.grids", {"moe_mixture": {"depth": []}}, f"{BLOCK}.grids.moe_mixture.depth: Tuple"),
+    (f"{BLOCK}.grids", {"moe_mixture": {"depth": []}}, f"{BLOCK}.grids.moe_mixture.depth: There"),
     (f"{BLOCK}.recipes", {"x": {"epochs": 1}}, f"{BLOCK}: recipes: unknown variant 'x'; allowed: "),
     (f"{BLOCK}.recipes", {"moe_mixture": {"epochs": 0}},
      f"{BLOCK}.recipes.moe_mixture.epochs = 0: Input should be greater than or equal to 1"),
@@ -264,7 +264,7 @@ BAD = [
     (f"{BLOCK}.recipe.region_leak", 2.0, f"{BLOCK}.recipe.region_leak = 2.0: Input should be less"),
     (f"{BLOCK}.recipe.train_samples", 0, f"{BLOCK}.recipe.train_samples = 0: Input should be gre"),
     ("defaults", {"seed": [1]}, "defaults: unknown key 'seed', did you mean 'seeds'?"),
-    ("defaults", {"recipe": 3}, "defaults.recipe = 3: Input should be a valid dictionary"),
+    ("defaults", {"recipe": 3}, "defaults.recipe = 3: Input should be a mapping"),
     ("defaults", {"recipe": {"warmup": 3}}, f"{BLOCK}.recipe: unknown key 'warmup'"),
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -21,8 +22,10 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 GROUPS = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
 DECLARED = [Requirement(text) for group in GROUPS for text in group]
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-PINS = [Requirement(line) for line in LOCK if not line.lstrip().startswith("#")]
+# A requirement of the lock goes over several lines, one for each hash.
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+LINES = [line.partition(" --hash=") for line in LOCK if not line.lstrip().startswith("#")]
+PINS = [Requirement(pin.strip()) for pin, _, _ in LINES]
 PLATFORMS = [
     {"python_full_version": python, "sys_platform": system, "platform_machine": machine}
     | {"python_version": python[:4]}
@@ -52,6 +55,14 @@ def test_every_line_of_the_lock_is_one_exact_version() -> None:
     for pin in PINS:
         assert [specifier.operator for specifier in pin.specifier] == ["=="], pin
         assert "*" not in str(pin.specifier), pin
+
+
+def test_every_line_of_the_lock_has_the_hashes_of_its_files() -> None:
+    """So that pip installs nothing else under this name and version, from whatever index."""
+    for pin, option, rest in LINES:
+        hashes = f"{option}{rest}".split()
+        assert hashes, pin
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes), pin
 
 
 @pytest.mark.parametrize("environment", PLATFORMS, ids=lambda e: "-".join(e.values()))
@@ -87,7 +98,8 @@ def test_torch_and_torchvision_are_a_pair() -> None:
     assert torch.specifier.contains(locked["torch"])
 
 
-def test_conda_installs_the_lock_and_the_package_only() -> None:
+def test_conda_installs_the_lock_only() -> None:
+    """And not the package: where hashes are asked for, pip refuses a folder, which has none."""
     content = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     python, *tools, pip = content["dependencies"]
     assert content["name"] == PROJECT["name"]
@@ -95,7 +107,9 @@ def test_conda_installs_the_lock_and_the_package_only() -> None:
     assert Requirement(python).name == "python"
     assert Requirement(python).specifier == SpecifierSet(PROJECT["requires-python"])
     assert tools == ["pip", "make"]
-    assert pip == {"pip": ["-r requirements.lock", "-e ."]}
+    assert pip == {"pip": ["-r requirements.lock"]}
+    commands = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "conda activate fastff && pip install --no-deps --editable ." in commands
 
 
 def test_the_citation_names_this_version() -> None:

@@ -6,8 +6,10 @@ import argparse
 import json
 import logging
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -23,10 +25,14 @@ BENCHMARK: TypeAdapter[EngineBenchmarkSpec | TimingBenchmarkSpec] = TypeAdapter(
     Annotated[EngineBenchmarkSpec | TimingBenchmarkSpec, Field(discriminator="kind")]
 )
 log = logging.getLogger("fastff")
+MAX_SECONDS = 1e6  # between checkpoints: more than any job takes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sub-command and return its exit code: 0, 1 for a failed check, 2 for bad input."""
+    """Run a sub-command and return its exit code.
+
+    0, 1 for a failed check, 2 for bad input, and 128 plus the signal's number where one ended it.
+    """
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     log.info("command: fastff %s", shlex.join(sys.argv[1:] if arguments is None else arguments))
@@ -36,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, DataError, ValueError, OSError) as error:
         print(f"fastff {options.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        message = "interrupted; the same command goes on from what is finished"
+        print(f"fastff {options.command}: {message}", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -102,6 +112,19 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=10,
         help="runs trained as one batched computation (default: 10)",
     )
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=_seconds,
+        default=300.0,
+        help="with --store: seconds between two checkpoints of a computation (default: 300)",
+    )
+    parser.add_argument(
+        "--failed-runs",
+        choices=["keep", "error"],
+        default="keep",
+        help="whether runs whose loss became NaN or infinite end the command with code 1; the "
+        "tables are written, and show them without scores (default: keep)",
+    )
     parser.set_defaults(run=_train)
 
 
@@ -130,7 +153,8 @@ def _train(options: argparse.Namespace) -> int:
 
     from fastff.data.dataset import load
     from fastff.train.device import choose_device, set_precision
-    from fastff.train.job import train
+    from fastff.train.interrupt import StoppedError, StopRequest
+    from fastff.train.job import failures, job_checkpoints, train
     from fastff.train.store import run_stores
     from fastff.train.tables import joined_tables, write_tables
 
@@ -142,15 +166,40 @@ def _train(options: argparse.Namespace) -> int:
     for spec in specs:
         if spec.dataset != data.name:
             raise ConfigError(f"--data {options.data} is {data.name}; the job needs {spec.dataset}")
-    jobs = train(
-        specs,
-        data,
-        runs_per_stack=options.runs_per_stack,
-        stacks_at_once=options.stacks_at_once,
-        stores=run_stores(options.store, specs, data),
-    )
+    stop = StopRequest()
+    checkpoints = job_checkpoints(options.store, specs, data, options.checkpoint_seconds, stop)
+    try:
+        with stop if checkpoints else nullcontext():
+            jobs = train(
+                specs,
+                data,
+                runs_per_stack=options.runs_per_stack,
+                stacks_at_once=options.stacks_at_once,
+                stores=run_stores(options.store, specs, data),
+                checkpoints=checkpoints,
+            )
+    except StoppedError:
+        print(
+            f"fastff train: stopped by SIGTERM; the same command goes on from the checkpoints and "
+            f"finished runs in {options.store}",
+            file=sys.stderr,
+        )
+        return 128 + signal.SIGTERM
     write_tables(joined_tables(specs, jobs), options.output)
-    return 0
+    return _report_failures(failures(specs, jobs), options)
+
+
+def _report_failures(lines: list[str], options: argparse.Namespace) -> int:
+    """Print a line per failed run, and return the exit code."""
+    for line in lines:
+        log.warning("%s", line)
+    if not lines or options.failed_runs == "keep":
+        return 0
+    print(
+        f"fastff train: failed_runs = error: {len(lines)} runs failed, the first: {lines[0]}",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def _train_specs(options: argparse.Namespace) -> list[TrainSpec]:
@@ -302,6 +351,13 @@ def _schema(options: argparse.Namespace) -> int:
 def _text_of(given: str) -> str:
     """Return JSON text as it is, and of anything else the content of the file of that name."""
     return given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text}: must be between 0 and {MAX_SECONDS:g}")
+    return number
 
 
 def _positive(text: str) -> int:

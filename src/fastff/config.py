@@ -11,18 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import (
+    BaseModel,
     Field,
     ValidationError,
     field_validator,
     model_validator,
 )
 
-from fastff.data.names import DATASET_NAMES
+from fastff.data.download import check_mirror
+from fastff.data.errors import DataError
+from fastff.data.names import DATASET_NAMES, N_TRAIN
 from fastff.experiment import Benchmark, Defaults, Drawn, EngineBenchmark, Experiment
-from fastff.faults import ConfigError, describe_faults
-from fastff.spec import FORMS, Name, Sized, Spec, TrainSpec
+from fastff.faults import describe_faults
+from fastff.spec import FORMS, Folder, Name, Sized, Spec, TrainSpec
+from fastff.yaml_file import read_yaml
 from fastff.zoo import ZOO
 
 RESERVED_NAMES = frozenset({"all", "prepare", "train", "collect", "data", "reference"})
@@ -32,8 +35,18 @@ RESERVED = ", ".join(sorted(RESERVED_NAMES))
 class DatasetOptions(Spec):
     """Where a dataset's archives are: a folder that holds them, or a mirror to download from."""
 
-    folder: str | None = None
+    folder: Folder | None = None
     mirror: str | None = None
+
+    @field_validator("mirror")
+    @classmethod
+    def _check_mirror(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                check_mirror(value)
+            except DataError as error:
+                raise ValueError(str(error).partition("; ")[2]) from None
+        return value
 
     @model_validator(mode="after")
     def _check_one_place(self) -> DatasetOptions:
@@ -57,6 +70,10 @@ class Config(Spec):
             long as this number is the same.
         runs_per_stack: how many runs are trained as one batched computation.
         stacks_at_once: how many such computations share a CUDA device.
+        checkpoint_seconds: so many seconds lie between two checkpoints of a stack under way, from
+            which a killed job goes on; what takes less has none.
+        failed_runs: whether a run whose loss becomes NaN or infinite is kept, and shown as missing,
+            or ends its job with an error once all its runs are done.
         tf32: on CUDA, round the factors of matrix products to TF32; otherwise all is float32.
         datasets: options for single datasets.
         experiments: what is trained and drawn, by name.
@@ -66,15 +83,17 @@ class Config(Spec):
 
     name: Name
     defaults: Defaults = Defaults()
-    results_dir: str = "results"
-    figures_dir: str = "figures"
-    data_dir: str = "results/data"
-    tables_from: str | None = None
-    benchmarks_from: tuple[str, ...] = ()
+    results_dir: Folder = "results"
+    figures_dir: Folder = "figures"
+    data_dir: Folder = "results/data"
+    tables_from: Folder | None = None
+    benchmarks_from: tuple[Folder, ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     runs_per_stack: int = Field(default=10, ge=1, le=10_000)
     stacks_at_once: int = Field(default=4, ge=1, le=100)
+    checkpoint_seconds: float = Field(default=300.0, ge=0, le=1e6)
+    failed_runs: Literal["keep", "error"] = "keep"
     tf32: bool = False
     datasets: dict[Literal[DATASET_NAMES], DatasetOptions] = Field(  # type: ignore[valid-type]
         default={}
@@ -174,8 +193,19 @@ class Config(Spec):
                 record=block.record,
                 record_every=block.record_every,
             )
+            try:
+                recipe.check_dataset(N_TRAIN[block.dataset], block.dataset)
+            except ValueError as error:
+                own = variant.name in block.recipes
+                fault = str(error).removeprefix("recipe") if own else f".{error}"
+                of_variant = f".recipes.{variant.name}" if own else ""
+                raise ValueError(f"{where}{of_variant}{fault}") from None
             specs.append(spec)
         return specs
+
+
+class _WithDefaults(BaseModel):
+    defaults: Defaults = Defaults()
 
 
 def parse_config(values: Mapping[str, Any]) -> Config:
@@ -186,22 +216,14 @@ def parse_config(values: Mapping[str, Any]) -> Config:
 
     """
     with describe_faults("config"):
+        # a fault in here would look like one of every experiment
+        _WithDefaults.model_validate(dict(values))
         return Config.model_validate(dict(values))
 
 
 def load_config(path: Path) -> Config:
     """Read a YAML config file. Raises ConfigError, also for a file that can't be read."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"config file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"config file {path} is not YAML: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"config file {path}: expected keys with values, found {values!r}")
-    return parse_config(values)
+    return parse_config(read_yaml(path))
 
 
 def json_schema() -> dict[str, Any]:

@@ -40,6 +40,12 @@ class Comparison(Spec):
     treatment: Name
     baseline: Name
 
+    @model_validator(mode="after")
+    def _check_two(self) -> Comparison:
+        if self.treatment == self.baseline:
+            raise ValueError(f"treatment and baseline are both {self.baseline!r}; two are needed")
+        return self
+
 
 class Drawn(Spec):
     """What a notebook draws figures and tables of.
@@ -57,6 +63,11 @@ class Drawn(Spec):
     notebook: Name | None = None
     figures: tuple[str, ...] = ("{experiment}",)
     tables: tuple[str, ...] = ("{experiment}",)
+
+    @field_validator("figures", "tables")
+    @classmethod
+    def _check_products(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return require_unique(value)
 
     def variant_names(self) -> tuple[str, ...]:
         """Return what `{variant}` stands for."""
@@ -142,7 +153,7 @@ class Experiment(DrawnVariants):
     recipes: dict[Name, dict[str, Any]] = Field(default={})
     equal_size: Name | None = None
     record: tuple[Recording, ...] = ()
-    record_every: int = Field(default=1, ge=1)
+    record_every: int = Field(default=1, ge=1, le=100_000)
     best_of_seeds: bool = False
     comparisons: tuple[Comparison, ...] = ()
 
@@ -189,6 +200,11 @@ class Defaults(Spec):
     recipe: dict[str, Any] = Field(default={})
     record_every: int | None = None
     best_of_seeds: bool | None = None
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, value: Seeds | None) -> Seeds | None:
+        return value if value is None else require_unique(value)
 
     def applied(self, experiment: Any) -> Any:
         """Return an experiment's block of the config with what it leaves open filled in."""

@@ -1,12 +1,33 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and knowing who writes."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+def hold(path: Path) -> IO[str] | None:
+    """Return an open file that is locked until this process ends, None where another has it.
+
+    However the process ends, even by SIGKILL, the lock ends with it. The processes that it starts
+    don't have it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 @contextmanager
@@ -15,12 +36,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Parents are made. The data is on disk before the name is, so that a crash leaves the old file
     or the new one, whole.
+
+    Raises:
+        OSError: where the file can't be written: a full or read-only disk. It names `path`, also
+            where the call that failed knows no name, or only the temporary one.
+
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+        )
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -28,5 +57,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would lock out who shares the folder
         temporary.replace(path)
+    except OSError as error:
+        own = str(path.parent / f".{path.name}.")
+        named = error.filename is None or str(error.filename).startswith(own)
+        if error.errno not in OF_THE_DISK or not named:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from fastff.config import Config
 from fastff.data.dataset import Dataset, load
 from fastff.faults import ConfigError
 from fastff.files import atomic_path
-from fastff.train.job import train
+from fastff.train.job import failures, train
 from fastff.train.store import run_stores
 from fastff.train.tables import joined_tables
 
@@ -106,7 +106,11 @@ def _experiment(
     )
     seconds = round(perf_counter() - start, 1)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    n_runs = sum(map(len, jobs))
+    n_runs, failed = sum(map(len, jobs)), failures(specs, jobs)
+    for line in failed:
+        log.warning("%s", line)
+    if failed and config.failed_runs == "error":
+        raise ValueError(f"failed_runs = error: {len(failed)} runs failed: {failed[0]}")
     log.info("%s: %d runs in %.1f s", name, n_runs, seconds)
     return joined_tables(specs, jobs), {"runs": n_runs, "seconds": seconds, "peak_bytes": peak}
 

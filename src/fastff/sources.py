@@ -16,8 +16,16 @@ KERNELS = (
     *("kernels/dispatch.py", "kernels/functions.py", "kernels/ops.py", "kernels/reference.py"),
 )
 TRAIN = (
-    *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/names.py"),
-    *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
+    *("data/__init__.py", "data/dataset.py", "data/errors.py", "data/images.py"),
+    *(
+        "data/names.py",
+        "files.py",
+        "sources.py",
+        "spec/*.py",
+        "tidy.py",
+        "layers/*.py",
+        "train/*.py",
+    ),
     *KERNELS,
 )
 STAGES: dict[str, tuple[str, ...]] = {

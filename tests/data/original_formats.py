@@ -1,4 +1,4 @@
-"""Small datasets in the formats of the real ones: IDX files, and Python 2's pickles in a tar."""
+"""Small datasets in the formats of the real ones: IDX files, and records of bytes in a tar."""
 
 import gzip
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastff.data.cifar10 import CIFAR10_SOURCE
+from fastff.data.cifar10 import CIFAR10_SOURCE, FOLDER, TEST_BATCH, TRAIN_BATCHES
 from fastff.data.idx import MNIST_SOURCE
 from fastff.data.source import Archive, DatasetSource
 
@@ -63,59 +63,13 @@ def idx_source(files: dict[str, bytes], **changes: object) -> DatasetSource:
     return replace(MNIST_SOURCE, name="small", archives=archives, base_urls=(NOWHERE,), **changes)
 
 
-# Python 2's pickle, protocol 2: byte strings, and array flags as integers
-
-
-def string(text: bytes) -> bytes:
-    if len(text) < 256:
-        return b"U" + bytes([len(text)]) + text
-    return b"T" + struct.pack("<i", len(text)) + text
-
-
-def integer(number: int) -> bytes:
-    return b"J" + struct.pack("<i", number)
-
-
-def sequence(*items: bytes) -> bytes:
-    return b"(" + b"".join(items) + b"t"
-
-
-def array(values: np.ndarray) -> bytes:
-    code = values.dtype.str[1:].encode()  # u1
-    flags = sequence(string(code), integer(0), integer(1))
-    state = sequence(integer(3), string(values.dtype.str[:1].encode()), b"NNN", *[integer(-1)] * 2)
-    state = state[:-1] + integer(0) + b"t"
-    dtype = b"cnumpy\ndtype\n" + flags + b"R" + state + b"b"
-    empty = sequence(b"cnumpy\nndarray\n", sequence(integer(0)), string(b"b"))
-    shape = sequence(*map(integer, values.shape))
-    content = sequence(integer(1), shape, dtype, b"\x89", string(values.tobytes()))
-    return b"cnumpy.core.multiarray\n_reconstruct\n" + empty + b"R" + content + b"b"
-
-
-def integers(values: np.ndarray) -> bytes:
-    return b"](" + b"".join(integer(int(value)) for value in values) + b"e"
-
-
-def mapping(items: dict[bytes, bytes]) -> bytes:
-    return b"}(" + b"".join(string(key) + value for key, value in items.items()) + b"u"
-
-
-def pickled(value: bytes) -> bytes:
-    return b"\x80\x02" + value + b"."
-
-
 # CIFAR-10
 
 
 def batch(images: np.ndarray, labels: np.ndarray) -> bytes:
-    """Return a batch file: images (n, 3, 32, 32)."""
-    items = {
-        b"batch_label": string(b"a batch"),
-        b"labels": integers(labels),
-        b"data": array(images.reshape(len(images), -1).astype(np.uint8)),
-        b"filenames": b"](" + b"".join(string(b"x.png") for _ in labels) + b"e",
-    }
-    return pickled(mapping(items))
+    """Return a batch file of the binary version: images (n, 3, 32, 32)."""
+    pixels = images.reshape(len(images), -1).astype(np.uint8)
+    return np.concatenate([labels.astype(np.uint8)[:, None], pixels], axis=1).tobytes()
 
 
 def cifar_parts(seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -123,7 +77,7 @@ def cifar_parts(seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(seed)
     return {
         name: (rng.integers(0, 256, (7, 3, 32, 32)).astype(np.uint8), rng.integers(0, 10, 7))
-        for name, _ in CIFAR10_SOURCE.archives[0].members
+        for name in (*TRAIN_BATCHES, TEST_BATCH)
     }
 
 
@@ -134,19 +88,13 @@ def cifar_batches(seed: int = 0) -> dict[str, bytes]:
 def cifar_tar(batches: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in {"batches.meta": b"", **batches}.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+        for name, content in {"batches.meta.txt": b"", **batches}.items():
+            member = tarfile.TarInfo(name if "/" in name else f"{FOLDER}/{name}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
-def cifar_source(batches: dict[str, bytes], tar: bytes) -> DatasetSource:
-    archive = replace(
-        CIFAR10_SOURCE.archives[0],
-        published=md5(tar),
-        members=tuple(
-            (name, md5(batches.get(name, b""))) for name, _ in CIFAR10_SOURCE.archives[0].members
-        ),
-    )
+def cifar_source(tar: bytes) -> DatasetSource:
+    archive = replace(CIFAR10_SOURCE.archives[0], published=sha256(tar))
     return replace(CIFAR10_SOURCE, name="small", archives=(archive,), base_urls=(NOWHERE,))

@@ -118,6 +118,48 @@ def test_a_damaged_stored_run_is_trained_again(damage, data, tmp_path, trained, 
     assert "is damaged" in caplog.text
 
 
+def test_a_flipped_digit_of_a_stored_run_is_seen(data, tmp_path, trained, caplog):
+    spec = spec_of(seeds=(0,), depths=(1,))
+    store = RunStore(tmp_path, run_context(spec, data))
+    expected = train_job(spec, data, 1, store)
+    path = store.path(spec.variant.points(spec.grid)[0], 0)
+    text = path.read_text()
+    place = text.index("train_loss") + len('train_loss": 1.')
+    path.write_text(text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :])
+    trained.clear()
+    with caplog.at_level(logging.WARNING):
+        assert train_job(spec, data, 1, store) == expected
+    assert trained == [(1, 0)]
+    assert f"stored run {path} is damaged" in caplog.text
+
+
+def test_a_stack_is_stored_whole_or_not_at_all(data, tmp_path, trained, monkeypatch):
+    """A process that ends between two runs of a stack leaves them all to the next."""
+    from fastff.train import store as store_module
+
+    spec = spec_of(depths=(1,))
+    store = RunStore(tmp_path, run_context(spec, data))
+    write, written = store_module._write, []
+
+    def ends_at_the_second_run(path, values):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, values)
+
+    monkeypatch.setattr(store_module, "_write", ends_at_the_second_run)
+    with pytest.raises(KeyboardInterrupt):
+        train_job(spec, data, 10, store)
+    monkeypatch.setattr(store_module, "_write", write)
+    point = spec.variant.points(spec.grid)[0]
+    assert [store.get(point, seed) is None for seed in spec.seeds] == [False, True, True]
+    trained.clear()
+    results = train_job(spec, data, 10, store)
+    assert trained == []
+    assert results == train_job(spec, data, 10)
+    assert list(store.pending.iterdir()) == []
+
+
 def test_results_survive_json(data):
     results = train_job(spec_of(), data)
     for result in results.values():
@@ -153,8 +195,8 @@ def test_tidy_tables(data, tmp_path):
 
     write_tables(tables, tmp_path)
     for name in TABLES:
-        back = pd.read_csv(tmp_path / f"{name}.csv")
-        pd.testing.assert_frame_equal(back, tables[name], check_dtype=False, rtol=1e-15)
+        back = pd.read_csv(tmp_path / f"{name}.csv").astype(tables[name].dtypes)
+        pd.testing.assert_frame_equal(back, tables[name], rtol=1e-15)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.csv" for n in TABLES)
 
 

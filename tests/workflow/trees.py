@@ -7,13 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastff.config import load_config
 
 ROOT = Path(__file__).parents[2]
-TINY_PATH = Path(__file__).parent / "tiny.yaml"
+CONFIGS = [Path(__file__).parent / f"{name}.yaml" for name in ("tiny", "faults")]
+TINY_PATH = CONFIGS[0]
 TINY = load_config(TINY_PATH)
 PARTS = ("config", "src", "workflow", "notebooks", "environment.yml", "README.md")
 ENTRY = re.compile(r"^(?:local)?rule (\w+):$", re.MULTILINE)
@@ -38,6 +40,29 @@ class Tree:
         if config:
             command += ["--configfile", f"config/{config}.yaml"]
         return self.run(command, check=check)
+
+    def start(self, *arguments: str, config: str, log: Path) -> subprocess.Popen[str]:
+        """Start Snakemake in the copy, in a process group of its own; what it prints is logged."""
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        with log.open("w") as file:
+            return subprocess.Popen(
+                [*command, "--configfile", f"config/{config}.yaml"],
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                text=True,
+            )
+
+    def processes(self) -> list[int]:
+        """Return the ids of all processes that work in the copy."""
+        found = []
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            with suppress(OSError):  # it has just ended, or is a zombie
+                if link.readlink().is_relative_to(self.folder):
+                    found.append(int(link.parent.name))
+        return found
 
     def run(self, command: list[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the copy."""
@@ -82,5 +107,6 @@ def copy_tree(target: Path) -> Tree:
             shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target / part)
-    shutil.copy2(TINY_PATH, target / "config" / "tiny.yaml")
+    for config in CONFIGS:
+        shutil.copy2(config, target / "config")
     return Tree(target)

@@ -10,8 +10,10 @@ from snakemake.utils import validate
 
 from fastff.config import parse_config
 from fastff.faults import ConfigError
+from fastff.files import hold
 from fastff.sources import stage_files
 from fastff.tidy import TABLES
+from fastff.yaml_file import read_yaml
 
 REPOSITORY = Path(workflow.basedir).parent
 CAPTIONS = Path(workflow.basedir) / "report"
@@ -19,12 +21,22 @@ ENVIRONMENT = str(REPOSITORY / "environment.yml")
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
 TABLE_FORMATS = (".csv", ".md", ".tex")
 
+# A run that was killed leaves Snakemake's lock of the folder. While a run lives it holds a file,
+# which no way of ending leaves held; so a lock that nobody holds is of a dead run, and goes.
+if workflow.is_main_process and not workflow.dryrun:
+    HELD = hold(Path(".snakemake/held"))
+    if HELD is not None:
+        for stale in Path(".snakemake/locks").glob("*.lock"):
+            stale.unlink(missing_ok=True)
+
 if not workflow.config_settings.configfiles:
 
     configfile: str(REPOSITORY / "config" / "config.yaml")
 
 
 try:
+    for path in workflow.config_settings.configfiles:
+        read_yaml(Path(path))  # Snakemake takes the last of two equal keys without a word
     CONFIG = parse_config(config)
 except ConfigError as error:
     raise WorkflowError(f"The config can't be used:\n{error}") from None

@@ -26,12 +26,13 @@ for block in CONFIG.drawn():
         params:
             values=notebook_parameters(block),
             folder=subpath(output.html, parent=True),
-            page=subpath(output.html, basename=True),
+            part=f".{block}.part.html",
         shell:
             "papermill {input.notebook:q} {log.notebook:q} --parameters_yaml {params.values:q}"
             " --kernel python3 --no-progress-bar > {log.text:q} 2>&1"
             " && jupyter nbconvert --to html {log.notebook:q} --output-dir {params.folder:q}"
-            " --output {params.page:q} >> {log.text:q} 2>&1"
+            " --output {params.part:q} >> {log.text:q} 2>&1"
+            " && mv {params.folder:q}/{params.part:q} {output.html:q}"
 
     rule:
         name:

@@ -5,7 +5,9 @@ rule prepare:
     input:
         sources("prepare"),
     output:
-        multiext(f"{CONFIG.data_dir}/{{dataset}}", ".npz", ".json"),
+        # Not deleted before the job: another clone may read them. They are replaced whole.
+        update(f"{CONFIG.data_dir}/{{dataset}}.npz"),
+        update(f"{CONFIG.data_dir}/{{dataset}}.json"),
     log:
         f"{CONFIG.data_dir}/logs/{{dataset}}.log",
     benchmark:

@@ -28,11 +28,14 @@ rule train:
         threads=CONFIG.threads,
         runs_per_stack=CONFIG.runs_per_stack,
         stacks_at_once=CONFIG.stacks_at_once,
+        checkpoint_seconds=CONFIG.checkpoint_seconds,
+        failed_runs=CONFIG.failed_runs,
         tf32="--tf32" if CONFIG.tf32 else "",
     shell:
         "fastff train --spec {params.spec:q} --data {input.data[0]:q} --output {params.folder:q}"
         " --store {params.store:q} --device {params.device} --threads {params.threads}"
         " --runs-per-stack {params.runs_per_stack} --stacks-at-once {params.stacks_at_once}"
+        " --checkpoint-seconds {params.checkpoint_seconds} --failed-runs {params.failed_runs}"
         " {params.tf32} 2> {log:q}"
 
 

@@ -108,6 +108,8 @@ HEADINGS: Mapping[str, str] = {
     "n_experts": "experts",
     "n_parameters": "parameters",
     "n_seeds": "seeds",
+    "n_failed": "failed",
+    "n_left_out": "points left out",
     "n_better": "better points",
     "n_points": "points",
     "n_runs": "runs",

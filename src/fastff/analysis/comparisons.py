@@ -12,6 +12,7 @@ from scipy import stats
 
 from fastff.analysis.summary import labels_of, mean_ci, seed_means
 
+LEFT_OUT = "n_left_out"
 ACCURACIES = ("accuracy_hard", "accuracy_soft")
 COLUMNS = (
     *("experiment", "dataset", "treatment", "baseline", "treatment_label", "baseline_label"),
@@ -34,7 +35,8 @@ def compare(
       width of its 95 % t-interval over grid points;
     - `t`, `p`: paired two-sided t-test of `a` against `b` over grid points; positive where the
       treatment is larger. NaN for a single point, and where all points differ by the same amount;
-    - `n_points`, and `n_better`, how many of them have `a > b`.
+    - `n_points`, and `n_better`, how many of them have `a > b`. A point where a run of either has
+      failed is left out, and counted in `n_left_out`: a column that is there if it is ever needed.
 
     The p-values are not corrected for the number of comparisons.
 
@@ -66,13 +68,16 @@ def compare(
                 "metric": metric,
             }
             rows.append(row | change)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=[*COLUMNS, LEFT_OUT])
+    return table if table[LEFT_OUT].any() else table.drop(columns=LEFT_OUT)
 
 
 def paired_change(
     treatment: NDArray[np.float64], baseline: NDArray[np.float64]
 ) -> dict[str, float | int]:
     """Return the numbers that `compare` describes for two arrays of shape (n_points,)."""
+    both = np.isfinite(treatment) & np.isfinite(baseline)
+    treatment, baseline = treatment[both], baseline[both]
     n_points = len(treatment)
     mean = half_width = t = p = float("nan")
     if n_points and (baseline != 0).all():
@@ -88,6 +93,7 @@ def paired_change(
         "p": p,
         "n_better": int((difference > 0).sum()),
         "n_points": n_points,
+        LEFT_OUT: int((~both).sum()),
     }
 
 
@@ -98,7 +104,8 @@ def rank(runs: pd.DataFrame, metric: str = "accuracy_hard") -> pd.DataFrame:
 
     Returns:
         `dataset`, `variant`, `label`, `<metric>_mean` (mean over shapes of the means over seeds),
-        `mean_rank` (1 is the best of a shape; ties share their mean rank) and `n_points`.
+        `mean_rank` (1 is the best of a shape; ties share their mean rank) and `n_points`. A variant
+        of which a run has failed has neither a mean nor a rank, and comes last.
 
     """
     labels = labels_of(runs)

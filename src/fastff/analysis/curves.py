@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from fastff.analysis.columns import COLUMNS
+from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import add_legend, draw_band
 from fastff.analysis.looks import Look, looks
 from fastff.analysis.panels import heading
@@ -26,6 +27,7 @@ PARTS = {
 }
 
 
+@unless_all_failed
 def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
     """Return train loss, soft and hard accuracy over the epochs, a line per variant.
 
@@ -61,6 +63,7 @@ def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+@unless_all_failed
 def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
     """Return the gradients over the steps: a row per part of the layer, a column per variant.
 

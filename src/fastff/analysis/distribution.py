@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from fastff.analysis.failed import failed
 from fastff.analysis.tidy import HEAD, RUN, Tidy
 
 MEASURES = ("entropy", "effective_experts", "used_experts")
@@ -77,7 +78,7 @@ def trend(runs: pd.DataFrame, measure: str = "entropy") -> pd.DataFrame:
 
     Spearman's rank correlation of `hidden_features` with the measure over runs, and its two-sided
     p-value (t approximation, not corrected for the number of rows). Both are NaN where there is
-    one width only, or the measure is the same in all runs.
+    one width only, or the measure is the same in all runs. Runs that have failed don't count.
 
     Args:
         runs: a row per run, as `runs_with_distribution` returns them.
@@ -86,7 +87,8 @@ def trend(runs: pd.DataFrame, measure: str = "entropy") -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     keys = ["experiment", "dataset", "variant", "label", "depth", "n_experts"]
-    for key, group in runs.groupby(keys, sort=False):
+    for key, every in runs.groupby(keys, sort=False):
+        group = every[~failed(every)]
         rho = p = float("nan")
         # two runs always lie on a line, and a constant has no ranks
         if len(group) > 2 and group["hidden_features"].nunique() > 1 < group[measure].nunique():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastff.analysis.columns import COLUMNS
 from fastff.analysis.distribution import distribution, last_epoch, runs_with_distribution
+from fastff.analysis.failed import draw_nothing, failed, unless_all_failed
 from fastff.analysis.lines import add_legend, draw_lines
 from fastff.analysis.looks import looks
 from fastff.analysis.panels import heading
@@ -24,6 +25,7 @@ HEADROOM = 1.3  # of the highest bar, for the panel's note
 MEASURES = ("entropy", "used_experts")
 
 
+@unless_all_failed
 def draw_distribution(tidy: Tidy, variant: str, title: str) -> Figure:
     """Return the stacked bars of one variant: a row per depth, a column per width.
 
@@ -45,6 +47,8 @@ def draw_distribution(tidy: Tidy, variant: str, title: str) -> Figure:
         found = ", ".join(labels_of(tidy.runs))
         raise ValueError(f"no runs of variant {variant!r}; there are runs of {found}")
     require_one(runs, "region_leak")
+    if failed(runs).all():
+        return draw_nothing(f"{title}: {runs['label'].iloc[0]}")
     counts = last_epoch(tidy.expert_counts[tidy.expert_counts["variant"] == variant])
     entropies = distribution(counts)
     depths = sorted(counts["depth"].unique())
@@ -132,6 +136,7 @@ def _draw_bars(axes: Axes, shares: NDArray[np.float64], colours: list[str]) -> N
     axes.set_xlim(0.3, n_experts + 0.7)
 
 
+@unless_all_failed
 def draw_entropy(tidy: Tidy, title: str) -> Figure:
     """Return the figure of entropy and number of used experts over the experts' width.
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fastff.analysis.columns import COLUMNS, METRICS, show_p
+from fastff.analysis.failed import describe_failed, failed
 from fastff.analysis.summary import summarise
 
 LEVEL = 0.05
@@ -26,6 +27,7 @@ def describe_runs(runs: pd.DataFrame) -> str:
     def listed(column: str) -> str:
         return _listed(runs[column])
 
+    done = runs[~failed(runs)]
     parts = [_counted(runs["variant"].nunique(), "variant")]
     # what a model doesn't have is 0
     if (runs["depth"] > 0).any():
@@ -37,13 +39,13 @@ def describe_runs(runs: pd.DataFrame) -> str:
         parts.append(f"region leak {listed('region_leak')}")
     parts.append(_counted(runs["seed"].nunique(), "seed"))
     stopped = ""
-    if (runs["best_epoch"] != runs["epochs"]).any():
-        first, last = runs["best_epoch"].min(), runs["best_epoch"].max()
+    if (done["best_epoch"] != done["epochs"]).any():
+        first, last = done["best_epoch"].min(), done["best_epoch"].max()
         stopped = f" Early stopping: the parameters are those of epochs {first:g} to {last:g}."
     return (
         f"{len(runs)} runs on `{runs['dataset'].iloc[0]}`: {'; '.join(parts)}. Each run: "
         f"{listed('epochs')} epochs, batch size {listed('batch_size')}, peak learning rate "
-        f"{listed('learning_rate')}.{stopped}"
+        f"{listed('learning_rate')}.{stopped}{describe_failed(runs)}"
     )
 
 
@@ -91,10 +93,14 @@ def describe_comparisons(comparisons: pd.DataFrame) -> str:
     for row in comparisons.to_dict("records"):
         change = COLUMNS["change"].show_interval(row["change_mean"], row["change_ci"])
         n_points = row["n_points"]
+        left_out = ""
+        if n_left := row.get("n_left_out", 0):
+            left_out = f" ({_counted(n_left, 'other')} left out, where a run failed)"
         lines.append(
             f"- **{row['treatment_label']}** against **{row['baseline_label']}**, "
             f"{METRICS.get(row['metric'], row['metric'])}: {change} % relative, better at "
-            f"{row['n_better']} of {n_points} grid points; {_verdict(row['t'], row['p'])}."
+            f"{row['n_better']} of {n_points} grid points{left_out}; "
+            f"{_verdict(row['t'], row['p'])}."
         )
     return "\n".join(lines)
 

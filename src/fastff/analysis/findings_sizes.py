@@ -6,6 +6,7 @@ import pandas as pd
 from scipy import stats
 
 from fastff.analysis.columns import COLUMNS, METRICS
+from fastff.analysis.failed import said_unless_all_failed
 from fastff.analysis.findings import say_p
 from fastff.analysis.sizes import SENSES
 from fastff.analysis.summary import labels_of, summarise
@@ -37,6 +38,7 @@ def describe_sizes(matched: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+@said_unless_all_failed
 def describe_leak(runs: pd.DataFrame) -> str:
     """Return a line per variant and form: accuracy without leak, at the best leak and the largest.
 

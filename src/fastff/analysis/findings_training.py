@@ -7,6 +7,7 @@ import pandas as pd
 
 from fastff.analysis.curves import PARTS
 from fastff.analysis.distribution import distribution_per_tree, samples_per_expert
+from fastff.analysis.failed import said_unless_all_failed
 from fastff.analysis.shares import entropy_over_epochs
 from fastff.analysis.summary import labels_of
 from fastff.analysis.tidy import RUN
@@ -14,6 +15,7 @@ from fastff.analysis.tidy import RUN
 FULL = 0.9  # share of a tree's samples from which on one leaf has nearly all
 
 
+@said_unless_all_failed
 def describe_gradients(gradients: pd.DataFrame) -> str:
     """Return a line per variant: how each part's gradient changes, and how units differ.
 
@@ -43,6 +45,7 @@ def describe_gradients(gradients: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+@said_unless_all_failed
 def describe_shares(expert_counts: pd.DataFrame) -> str:
     """Return a line per variant that routes: the entropy of its shares, first and last epoch."""
     routed = expert_counts[expert_counts["n_experts"] > 1]
@@ -59,6 +62,7 @@ def describe_shares(expert_counts: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+@said_unless_all_failed
 def describe_trees(expert_counts: pd.DataFrame) -> str:
     """Return how evenly parallel trees spread samples over leaves, in the first and last epoch.
 
@@ -81,6 +85,7 @@ def describe_trees(expert_counts: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+@said_unless_all_failed
 def describe_regions(nodes: pd.DataFrame, projections: pd.DataFrame) -> str:
     """Return a line per variant with a tree: its used leaves and node entropy, first and last.
 

@@ -10,6 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from fastff.analysis.columns import COLUMNS, DASH
+from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.panels import heading
 from fastff.analysis.style import TWO_COLUMNS, theme, wrap
 from fastff.analysis.summary import labels_of, require_one, summarise
@@ -20,6 +21,7 @@ COLOURS = "mako"
 BRIGHT = 0.55  # luminance of a cell above which its number is dark
 
 
+@unless_all_failed
 def draw_heat_maps(runs: pd.DataFrame, title: str) -> Figure:
     """Return the accuracy of the hard form: a map per routed variant, and one of all others.
 

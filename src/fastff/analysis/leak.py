@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fastff.analysis.columns import COLUMNS
 from fastff.analysis.distribution import runs_with_distribution
+from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import add_legend, draw_band
 from fastff.analysis.looks import looks
 from fastff.analysis.panels import heading
@@ -25,6 +26,7 @@ ACCURACIES = {
 }
 
 
+@unless_all_failed
 def draw_leak(tidy: Tidy, title: str) -> Figure:
     """Return accuracy on test and training samples, and entropy of the leaves, over the leak.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from matplotlib.lines import Line2D
 from fastff.analysis.columns import COLUMNS
 from fastff.analysis.looks import Look
 from fastff.analysis.style import CHARACTER, wrap
+
+FLOOR = 0.05  # height of a cross, as a share of the panel's
 
 
 def draw_lines(
@@ -46,6 +49,7 @@ def draw_lines(
     for (variant, look), offset in zip(styles.items(), offsets, strict=True):
         rows = summary[summary["variant"] == variant].sort_values(x)
         places = rows[x] * 2.0**offset if log else rows[x] + offset
+        _draw_failed(axes, places[_has_failed(rows)], look)
         axes.errorbar(
             places,
             scale * rows[f"{metric}_mean"],
@@ -62,6 +66,28 @@ def draw_band(axes: Axes, lines: pd.DataFrame, x: str, metric: str, look: Look) 
     axes.plot(lines[x], mean, markevery=max(1, len(lines) // 6), **look.line)
     low, high = mean - width, mean + width
     axes.fill_between(lines[x], low, high, color=look.colour, alpha=0.15, linewidth=0)
+    gone = _has_failed(lines)
+    _draw_failed(axes, lines.loc[gone & ~gone.shift(fill_value=False), x], look)
+
+
+def _has_failed(summary: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows have no mean because a run has failed."""
+    if "n_failed" in summary:
+        return summary["n_failed"] > 0
+    return pd.Series(False, index=summary.index)
+
+
+def _draw_failed(axes: Axes, places: pd.Series[float], look: Look) -> None:
+    """Put a cross at the bottom where a mean is missing because a run has failed."""
+    heights = [FLOOR] * len(places)
+    if heights:
+        style: dict[str, Any] = {
+            "color": look.colour,
+            "marker": "x",
+            "markeredgewidth": 0.8,
+            "linestyle": "",
+        }
+        axes.plot(places, heights, transform=axes.get_xaxis_transform(), **style)
 
 
 def add_legend(

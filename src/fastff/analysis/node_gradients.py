@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fastff.analysis.curves import PARTS
+from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.looks import Look, looks
 from fastff.analysis.panels import heading
 from fastff.analysis.style import TWO_COLUMNS, theme, wrap
@@ -21,6 +22,7 @@ NODE_PARTS = ("node_in", "node_out")
 NOTE = "mean over seeds and trees; thick: mean over the nodes of a level; thin: one node"
 
 
+@unless_all_failed
 def draw_node_gradients(gradients: pd.DataFrame, title: str) -> Figure:
     """Return the gradients of node trees over the steps: a panel per part, a line per level.
 

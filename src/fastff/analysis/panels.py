@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from fastff.analysis.columns import COLUMNS
+from fastff.analysis.failed import say_failed, unless_all_failed
 from fastff.analysis.lines import add_legend, draw_lines
 from fastff.analysis.looks import looks
 from fastff.analysis.style import theme, width_of, wrap
@@ -18,14 +19,19 @@ METRICS = ("train_loss", "validation_loss", "accuracy_hard")
 
 
 def heading(runs: pd.DataFrame, title: str) -> str:
-    """Return a figure's title: what is shown, on which data, over how many seeds."""
+    """Return a figure's title: what is shown, on which data, over how many seeds.
+
+    And how many runs have failed, where any has.
+    """
     counts = runs.groupby(["variant", *SHAPE])["seed"].nunique()
     least, most = counts.min(), counts.max()
     n_seeds = str(most) if least == most else f"{least}–{most}"
     datasets = ", ".join(dict.fromkeys(runs["dataset"]))
-    return f"{title} · {datasets} · {n_seeds} {'seed' if most == 1 else 'seeds'}"
+    seeds = f"{n_seeds} {'seed' if most == 1 else 'seeds'}"
+    return " · ".join(filter(None, (title, datasets, seeds, say_failed(runs))))
 
 
+@unless_all_failed
 def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
     """Return the figure: rows train loss, validation loss, accuracy; a column per width.
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fastff.analysis.columns import COLUMNS
+from fastff.analysis.failed import first_seed, unless_all_failed
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, class_colours, leaf_colours, theme, wrap
 from fastff.analysis.summary import labels_of, require_one, require_one_shape
 
@@ -31,12 +32,13 @@ class Column:
     routes: bool
 
 
+@unless_all_failed
 def draw_projections(runs: pd.DataFrame, projections: pd.DataFrame, title: str) -> Figure:
     """Return the planes of all models after training, and of one before it.
 
     A column per variant, the first being the first variant that routes, untrained. Above, a point
     has the colour of its class; below, that of the leaf that the hard form routes it to. Of one
-    seed, the first.
+    seed, the first of which no run has failed.
 
     Args:
         runs: the runs table of an experiment.
@@ -48,10 +50,10 @@ def draw_projections(runs: pd.DataFrame, projections: pd.DataFrame, title: str) 
 
     """
     require_one_shape(runs)
-    seed = runs["seed"].min()
+    seed = first_seed(runs)
     found = projections[projections["seed"] == seed]
     columns: list[Column] = []
-    for variant, label in labels_of(found).items():
+    for variant, label in labels_of(runs).items():
         run = runs[(runs["variant"] == variant) & (runs["seed"] == seed)].iloc[0]
         points = found[found["variant"] == variant]
         routes, epochs = run["n_experts"] > 1, points["epoch"]
@@ -62,6 +64,7 @@ def draw_projections(runs: pd.DataFrame, projections: pd.DataFrame, title: str) 
     return _draw_columns(columns, _heading(title, runs, seed))
 
 
+@unless_all_failed
 def draw_leak_projections(runs: pd.DataFrame, projections: pd.DataFrame, title: str) -> Figure:
     """Return the planes of one variant after training with different region leaks.
 
@@ -73,7 +76,7 @@ def draw_leak_projections(runs: pd.DataFrame, projections: pd.DataFrame, title: 
     """
     for column in ("variant", "depth", "hidden_features"):
         require_one(runs, column)
-    seed = runs["seed"].min()
+    seed = first_seed(runs)
     leaks = np.sort(runs["region_leak"].unique())
     places = np.linspace(0, len(leaks) - 1, min(len(leaks), MOST_LEAKS)).round().astype(int)
     columns = []

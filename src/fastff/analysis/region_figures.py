@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Polygon
 from matplotlib.patheffects import withStroke
 
+from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.planes import add_point_legend, draw_points, finite
 from fastff.analysis.regions import area, tree_regions
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, class_colours, leaf_colours, theme, wrap
@@ -23,6 +24,7 @@ MARGIN = 0.04  # of the points' extent, around them
 TINT = 0.34  # how much of a leaf's colour its area has; the rest is white
 
 
+@unless_all_failed
 def draw_regions(nodes: pd.DataFrame, projections: pd.DataFrame, title: str) -> Figure:
     """Return the plane over the epochs: areas are leaves, lines decisions, points samples.
 

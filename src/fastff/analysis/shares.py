@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from fastff.analysis.columns import COLUMNS
 from fastff.analysis.distribution import distribution_per_tree, samples_per_expert
+from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import draw_band
 from fastff.analysis.looks import looks
 from fastff.analysis.panels import heading
@@ -23,6 +24,7 @@ NOTE = (
 )
 
 
+@unless_all_failed
 def draw_shares(expert_counts: pd.DataFrame, title: str) -> Figure:
     """Return each expert's share of the validation samples over the epochs, a column per variant.
 
@@ -43,7 +45,8 @@ def draw_shares(expert_counts: pd.DataFrame, title: str) -> Figure:
         raise ValueError("expert_counts has no variant with more than one expert")
     require_one_shape(counts)
     samples = samples_per_expert(counts)
-    first = samples[(samples["seed"] == samples["seed"].min()) & (samples["tree"] == 0)]
+    seeds = samples.groupby("variant")["seed"].transform("min")
+    first = samples[(samples["seed"] == seeds) & (samples["tree"] == 0)]
     entropies = entropy_over_epochs(counts)
     labels = labels_of(counts)
     styles = looks(list(labels))

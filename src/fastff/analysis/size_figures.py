@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from fastff.analysis.columns import COLUMNS
+from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.looks import Look, looks
 from fastff.analysis.panels import heading
 from fastff.analysis.sizes import METRIC, reference_variant
@@ -25,6 +26,7 @@ HEIGHT = 2.3  # inches of a panel
 MARGIN = 1.35  # factor beside the smallest and the largest size
 
 
+@unless_all_failed
 def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
     """Return the accuracy of the hard form over the size: a panel per notion of size.
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from fastff.analysis.failed import failed
 from fastff.analysis.tidy import SHAPE, SIZES
 
 # What the runs of one mean have in common: all but the seed.
@@ -56,15 +57,19 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str], *, best: bool = False)
             form on the validation samples, the first of equals.
 
     Returns:
-        The columns of GROUP that `runs` has, `n_seeds`, and per metric `<metric>_mean` and
+        The columns of GROUP that `runs` has, `n_seeds`, where any run has failed how many of them
+        did, `n_failed` (such a row has no means), and per metric `<metric>_mean` and
         `<metric>_ci`, the half width of the 95 % interval over seeds; with `best` also
         `<metric>_best`, NaN where no run has a validation accuracy.
 
     """
     keys = [column for column in GROUP if column in runs]
     rows: list[dict[str, Any]] = []
+    gone = failed(runs)
     for key, group in runs.groupby(keys, sort=False, dropna=False):
         row = dict(zip(keys, key, strict=True)) | {"n_seeds": len(group)}
+        if gone.any():
+            row["n_failed"] = int(gone[group.index].sum())
         for metric in metrics:
             row[f"{metric}_mean"], row[f"{metric}_ci"] = mean_ci(group[metric])
             if best:

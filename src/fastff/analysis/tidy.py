@@ -46,6 +46,9 @@ KEYS = {
     "projections": (*RUN, "epoch", "sample"),
     "nodes": (*RUN, "epoch", "tree", "node"),
 }
+# The runs table may also have `failed_epoch` and `last_loss`: numbers of the runs whose loss became
+# NaN or infinite, which have no scores.
+N_FAILED = "n_failed"  # in the attributes of every table: how many runs have failed
 # Not in every model: a node-only tree has no node entropy, a tree over images no plane.
 MISSING = ("", "nan", "NaN")
 NOT_A_TABLE = (
@@ -65,9 +68,10 @@ class Tidy:
     Attributes:
         runs: one row per run, with losses in nats and accuracies as fractions.
         epochs: one row per run and epoch.
-        expert_counts: one row per run, counted epoch, tree, expert and class: validation samples
-            of that class which the hard form sends to that expert. Without rows where no model
-            routes.
+            A run that has failed has no scores.
+        expert_counts: one row per run that has not failed, counted epoch, tree, expert and class:
+            validation samples of that class which the hard form sends to that expert. Without
+            rows where no model routes.
 
     """
 
@@ -88,7 +92,8 @@ def load_tidy(folder: str | os.PathLike[str]) -> Tidy:
     runs = load_table(folder, "runs")
     epochs = load_table(folder, "epochs")
     counts = _read(_path(folder, "expert_counts"), "expert_counts")
-    all_runs, routing = _runs(runs), _runs(runs[runs["n_experts"] > 1])
+    all_runs = _runs(runs)
+    routing = _runs(runs[(runs["n_experts"] > 1) & ~_failed(runs)])
     counted = _runs(counts)
     for name, odd in (
         ("epochs", all_runs ^ _runs(epochs)),
@@ -100,13 +105,15 @@ def load_tidy(folder: str | os.PathLike[str]) -> Tidy:
                 f"{_path(folder, name)} and runs.csv must be about the same runs, "
                 f"but only one of them has {run} (and {len(odd) - 1} others)"
             )
+    for table in (runs, epochs, counts):
+        table.attrs[N_FAILED] = int(_failed(runs).sum())
     return Tidy(runs, epochs, counts)
 
 
 def load_table(folder: str | os.PathLike[str], name: str) -> pd.DataFrame:
     """Read one of the tables of COLUMNS, `<name>.csv` or else `<name>.csv.xz`.
 
-    It must have rows: the config says what is recorded.
+    It must have rows, since the config says what is recorded, but where every run has failed.
 
     Raises:
         TidyError: as `load_tidy` does for one file.
@@ -114,9 +121,17 @@ def load_table(folder: str | os.PathLike[str], name: str) -> pd.DataFrame:
     """
     path = _path(folder, name)
     table = _read(path, name)
-    if table.empty:
+    others = _failed(table if name == "runs" else _read(_path(folder, "runs"), "runs"))
+    if table.empty and (name == "runs" or not others.all()):
         raise TidyError(f"{path} has no rows; at least one run is needed")
+    table.attrs[N_FAILED] = int(others.sum())
     return table
+
+
+def _failed(runs: pd.DataFrame) -> pd.Series[bool]:
+    if "failed_epoch" in runs:
+        return runs["failed_epoch"].notna()
+    return pd.Series(False, index=runs.index)
 
 
 def _path(folder: str | os.PathLike[str], name: str) -> Path:

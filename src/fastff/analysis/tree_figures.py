@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from fastff.analysis.columns import COLUMNS
 from fastff.analysis.distribution import distribution_per_tree, samples_per_expert
+from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import draw_band
 from fastff.analysis.looks import looks
 from fastff.analysis.panels import heading
@@ -21,6 +22,7 @@ MAP_HEIGHT, LINES_HEIGHT = 2.4, 1.5  # inches
 MOST_EPOCHS = 8
 
 
+@unless_all_failed
 def draw_trees(expert_counts: pd.DataFrame, title: str) -> Figure:
     """Return how parallel trees spread the validation samples: a map per epoch, and entropies.
 

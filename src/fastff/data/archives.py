@@ -63,11 +63,8 @@ def locate(
     return _download_all(dataset, data_dir / "archives" / dataset.name, base_urls)
 
 
-def describe(dataset: DatasetSource, located: Located) -> list[dict[str, Any]]:
+def describe(located: Located) -> list[dict[str, Any]]:
     """Return name, size in bytes, MD5 and SHA-256 of every file that was read."""
-    files: list[Path] = []
-    for archive, path in zip(dataset.archives, located.paths, strict=True):
-        files += [path / name for name, _ in archive.members] if path.is_dir() else [path]
     return [
         {
             "file": file.name,
@@ -75,7 +72,7 @@ def describe(dataset: DatasetSource, located: Located) -> list[dict[str, Any]]:
             "md5": checksum_file(file, "md5").removeprefix("md5:"),
             "sha256": checksum_file(file, "sha256").removeprefix("sha256:"),
         }
-        for file in files
+        for file in located.paths
     ]
 
 
@@ -93,7 +90,7 @@ def _find(dataset: DatasetSource, archive: Archive, folder: Path) -> Path:
         return path
     if archive.unpacked is not None:
         unpacked = folder / archive.unpacked
-        if unpacked.is_dir() if archive.members else unpacked.is_file():
+        if unpacked.is_file():
             return unpacked
     expected = archive.content or archive.published
     raise dataset.damaged(path, expected, "no such file")

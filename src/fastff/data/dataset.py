@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fastff.data.errors import DataError
+from fastff.data.images import channel_statistics
 
 RECORD_KEYS = ("name", "mean", "std", "n_classes", "class_names", "bytes", "sha256")
 
@@ -83,6 +84,7 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> Dataset:
         raise DataError(f"{path}: a prepared dataset is a file that ends in .npz")
     record = _read_record(path.with_suffix(".json"))
     arrays = _read_arrays(path, record)
+    _check_record(path.with_suffix(".json"), record, arrays)
     mean, std = (torch.tensor(record[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
 
     def inputs(images: np.ndarray) -> Tensor:
@@ -114,6 +116,21 @@ def _read_record(path: Path) -> dict[str, Any]:
     if missing:
         raise DataError(f"{path}: no key {missing[0]!r}; prepare the dataset again")
     return dict(record)
+
+
+def _check_record(path: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Raise a `DataError` where a number of the record is not that of the arrays."""
+    try:
+        found = [*record["mean"], *record["std"]]
+        mean, std = channel_statistics(arrays["train_images"])
+        statistics = np.allclose(found, [*mean, *std], rtol=1e-9, atol=0)
+        n_classes = int(max(arrays[f"{part}_labels"].max() for part in ("train", "test"))) + 1
+        classes = n_classes <= record["n_classes"] == len(record["class_names"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: {error}; prepare the dataset again") from error
+    if not statistics or not classes:
+        what = "n_classes or class_names" if statistics else "mean or std"
+        raise DataError(f"{path}: {what} is not that of the arrays; prepare the dataset again")
 
 
 def _read_arrays(path: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:

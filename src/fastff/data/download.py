@@ -23,28 +23,35 @@ def check_mirror(url: str) -> str:
         DataError: it is neither https nor http on a loopback address.
 
     """
-    try:
-        parts = urllib.parse.urlsplit(url)
-        allowed = bool(parts.hostname) and (
-            parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(url))
-        )
-    except ValueError:  # such as a broken IPv6 address
-        allowed = False
-    if not allowed:
+    if not is_allowed(url):
         raise DataError(
             f"mirror: {url!r}; allowed are https URLs, and http URLs of a loopback address"
         )
     return url if url.endswith("/") else url + "/"
 
 
+def is_allowed(url: str) -> bool:
+    """Return whether anything may be downloaded from there: by https, or from this machine."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return bool(parts.hostname) and (
+            parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(url))
+        )
+    except ValueError:  # such as a broken IPv6 address
+        return False
+
+
 def download(url: str, target: Path, expected: str) -> None:
     """Download `url` to `target`, which appears only once its checksum is `expected`.
 
     Raises:
-        DataError: the server cannot be reached or refuses, leads from https to http, or sends
-            something else than expected; the message names the URL.
+        DataError: the address is neither https nor http on a loopback address, the server cannot
+            be reached or refuses, leads from https to http, or sends something else than
+            expected; the message names the URL.
 
     """
+    if not is_allowed(url):
+        raise DataError(f"{url}: not downloaded, since it is not https")
     try:
         with _open(url) as response, atomic_path(target) as temporary:
             with temporary.open("wb") as file:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torchvision.datasets import MNIST, FashionMNIST
 
 from fastff.data.checksum import algorithm_of, checksum_file
+from fastff.data.download import is_allowed
 from fastff.data.errors import DataError
 from fastff.data.images import LabelledImages, labelled_images
 from fastff.data.source import Archive, DatasetSource
@@ -121,7 +122,7 @@ MNIST_SOURCE = DatasetSource(
     split="official: train (60,000) for training, t10k (10,000) for test",
     licence="CC BY-SA 3.0",
     homepage="http://yann.lecun.com/exdb/mnist/",
-    base_urls=tuple(MNIST.mirrors),
+    base_urls=tuple(mirror for mirror in MNIST.mirrors if is_allowed(mirror)),
 )
 
 FASHION_MNIST_SOURCE = DatasetSource(
@@ -132,7 +133,11 @@ FASHION_MNIST_SOURCE = DatasetSource(
     split="official: train (60,000) for training, t10k (10,000) for test",
     licence="MIT",
     homepage="https://github.com/zalandoresearch/fashion-mnist",
-    base_urls=tuple(FashionMNIST.mirrors),
+    # torchvision's address is without TLS; this is the publisher's own, at a fixed commit
+    base_urls=(
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
+        "b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/",
+    ),
     package="dataset-fashion-mnist",
     package_folder=lambda: Path("/usr/share/datasets/fashion-mnist"),
     package_install="apt-get install dataset-fashion-mnist",

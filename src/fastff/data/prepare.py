@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastff.data.archives import describe, locate
 from fastff.data.checksum import checksum_file
 from fastff.data.errors import DataError
+from fastff.data.images import channel_statistics
 from fastff.data.registry import DATASETS
 from fastff.data.source import DatasetSource
 from fastff.files import atomic_path
-
-IMAGES_PER_BLOCK = 1024
 
 
 def prepare(
@@ -69,7 +67,7 @@ def prepare_dataset(
     record = {
         "name": dataset.name,
         "source": located.origin,
-        "archives": describe(dataset, located),
+        "archives": describe(located),
         "url": dataset.homepage,
         "licence": dataset.licence,
         "split": dataset.split,
@@ -84,25 +82,3 @@ def prepare_dataset(
     with atomic_path(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return path
-
-
-def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Return the mean and the (population) std of each channel, of pixels scaled to [0, 1].
-
-    They come from counts of the 256 values: exact, and with little memory.
-
-    Args:
-        images: (n, channels, height, width), uint8.
-
-    """
-    values = np.arange(256) / 255
-    n_blocks = -(-len(images) // IMAGES_PER_BLOCK)
-    mean, std = [], []
-    for channel in range(images.shape[1]):
-        counts = np.zeros(256, np.int64)
-        for block in np.array_split(images[:, channel], n_blocks):
-            counts += np.bincount(block.ravel(), minlength=256)
-        share = counts / counts.sum()
-        mean.append(float(share @ values))
-        std.append(float(np.sqrt(share @ (values - mean[-1]) ** 2)))
-    return mean, std

@@ -18,10 +18,9 @@ class Archive:
     Attributes:
         filename: its name in a folder, and below a base URL.
         published: checksum of the file as published, `algorithm:hexdigest`.
-        unpacked: name of its unpacked form, a file or a folder, that may stand for it.
+        unpacked: name of its unpacked form, a file that may stand for it.
         content: checksum of the decompressed content. Where it is given, a folder may hold the
             archive compressed anew (as Debian does), since the content decides.
-        members: (name, checksum) of the files in it, where it is an archive of many.
 
     """
 
@@ -29,7 +28,6 @@ class Archive:
     published: str
     unpacked: str | None = None
     content: str | None = None
-    members: tuple[tuple[str, str], ...] = ()
 
 
 # Reads a dataset's archives, in the order of `DatasetSource.archives`, into (train, test).

@@ -4,7 +4,15 @@ These are all that config files can say about a model or a run, and all that the
 package imports no torch, so that a workflow can validate a config in a moment.
 """
 
-from fastff.spec.base import NAME_PATTERN, Name, Spec, require_unique, unknown
+from fastff.spec.base import (
+    FOLDER_PATTERN,
+    NAME_PATTERN,
+    Folder,
+    Name,
+    Spec,
+    require_unique,
+    unknown,
+)
 from fastff.spec.benchmark import EngineBenchmarkSpec
 from fastff.spec.grid import MAX_DEPTH, Grid, GridChange, GridPoint, Point
 from fastff.spec.job import Recording, Seeds, Sized, TrainSpec
@@ -42,6 +50,7 @@ from fastff.spec.recipe import (
 from fastff.spec.timing import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 
 __all__ = [
+    "FOLDER_PATTERN",
     "FORMS",
     "MAX_DEPTH",
     "NAME_PATTERN",
@@ -53,6 +62,7 @@ __all__ = [
     "EngineBenchmarkSpec",
     "ExpertsSpec",
     "FeedForwardSpec",
+    "Folder",
     "GateSpec",
     "Grid",
     "GridChange",

@@ -9,9 +9,11 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+FOLDER_PATTERN = r"^[^{}\x00-\x1f]+$"  # Snakemake takes braces for wildcards
 
 T = TypeVar("T")
 
+Folder = Annotated[str, Field(pattern=FOLDER_PATTERN, max_length=1000)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
 
 

@@ -16,6 +16,7 @@ from fastff.spec.recipe import Recipe
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1, max_length=10_000)
 ]
+MAX_UNITS = 2**22  # of a model: with 784 inputs they take 13 GB
 Recording = Literal["gradients", "expert_counts", "nodes", "projections"]
 
 
@@ -50,7 +51,18 @@ class TrainSpec(Spec):
     recipe: Recipe
     equal_to: tuple[Sized, ...] = ()
     record: tuple[Recording, ...] = ()
-    record_every: int = Field(default=1, ge=1)
+    record_every: int = Field(default=1, ge=1, le=100_000)
+
+    @model_validator(mode="after")
+    def _check_size(self) -> TrainSpec:
+        for depth, hidden_features, _ in self.variant.points(self.grid):
+            if (n_units := 2**depth * hidden_features) > MAX_UNITS:
+                raise ValueError(
+                    f"variant {self.variant.name!r}: grid.depth {depth} with grid.hidden_features "
+                    f"{hidden_features} makes {n_units:,} hidden units; at most {MAX_UNITS:,} are "
+                    "allowed"
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_top_k(self) -> TrainSpec:

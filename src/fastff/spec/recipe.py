@@ -130,6 +130,41 @@ class Recipe(Spec):
             )
         return self
 
+    def n_train(self, n_all: int, dataset: str) -> int:
+        """Return how many of a dataset's training samples are trained on.
+
+        Raises:
+            ValueError: where there are too few of them for this recipe, or for one batch.
+
+        """
+        n_train = self.train_samples or n_all - self.validation_samples
+        if not 1 <= n_train <= n_all - self.validation_samples:
+            raise ValueError(
+                f"recipe: train_samples = {self.train_samples} and validation_samples = "
+                f"{self.validation_samples}: at most the {n_all} training samples of {dataset} "
+                "are allowed together, and one of them must be left to train on"
+            )
+        if n_train < self.batch_size:
+            raise ValueError(
+                f"recipe: batch_size = {self.batch_size}: at most the {n_train} training samples "
+                f"of {dataset} are allowed"
+            )
+        return n_train
+
+    def check_steps(self, n_steps: int) -> None:
+        """Raise ValueError where the warm-up of a cycle of steps would end within the first."""
+        spec = self.schedule
+        if isinstance(spec, OneCycleSpec) and spec.warm_up * n_steps <= 1:
+            raise ValueError(
+                f"recipe: {n_steps} steps with warm_up = {spec.warm_up} leave no step to warm up; "
+                f"more than {1 / spec.warm_up:g} steps are needed: raise epochs or lower batch_size"
+            )
+
+    def check_dataset(self, n_all: int, dataset: str) -> None:
+        """Raise ValueError where this recipe asks for more samples or steps than there are."""
+        n_train = self.n_train(n_all, dataset)
+        self.check_steps(self.epochs * (n_train // self.batch_size))
+
     def tree_options(self) -> dict[str, float]:
         """Return the options that this recipe sets for all tree gates."""
         given = {"region_leak": self.region_leak, "hardening_weight": self.hardening_weight}

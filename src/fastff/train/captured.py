@@ -8,6 +8,7 @@ device, whose next row is counted there too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import triton
@@ -105,6 +106,17 @@ class CapturedOptimiser:
             if parameter.grad is not None:
                 self._update(parameter, parameter.grad.contiguous(), moments)
         self.next += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` takes."""
+        return {"next": self.next, "moments": self.moments}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was."""
+        self.next.copy_(state["next"])
+        for moments, saved in zip(self.moments, state["moments"], strict=True):
+            for moment, value in zip(moments, saved, strict=True):
+                moment.copy_(value)
 
     def _update(self, parameter: nn.Parameter, gradient: Tensor, moments: list[Tensor]) -> None:
         n = parameter.numel()

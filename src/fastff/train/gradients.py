@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +70,22 @@ class GradientRecorder:
             if ends
         }
         return Gradients(ends, parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` takes."""
+        return {
+            "step": self.step,
+            "in_window": self.in_window,
+            "sums": self.sums,
+            "windows": {part: list(windows) for part, windows in self.windows.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was."""
+        self.step, self.in_window = state["step"], state["in_window"]
+        for part, total in self.sums.items():
+            total.copy_(state["sums"][part])
+        self.windows = {part: list(windows) for part, windows in state["windows"].items()}
 
     @staticmethod
     def _magnitude(gradient: Tensor, unit: int) -> Tensor:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from fastff.data.dataset import Dataset
 from fastff.spec import Point, TrainSpec
+from fastff.train.checkpoint import Checkpoints
+from fastff.train.interrupt import StopRequest
 from fastff.train.loop import Training, train_stack
 from fastff.train.memory import runs_that_fit
 from fastff.train.progress import Progress
 from fastff.train.results import RunResult
 from fastff.train.sizes import points
-from fastff.train.store import RunStore
+from fastff.train.store import RunStore, run_context
 from fastff.train.together import Stack, train_together
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,7 @@ def train(
     runs_per_stack: int,
     stacks_at_once: int = 1,
     stores: Sequence[RunStore] = (),
+    checkpoints: Sequence[Checkpoints] = (),
 ) -> list[Results]:
     """Return each job's results of its runs by point and seed, in this order.
 
@@ -36,12 +40,17 @@ def train(
         runs_per_stack: how many runs are trained as one computation, at most.
         stacks_at_once: how many such computations share a CUDA device.
         stores: one for each job, from which finished runs are taken, and where new ones are put.
+        checkpoints: one for each job, from which training goes on where it was ended.
+
+    Raises:
+        StoppedError: where the checkpoints' stop was asked for, when each stack has its checkpoint.
 
     """
     runs = [[(point, seed) for point in points(s, data) for seed in s.seeds] for s in specs]
     found: list[Results] = [{} for _ in specs]
     if stores:
         for store, job_runs, results in zip(stores, runs, found, strict=True):
+            store.recover()
             results |= {run: result for run in job_runs if (result := store.get(*run)) is not None}
     stacks: list[Stack] = []
     for spec, job_runs, results in zip(specs, runs, found, strict=True):
@@ -55,15 +64,20 @@ def train(
     with Progress(title, total) as progress:
 
         def start(stack: Stack) -> Training:
-            return _start(stack, data, progress)
+            files = checkpoints[specs.index(stack.spec)] if checkpoints else None
+            return _start(stack, data, progress, files)
 
         device = data.train_inputs.device
         for stack, trained in train_together(stacks, start, device=device, at_once=stacks_at_once):
             job = specs.index(stack.spec)
-            for seed, result in zip(stack.seeds, trained, strict=True):
-                found[job][stack.point, seed] = result
-                if stores:
-                    stores[job].put(stack.point, seed, result)
+            by_seed = dict(zip(stack.seeds, trained, strict=True))
+            found[job] |= {(stack.point, seed): result for seed, result in by_seed.items()}
+            if stores:
+                stores[job].put(stack.point, by_seed)
+            if checkpoints:
+                checkpoints[job].of(stack.point, stack.seeds).remove()
+    for files in checkpoints:
+        files.clear()
     return [
         {run: results[run] for run in job_runs}
         for job_runs, results in zip(runs, found, strict=True)
@@ -85,9 +99,11 @@ def _stacks(
             yield Stack(spec, point, seeds[start : start + at_most])
 
 
-def _start(stack: Stack, data: Dataset, progress: Progress) -> Training:
+def _start(
+    stack: Stack, data: Dataset, progress: Progress, checkpoints: Checkpoints | None
+) -> Training:
     spec, point = stack.spec, stack.point
-    where = f"{spec.variant.name}, depth {point.depth}, hidden {point.hidden_features}"
+    where = f"{spec.variant.name}, {_say(point)}"
 
     def on_epoch(epoch: int, loss: float) -> None:
         progress.advance(len(stack.seeds), f"{where}, epoch {epoch}, loss {loss:.4f}")
@@ -101,4 +117,47 @@ def _start(stack: Stack, data: Dataset, progress: Progress) -> Training:
         record=spec.record,
         record_every=spec.record_every,
         on_epoch=on_epoch,
+        checkpoint=None if checkpoints is None else checkpoints.of(point, stack.seeds),
     )
+
+
+def failures(specs: Sequence[TrainSpec], jobs: Sequence[Results]) -> list[str]:
+    """Return a line for each run whose loss became NaN or infinite."""
+    lines = []
+    for spec, results in zip(specs, jobs, strict=True):
+        for (point, seed), result in results.items():
+            if (failure := result.failure) is None:
+                continue
+            last = "none" if failure.last_loss is None else f"{failure.last_loss:.4g}"
+            lines.append(
+                f"{spec.experiment} {spec.variant.name}, {_say(point)}, seed {seed}: the loss is "
+                f"no finite number in epoch {failure.epoch}; the last that was: {last}"
+            )
+    return lines
+
+
+def job_checkpoints(
+    folder: Path | None,
+    specs: Sequence[TrainSpec],
+    data: Dataset,
+    interval: float,
+    stop: StopRequest,
+) -> list[Checkpoints]:
+    """Return the checkpoints of each job in one folder, or none without a folder."""
+    if folder is None:
+        return []
+    return [
+        Checkpoints(
+            folder / "checkpoints",
+            f"{spec.experiment}.{spec.variant.name}",
+            run_context(spec, data),
+            interval,
+            stop,
+        )
+        for spec in specs
+    ]
+
+
+def _say(point: Point) -> str:
+    text = f"depth {point.depth}, hidden {point.hidden_features}"
+    return text + (f", region leak {point.region_leak:g}" if point.region_leak else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import fields
 
@@ -14,15 +15,20 @@ from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
 from fastff.layers.random import Random
 from fastff.spec import PlateauSpec, Point, Recipe, Recording, Variant
+from fastff.train.checkpoint import Checkpoint
 from fastff.train.evaluate import Scores, evaluate
+from fastff.train.failure import Failures
 from fastff.train.gradients import GradientRecorder
+from fastff.train.interrupt import StoppedError
 from fastff.train.optimiser import build_optimiser
+from fastff.train.outcome import outcomes
 from fastff.train.results import EpochResult, RunResult
 from fastff.train.schedule import Plateau
 from fastff.train.seeds import generator
-from fastff.train.snapshots import Snapshot, snapshots
-from fastff.train.split import Split, split
+from fastff.train.snapshots import snapshots
+from fastff.train.split import split
 from fastff.train.stack import stack
+from fastff.train.state import StackState
 from fastff.train.step import Step
 from fastff.train.stopping import EarlyStopping
 
@@ -39,6 +45,7 @@ def train_stack(
     record: Collection[Recording] = (),
     record_every: int = 1,
     on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
+    checkpoint: Checkpoint | None = None,
 ) -> Training:
     """Train one run per seed, all at once, and return their results in the order of the seeds.
 
@@ -46,7 +53,8 @@ def train_stack(
     to the device and would wait for it. `results_of` runs it to its end.
 
     A run's initialisation and data order come from its own seed, and its arithmetic from its own
-    slice of every batched operation, so that the runs beside it don't change its result.
+    slice of every batched operation, so that the runs beside it don't change its result: neither
+    do those whose loss becomes NaN or infinite, which is looked for after every epoch.
 
     Args:
         variant: the model to train as a classifier of `data`.
@@ -56,11 +64,14 @@ def train_stack(
         data: resident on the device to train on.
         record: what to write down beside the epochs' results and the last expert counts.
         record_every: so many epochs lie between two that are recorded.
-        on_epoch: called after each epoch with its number (from 1) and the mean train loss.
+        on_epoch: called after each epoch with its number (from 1) and the mean train loss of the
+            runs that have not failed.
+        checkpoint: where to go on from, and where to write what a restart goes on from.
 
     Raises:
         ValueError: where the training part is too small for the recipe, or the schedule too
             short.
+        StoppedError: after an epoch, where the checkpoint's stop was asked for.
 
     """
     device = data.train_inputs.device
@@ -97,14 +108,33 @@ def train_stack(
         random=random,
     )
     orders = [generator(seed, "order") for seed in seeds]
-
-    def take(epochs: list[int], what: Collection[Recording]) -> list[Snapshot]:
-        return snapshots(model.eval(), parts.validation, data.n_classes, epochs, what)
+    state = StackState(
+        model=model,
+        optimiser=optimiser,
+        step=step,
+        failures=Failures(len(seeds)),
+        plateau=plateau,
+        recorder=recorder,
+        stopping=stopping,
+        generators=[*orders, *(random.generators or ())],
+        histories=[[] for _ in seeds],
+    )
 
     to_record = set(record) - {"gradients"}
-    taken = [take([0] * len(seeds), to_record)] if to_record else []
-    histories: list[list[EpochResult]] = [[] for _ in seeds]
-    for epoch in range(1, recipe.epochs + 1):
+
+    def take() -> None:
+        epochs = [state.epoch] * len(seeds)
+        found = snapshots(model.eval(), parts.validation, data.n_classes, epochs, to_record)
+        state.taken.append(found)
+
+    saved = None if checkpoint is None else checkpoint.load()
+    if saved is not None:
+        state.load_state_dict(saved)
+        for epoch in range(1, state.epoch + 1):
+            on_epoch(epoch, _mean_loss(state.histories, epoch))
+    elif to_record:
+        take()
+    for epoch in range(state.epoch + 1, recipe.epochs + 1):
         order = torch.stack([torch.randperm(n_samples, generator=g) for g in orders])  # (r, n)
         step.start_epoch(order)
         model.train()
@@ -113,41 +143,29 @@ def train_stack(
         scores = evaluate(model.eval(), parts.validation)
         yield
         metrics = _metrics(step.loss / n_steps, scores)
-        for run, history in enumerate(histories):
-            values = {name: value[run].item() for name, value in metrics.items()}
-            history.append(EpochResult(epoch=epoch, **values))
+        state.epoch = epoch
+        state.failures.after_epoch(epoch, metrics, step.last_loss)
+        for run, history in enumerate(state.histories):
+            if state.failures.by_run[run] is None:
+                values = {name: value[run].item() for name, value in metrics.items()}
+                history.append(EpochResult(epoch=epoch, **values))
         if plateau is not None:
             plateau.after_epoch(metrics)
-        on_epoch(epoch, metrics["train_loss"].mean().item())
+        on_epoch(epoch, _mean_loss(state.histories, epoch))
         if stopping is not None:
             stopping.after_epoch(epoch, metrics)
+            stopping.drop(epoch, state.failures.mask)
             if stopping.is_over:
                 break
+        if all(state.failures.by_run):
+            break
         if to_record and epoch % record_every == 0 and epoch < recipe.epochs:
-            taken.append(take([epoch] * len(seeds), to_record))
-
-    best_epochs = [len(histories[0])] * len(seeds)
-    if stopping is not None:
-        stopping.restore()
-        best_epochs = stopping.best_epoch.tolist()
-        for run, last in enumerate(stopping.stopped_epoch.tolist()):
-            del histories[run][last or len(histories[run]) :]
-    taken.append(take(best_epochs, {*to_record, "expert_counts"}))
-    return [
-        RunResult(
-            n_parameters=sum(parameter.numel() for parameter in models[run].parameters()),
-            training_width=model.training_width,
-            inference_width=model.inference_width,
-            best_epoch=best_epochs[run],
-            epochs=tuple(histories[run]),
-            **accuracies,
-            snapshots=_until_best([snapshot[run] for snapshot in taken]),
-            gradients=None
-            if recorder is None
-            else recorder.result(run, n_steps * len(histories[run])),
-        )
-        for run, accuracies in enumerate(_final_accuracies(model, parts, len(seeds)))
-    ]
+            take()
+        if checkpoint is not None and epoch < recipe.epochs and checkpoint.is_due():
+            checkpoint.save(state.state_dict())
+            if checkpoint.stop.is_made:
+                raise StoppedError
+    return outcomes(state, models, parts, data.n_classes, to_record, n_steps)
 
 
 def results_of(training: Training) -> list[RunResult]:
@@ -165,26 +183,14 @@ def _build(variant: Variant, point: Point, seed: int, data: Dataset) -> Layer:
     return build_model(variant, sizes, generator=generator(seed, "initialisation"))
 
 
+def _mean_loss(histories: Sequence[Sequence[EpochResult]], epoch: int) -> float:
+    """Return the mean train loss of an epoch over the runs that got so far, NaN for none."""
+    losses = [history[epoch - 1].train_loss for history in histories if len(history) >= epoch]
+    return math.fsum(losses) / len(losses) if losses else math.nan
+
+
 def _metrics(train_loss: Tensor, scores: Scores) -> dict[str, Tensor]:
     """Return the metrics of an epoch on the CPU, a number per run each, (r,)."""
     names = [field.name for field in fields(EpochResult) if field.name != "epoch"]
     together = torch.cat([train_loss.unsqueeze(0), scores.loss, scores.accuracy])
     return dict(zip(names, together.cpu(), strict=True))
-
-
-def _final_accuracies(model: Layer, parts: Split, n_runs: int) -> list[dict[str, float]]:
-    """Return each run's accuracies on the training and the test samples, in both forms."""
-    found = {"train": evaluate(model, parts.train), "test": evaluate(model, parts.test)}
-    return [
-        {
-            f"{part}_accuracy_{form}": scores.accuracy[place, run].item()
-            for part, scores in found.items()
-            for place, form in enumerate(("soft", "hard"))
-        }
-        for run in range(n_runs)
-    ]
-
-
-def _until_best(taken: list[Snapshot]) -> tuple[Snapshot, ...]:
-    """Return the snapshots up to the last one's epoch, the last one for good."""
-    return (*(one for one in taken[:-1] if one.epoch < taken[-1].epoch), taken[-1])

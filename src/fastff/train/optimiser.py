@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,12 @@ class Optimiser(Protocol):
     def step(self) -> None:
         """Take the schedule's next step."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` takes: all but the parameters."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was."""
+
 
 class EagerOptimiser:
     """torch's own AdamW or SGD, whose rate and momentum are set before every step.
@@ -54,7 +60,8 @@ class EagerOptimiser:
         scale: Tensor | None,
     ) -> None:
         self.parameters = parameters
-        self.steps = iter(steps)
+        self.steps = steps
+        self.n_taken = 0
         self.scale = scale
         spec, rate = recipe.optimiser, recipe.learning_rate
         self.optimiser: AdamW | SGD
@@ -83,7 +90,8 @@ class EagerOptimiser:
     def step(self) -> None:
         """Take the schedule's next step."""
         (group,) = self.optimiser.param_groups
-        group["lr"], momentum = next(self.steps)
+        group["lr"], momentum = self.steps[self.n_taken]
+        self.n_taken += 1
         if "betas" in group:
             group["betas"] = (momentum, group["betas"][1])
         else:
@@ -96,6 +104,15 @@ class EagerOptimiser:
         with torch.no_grad():
             for old, new in zip(before, self.parameters, strict=True):
                 new.copy_(torch.lerp(old, new, self.scale.view(-1, *[1] * (new.ndim - 1))))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` takes."""
+        return {"n_taken": self.n_taken, "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was."""
+        self.n_taken = state["n_taken"]
+        self.optimiser.load_state_dict(state["optimiser"])
 
 
 def build_optimiser(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,11 +25,7 @@ def rates_and_momenta(recipe: Recipe, n_steps: int) -> list[tuple[float, float]]
         own = recipe.optimiser
         momentum = own.betas[0] if isinstance(own, AdamWSpec) else own.momentum
         return [(recipe.learning_rate, momentum)] * n_steps
-    if spec.warm_up * n_steps <= 1:
-        raise ValueError(
-            f"recipe: {n_steps} steps with warm_up = {spec.warm_up} leave no step to warm up; "
-            f"more than {1 / spec.warm_up:g} steps are needed: raise epochs or lower batch_size"
-        )
+    recipe.check_steps(n_steps)
     highest, lowest = spec.momentum
     optimiser = SGD([torch.zeros(1)], lr=recipe.learning_rate, momentum=highest)
     cycle = OneCycleLR(
@@ -84,4 +81,22 @@ class Plateau:
         """Lower the rates of the runs that stand still; metrics have a number per run, (r,)."""
         for scheduler, value in zip(self.schedulers, metrics[self.metric].tolist(), strict=True):
             scheduler.step(value)
+        self._set_scale()
+
+    def _set_scale(self) -> None:
         self.scale.copy_(torch.tensor([rate.param_groups[0]["lr"] for rate in self.rates]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` takes."""
+        return {
+            "rates": [rate.param_groups[0]["lr"] for rate in self.rates],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was."""
+        for rate, value in zip(self.rates, state["rates"], strict=True):
+            rate.param_groups[0]["lr"] = value
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        self._set_scale()

@@ -42,18 +42,7 @@ def split(data: Dataset, recipe: Recipe) -> Split:
     train = Part(data.train_inputs, data.train_labels)
     test = Part(data.test_inputs, data.test_labels)
     n_all, n_validation = len(train.labels), recipe.validation_samples
-    n_train = recipe.train_samples or n_all - n_validation
-    if not 1 <= n_train <= n_all - n_validation:
-        raise ValueError(
-            f"recipe: train_samples = {recipe.train_samples} and validation_samples = "
-            f"{n_validation}: at most the {n_all} training samples of {data.name} are allowed "
-            "together, and one of them must be left to train on"
-        )
-    if n_train < recipe.batch_size:
-        raise ValueError(
-            f"recipe: batch_size = {recipe.batch_size}: at most the {n_train} training samples "
-            f"of {data.name} are allowed"
-        )
+    n_train = recipe.n_train(n_all, data.name)
     if n_train == n_all:
         return Split(train, test, test)
     order = torch.randperm(n_all, generator=generator(0, "split")).to(train.labels.device)

@@ -31,6 +31,7 @@ class Step:
 
     Attributes:
         loss: sum of the cross-entropies of this epoch's steps, (r,).
+        last_loss: the last step's cross-entropy that was a finite number, NaN for none, (r,).
 
     """
 
@@ -53,6 +54,7 @@ class Step:
         self.order = torch.zeros(n_runs, *shape, dtype=torch.long, device=device)
         self.next = torch.zeros(1, dtype=torch.long, device=device)
         self.loss = torch.zeros(n_runs, dtype=torch.float64, device=device)
+        self.last_loss = torch.full((n_runs,), torch.nan, device=device)
         self.n_eager = N_EAGER if optimiser.is_capturable else None
         self.graph: torch.cuda.CUDAGraph | None = None
 
@@ -100,7 +102,10 @@ class Step:
         loss = F.cross_entropy(outputs.flatten(0, 1), y, reduction="none")
         loss = loss.view(batch.shape).mean(-1)
         (loss if own_loss is None else loss + own_loss).sum().backward()
-        self.loss += loss.detach()
+        detached = loss.detach()
+        self.loss += detached
+        # never below 0, and NaN is below nothing
+        torch.where(detached < torch.inf, detached, self.last_loss, out=self.last_loss)
         if self.recorder is not None:
             self.recorder.accumulate()
         self.optimiser.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,28 @@ class EarlyStopping:
             torch.where(mask, parameter.detach(), kept, out=kept)
         stops = goes_on & (epoch - self.best_epoch >= self.spec.patience)
         self.stopped_epoch = torch.where(stops, epoch, self.stopped_epoch)
+
+    def drop(self, epoch: int, failed: Tensor) -> None:
+        """Wait for no run that has failed, (r,)."""
+        stops = (self.stopped_epoch == 0) & failed
+        self.stopped_epoch = torch.where(stops, epoch, self.stopped_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` takes."""
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "kept": self.kept,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was."""
+        self.best = state["best"]
+        self.best_epoch = state["best_epoch"]
+        self.stopped_epoch = state["stopped_epoch"]
+        for kept, saved in zip(self.kept, state["kept"], strict=True):
+            kept.copy_(saved)
 
     @torch.no_grad()
     def restore(self) -> None:

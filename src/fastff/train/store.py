@@ -2,6 +2,10 @@
 
 A job trains only the runs that the store lacks, so that a new seed or grid point costs only
 itself, and a killed job loses only the stack it was training.
+
+The runs of a stack are stored all or none: they go into one file of the folder `pending` first. A
+job that was killed between two of them would train the rest in a smaller stack, whose last bits may
+be others.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +39,7 @@ class RunStore:
 
     def __init__(self, folder: Path, context: dict[str, Any]) -> None:
         self.folder = folder
+        self.pending = folder / "pending"
         self.context = context
 
     def path(self, point: Point, seed: int) -> Path:
@@ -47,17 +52,55 @@ class RunStore:
         """Return the run's result, or None where it isn't stored or can't be read."""
         path = self.path(point, seed)
         try:
-            return RunResult.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return RunResult.from_json(_read(path))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
             log.warning("stored run %s is damaged (%r): training it again", path, error)
             return None
 
-    def put(self, point: Point, seed: int, result: RunResult) -> None:
-        """Store a run's result."""
-        with atomic_path(self.path(point, seed)) as path:
-            path.write_text(json.dumps(result.to_json()), encoding="utf-8")
+    def put(self, point: Point, results: Mapping[int, RunResult]) -> None:
+        """Store the results of a stack's runs by seed, all or, if the process ends, none."""
+        values = {str(self.path(point, s).name): result.to_json() for s, result in results.items()}
+        pending = self.pending / f"{next(iter(values))}"
+        _write(pending, values)
+        self._take_in(pending, values)
+
+    def recover(self) -> None:
+        """Take in what a process that ended in `put` has left pending."""
+        for pending in sorted(self.pending.glob("[!.]*.json")):
+            try:
+                self._take_in(pending, _read(pending))
+            except FileNotFoundError:  # another job was faster
+                continue
+            except ValueError as error:
+                log.warning("pending runs %s are damaged (%r): not used", pending, error)
+                pending.unlink(missing_ok=True)
+
+    def _take_in(self, pending: Path, values: dict[str, Any]) -> None:
+        for name, result in values.items():
+            _write(self.folder / name[:2] / name, result)
+        pending.unlink(missing_ok=True)
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    """Write JSON values after their SHA-256, whole or not at all."""
+    text = json.dumps(values)
+    with atomic_path(path) as temporary:
+        temporary.write_text(f"{_digest(text)}\n{text}", encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what `_write` wrote. Raises ValueError for a file that is damaged."""
+    digest, _, text = path.read_text(encoding="utf-8").partition("\n")
+    if digest != _digest(text):
+        raise ValueError("its checksum is wrong")
+    values: dict[str, Any] = json.loads(text)
+    return values
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run_stores(folder: Path | None, specs: Sequence[TrainSpec], data: Dataset) -> list[RunStore]:

@@ -4,8 +4,10 @@ All start with the columns of RUN. A run is told by variant, depth, hidden_featu
 seed. Losses are in nats and accuracies are shares; "soft" and "hard" are the two forms of a layer.
 
 - runs: a row per run, at its best epoch (the last, without early stopping). `accuracy_soft` and
-  `accuracy_hard` are of the test part, the others of the part in their name.
-- epochs: a row per run and epoch, of the validation part.
+  `accuracy_hard` are of the test part, the others of the part in their name. A run whose loss
+  became NaN or infinite has no scores, but `failed_epoch`, when that was seen, and `last_loss`,
+  its last step's finite loss. It has no rows in the tables below but that of epochs.
+- epochs: a row per run and epoch, of the validation part; without scores from a failure on.
 - expert_counts: validation samples per epoch, tree, expert and class, after the best epoch and
   where "expert_counts" is recorded.
 - gradients: per part, window of steps and unit; `step` is the window's last.
@@ -16,7 +18,7 @@ seed. Losses are in nats and accuracies are shares; "soft" and "hard" are the tw
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +27,22 @@ import pandas as pd
 from fastff.files import atomic_path
 from fastff.spec import Point, TrainSpec
 from fastff.tidy import TABLES
-from fastff.train.results import RunResult
+from fastff.train.results import EpochResult, RunResult
 from fastff.train.snapshots import Snapshot
 
 RUN = (
     *("experiment", "dataset", "variant", "label"),
     *("depth", "hidden_features", "region_leak", "n_experts", "seed"),
 )
+EPOCH = tuple(field.name for field in fields(EpochResult))
 RECORDED = {
+    "expert_counts": ("epoch", "tree", "expert", "class", "count"),
     "gradients": ("step", "part", "unit", "magnitude"),
     "nodes": ("epoch", "tree", "node", "visits", "entropy", "weight_x", "weight_y", "bias"),
     "projections": ("epoch", "sample", "class", "expert", "x", "y"),
 }
+# numbers that a failed run, or one that has not failed, doesn't have
+LACKING = {"best_epoch": "Int64", "failed_epoch": "Int64", "last_loss": "float64"}
 
 Row = dict[str, Any]
 
@@ -51,7 +57,7 @@ def tidy_tables(
         run = dict(zip(RUN, (*names, *point, 2**point.depth, seed), strict=True))
         found = {
             "runs": [_run_row(spec, result)],
-            "epochs": [asdict(epoch) for epoch in result.epochs],
+            "epochs": _epoch_rows(spec, result),
             "expert_counts": _snapshot_rows(result, _count_rows),
             "gradients": _gradient_rows(result),
             "nodes": _snapshot_rows(result, _node_rows),
@@ -59,11 +65,13 @@ def tidy_tables(
         }
         for name in TABLES:
             rows[name] += [run | row for row in found[name]]
-    return {
+    tables = {
         # a table that isn't recorded has its columns too
         name: pd.DataFrame(found, columns=None if found else [*RUN, *RECORDED[name]])
         for name, found in rows.items()
     }
+    tables["runs"] = tables["runs"].astype(LACKING)
+    return tables
 
 
 def joined_tables(
@@ -75,7 +83,7 @@ def joined_tables(
 
 
 def _run_row(spec: TrainSpec, result: RunResult) -> Row:
-    best = result.best
+    best, failure = result.best, result.failure
     return {
         "n_parameters": result.n_parameters,
         "training_width": result.training_width,
@@ -84,16 +92,27 @@ def _run_row(spec: TrainSpec, result: RunResult) -> Row:
         "best_epoch": result.best_epoch,
         "batch_size": spec.recipe.batch_size,
         "learning_rate": spec.recipe.learning_rate,
-        "train_loss": best.train_loss,
-        "validation_loss": best.validation_loss,
-        "validation_loss_hard": best.validation_loss_hard,
-        "validation_accuracy_soft": best.accuracy_soft,
-        "validation_accuracy_hard": best.accuracy_hard,
+        "train_loss": best and best.train_loss,
+        "validation_loss": best and best.validation_loss,
+        "validation_loss_hard": best and best.validation_loss_hard,
+        "validation_accuracy_soft": best and best.accuracy_soft,
+        "validation_accuracy_hard": best and best.accuracy_hard,
         "train_accuracy_soft": result.train_accuracy_soft,
         "train_accuracy_hard": result.train_accuracy_hard,
         "accuracy_soft": result.test_accuracy_soft,
         "accuracy_hard": result.test_accuracy_hard,
+        "failed_epoch": failure and failure.epoch,
+        "last_loss": failure and failure.last_loss,
     }
+
+
+def _epoch_rows(spec: TrainSpec, result: RunResult) -> list[Row]:
+    """Return a row per epoch; of a failed run, rows without scores up to the recipe's last."""
+    rows: list[Row] = [asdict(epoch) for epoch in result.epochs]
+    if result.failure is not None:
+        rest = range(result.failure.epoch, spec.recipe.epochs + 1)
+        rows += [dict.fromkeys(EPOCH, None) | {"epoch": epoch} for epoch in rest]
+    return rows
 
 
 def _snapshot_rows(result: RunResult, rows_of: Any) -> list[Row]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from fastff.spec import Point, TrainSpec
+from fastff.train.interrupt import StoppedError
 from fastff.train.loop import Training
 from fastff.train.results import RunResult
 
@@ -59,12 +60,14 @@ def train_together(
         at_once: how many may be under way.
 
     Raises:
+        StoppedError: when all that were under way have ended, where one of them raised it.
         torch.cuda.OutOfMemoryError: for a single run that doesn't fit alone.
 
     """
     is_cuda = device.type == "cuda"
     waiting, running = deque(stacks), deque[_Running]()
     limit = at_once if is_cuda else 1
+    stopped: StoppedError | None = None
     while waiting or running:
         while waiting and len(running) < limit:
             stack = waiting.popleft()
@@ -76,6 +79,9 @@ def train_together(
                 next(one.training)
         except StopIteration as end:
             yield one.stack, end.value
+        except StoppedError as error:
+            stopped = error
+            waiting.clear()
         except torch.cuda.OutOfMemoryError:
             if len(one.stack.seeds) == 1 and not running:
                 raise
@@ -86,6 +92,8 @@ def train_together(
             torch.cuda.empty_cache()
         else:
             running.append(one)
+    if stopped is not None:
+        raise stopped
 
 
 def _retry(stack: Stack) -> list[Stack]:

@@ -1,0 +1,143 @@
+"""Checkpoints: where a long training goes on after its process has ended.
+
+A checkpoint holds tensors, numbers and text. It is read without unpickling objects, and only where
+its checksum is right and it is of the very same runs, config, code, data and device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import pickle
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastff.files import atomic_path
+from fastff.spec import Point
+from fastff.train.interrupt import StopRequest
+
+log = logging.getLogger(__name__)
+DIGEST = 65  # bytes: a SHA-256 in hexadecimal digits, and a line's end
+
+
+class Checkpoint:
+    """The checkpoint of one stack.
+
+    Args:
+        path: its file, which is there only while the stack is under way.
+        context: JSON values of all that the training depends on.
+        interval: seconds from the start, or from the last checkpoint, to the next.
+        stop: once it is made, a checkpoint is due.
+
+    """
+
+    def __init__(
+        self, path: Path, context: dict[str, Any], interval: float, stop: StopRequest
+    ) -> None:
+        self.path = path
+        self.context = json.loads(json.dumps(context))
+        self.interval = interval
+        self.stop = stop
+        self.last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether the interval is over, or the process is asked to stop."""
+        return self.stop.is_made or time.monotonic() - self.last >= self.interval
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a state in place of the last one, whole or not at all."""
+        content = io.BytesIO()
+        torch.save({"context": json.dumps(self.context), "state": state}, content)
+        digest = hashlib.sha256(content.getbuffer()).hexdigest()
+        with atomic_path(self.path) as path, path.open("wb") as file:
+            file.write(f"{digest}\n".encode())
+            file.write(content.getbuffer())
+        self.last = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state that was written, on the CPU.
+
+        None where there is none. One that is damaged, or of another config, code, data or device,
+        is refused with a warning: training then starts anew.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        digest, body = content[:DIGEST], content[DIGEST:]
+        if digest != f"{hashlib.sha256(body).hexdigest()}\n".encode():
+            log.warning("checkpoint %s is damaged: training starts anew", self.path)
+            return None
+        try:
+            found = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            log.warning("checkpoint %s: %s: training starts anew", self.path, reason)
+            return None
+        other = _differences(json.loads(found["context"]), self.context)
+        if other:
+            where = ", ".join(other)
+            log.warning(
+                "checkpoint %s is of another %s: it is not used, and training starts anew",
+                *(self.path, where),
+            )
+            return None
+        state: dict[str, Any] = found["state"]
+        log.info("checkpoint %s: training goes on after epoch %d", self.path, state["epoch"])
+        return state
+
+    def remove(self) -> None:
+        """Delete the file, if it is there."""
+        self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one job's stacks, in a folder that jobs share.
+
+    Attributes:
+        folder: made when the first checkpoint is written.
+        name: of the job.
+        context: JSON values of all that the job's runs depend on, beside point and seed.
+        interval: seconds between two checkpoints of a stack.
+        stop: ends the training after the epoch, with a checkpoint.
+
+    """
+
+    folder: Path
+    name: str
+    context: dict[str, Any]
+    interval: float
+    stop: StopRequest = field(default_factory=StopRequest)
+
+    def of(self, point: Point, seeds: tuple[int, ...]) -> Checkpoint:
+        """Return the checkpoint of a stack, of one point and several seeds."""
+        stack = {"point": point._asdict(), "seeds": list(seeds)}
+        key = hashlib.sha256(json.dumps(stack, sort_keys=True).encode()).hexdigest()[:16]
+        path = self.folder / f"{self.name}.{key}.checkpoint"
+        return Checkpoint(path, {**self.context, **stack}, self.interval, self.stop)
+
+    def clear(self) -> None:
+        """Delete all that the job has left, also of stacks that it no longer has."""
+        for path in self.folder.glob(f"{self.name}.*.checkpoint"):
+            path.unlink(missing_ok=True)
+
+
+def _differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """Return the keys that differ, of nested values their own: `recipe.epochs`."""
+    keys: list[str] = []
+    for key in dict.fromkeys([*expected, *found]):
+        one, other = found.get(key), expected.get(key)
+        if one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict):
+            keys += [f"{key}.{inner}" for inner in _differences(one, other)]
+        else:
+            keys.append(key)
+    return keys

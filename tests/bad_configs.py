@@ -1,0 +1,144 @@
+"""Config files as people get them wrong, each with the start of the one line that says so."""
+
+GOOD = """\
+name: trial
+defaults: {dataset: mnist5k, seeds: [0, 1]}
+experiments:
+  first:
+    title: First
+    recipe: {epochs: 2, batch_size: 128, learning_rate: 0.01}
+    grid: {depth: [1, 2], hidden_features: [4]}
+    variants: [moe_mixture, fff_mixture_log]
+"""
+FIRST = "experiments.first"
+
+# What replaces which text of GOOD, and the message. {path} stands for the config file.
+BAD: dict[str, tuple[str, str, str]] = {
+    # types
+    "name is a number": ("name: trial", "name: 3", "name = 3: Input should be a valid string"),
+    "name is nothing": ("name: trial", "name:", "name = None: Input should be a valid string"),
+    "seeds is a number": ("seeds: [0, 1]", "seeds: 5", "defaults.seeds = 5: Input should be a list"),
+    "a seed is text": ("[0, 1]", "[0, one]", "defaults.seeds[1] = 'one': Input should be a valid int"),
+    "a seed is a float": ("[0, 1]", "[0.5]", "defaults.seeds[0] = 0.5: Input should be a valid int"),
+    "epochs is a boolean": ("epochs: 2", "epochs: yes", f"{FIRST}.recipe.epochs = True: Input should"),
+    "a rate without a point": (
+        "0.01", "8e-4",
+        f"{FIRST}.recipe.learning_rate = '8e-4': Input should be a valid number; YAML reads 8e-4 as "
+        "text, write 8.0e-4",
+    ),
+    "grid is a list": ("{depth: [1, 2], hidden_features: [4]}", "[1, 2]",
+                       f"{FIRST}.grid: Input should be a mapping of keys to values"),
+    "grid is nothing": ("grid: {depth: [1, 2], hidden_features: [4]}", "grid:",
+                        f"{FIRST}.grid = None: Input should be a mapping"),
+    "variants is text": ("[moe_mixture, fff_mixture_log]", "moe_mixture",
+                         f"{FIRST}.variants = 'moe_mixture': Input should be a list"),
+    "a variant is nothing": ("fff_mixture_log]", "null]", f"{FIRST}.variants[1] = None: Input should"),
+    "experiments is a list": ("experiments:", "experiments: []\nothers:", "config: unknown key 'others'"),
+    "tf32 is text": ("name: trial", "name: trial\ntf32: 'no'", "tf32 = 'no': Input should be a valid bo"),
+    # ranges
+    "no threads": ("name: trial", "name: trial\nthreads: 0", "threads = 0: Input should be greater"),
+    "depth 0": ("[1, 2]", "[0]", f"{FIRST}.grid.depth[0] = 0: Input should be greater than or equal to 1"),
+    "negative seed": ("[0, 1]", "[-1]", "defaults.seeds[0] = -1: Input should be greater than or"),
+    "rate 0": ("0.01", "0", f"{FIRST}.recipe.learning_rate = 0: Input should be greater than 0"),
+    "negative rate": ("0.01", "-0.1", f"{FIRST}.recipe.learning_rate = -0.1: Input should be greater"),
+    "leak above 1": ("hidden_features: [4]", "hidden_features: [4], region_leak: [1.5]",
+                     f"{FIRST}.grid.region_leak[0] = 1.5: Input should be less than or equal to 1"),
+    "checkpoints back in time": ("name: trial", "name: trial\ncheckpoint_seconds: -1",
+                                 "checkpoint_seconds = -1: Input should be greater than or equal to 0"),
+    # numbers that are none
+    "rate NaN": ("0.01", ".nan", f"{FIRST}.recipe.learning_rate = nan: Input should be a finite number"),
+    "rate infinite": ("0.01", ".inf", f"{FIRST}.recipe.learning_rate = inf: Input should be a finite"),
+    "leak NaN": ("hidden_features: [4]", "hidden_features: [4], region_leak: [.nan]",
+                 f"{FIRST}.grid.region_leak[0] = nan: Input should be a finite number"),
+    "checkpoints never": ("name: trial", "name: trial\ncheckpoint_seconds: .inf",
+                          "checkpoint_seconds = inf: Input should be a finite number"),
+    # huge sizes
+    "depth 40": ("[1, 2]", "[40]", f"{FIRST}.grid.depth[0] = 40: Input should be less than or equal to 20"),
+    "width 10^9": ("hidden_features: [4]", "hidden_features: [1000000000]",
+                   f"{FIRST}.grid.hidden_features[0] = 1000000000: Input should be less than or equal"),
+    "too many units": ("[1, 2], hidden_features: [4]", "[20], hidden_features: [1000]",
+                       "config: variant 'moe_mixture': grid.depth 20 with grid.hidden_features 1000 makes "
+                       "1,048,576,000 hidden units; at most 4,194,304 are allowed"),
+    "10^12 epochs": ("epochs: 2", "epochs: 1000000000000",
+                     f"{FIRST}.recipe.epochs = 1000000000000: Input should be less than or equal to 100000"),
+    "a batch of more than all": ("batch_size: 128", "batch_size: 5000",
+                                 f"{FIRST}.recipe: batch_size = 5000: at most the 4000 training samples of "),
+    "nothing left to train on": ("epochs: 2", "epochs: 2, validation_samples: 4000",
+                                 f"{FIRST}.recipe: train_samples = None and validation_samples = 4000: at "),
+    "no step to warm up": ("epochs: 2, batch_size: 128", "epochs: 1, batch_size: 2000",
+                           f"{FIRST}.recipe: 2 steps with warm_up = 0.25 leave no step to warm up; more "),
+    "a number of 5000 digits": ("[0, 1]", f"[1{'0' * 5000}]", "config file {path} is not YAML: Exceeds the "),
+    "a long text": ("title: First", f"title: {'x' * 5000}", f"{FIRST}.title = '{'x' * 79}...: String should"),
+    "runs per stack": ("name: trial", "name: trial\nruns_per_stack: 100000",
+                       "runs_per_stack = 100000: Input should be less than or equal to 10000"),
+    # unknown names
+    "unknown key": ("name: trial", "name: trial\nthread: 2", "config: unknown key 'thread', did you mean "
+                    "'threads'? allowed: name, "),
+    "unknown key of a grid": ("depth:", "dpeth:", f"{FIRST}.grid: unknown key 'dpeth', did you mean 'depth'?"),
+    "unknown variant": ("moe_mixture,", "moe_mixtrue,", f"{FIRST}.variants[0] = 'moe_mixtrue': unknown variant"),
+    "unknown dataset": ("mnist5k", "imagenet", "defaults.dataset = 'imagenet': Input should be 'mnist5k', "),
+    "unknown device": ("name: trial", "name: trial\ndevice: tpu", "device = 'tpu': Input should be 'auto', "),
+    "unknown choice": ("name: trial", "name: trial\nfailed_runs: ignore",
+                       "failed_runs = 'ignore': Input should be 'keep' or 'error'"),
+    "unknown variant compared": ("title: First", "title: First\n    comparisons: [{treatment: a, baseline: b}]",
+                                 f"{FIRST}: comparisons: unknown variant 'a'; allowed: moe_mixture, "),
+    "compared with itself": (
+        "title: First",
+        "title: First\n    comparisons: [{treatment: moe_mixture, baseline: moe_mixture}]",
+        f"{FIRST}.comparisons[0]: treatment and baseline are both 'moe_mixture'; two are needed",
+    ),
+    "missing key": ("    title: First\n", "", f"{FIRST}.title: Field required"),
+    # duplicate names
+    "seed twice": ("[0, 1]", "[1, 1]", "defaults.seeds: given more than once: 1"),
+    "depth twice": ("[1, 2]", "[2, 2]", f"{FIRST}.grid.depth: given more than once: 2"),
+    "variant twice": ("fff_mixture_log]", "moe_mixture]", f"{FIRST}: given more than once: moe_mixture"),
+    "figure twice": ("title: First", "title: First\n    figures: [a, a]",
+                     f"{FIRST}.figures: given more than once: a"),
+    "key twice": ("name: trial", "name: trial\nname: other",
+                  "config file {path}: key 'name' is given twice, in lines 1 and 2"),
+    "experiment twice": (
+        "  first:", "  first: {title: Lost}\n  first:",
+        "config file {path}: key 'first' is given twice, in lines 4 and 5",
+    ),
+    "key of a recipe twice": ("epochs: 2,", "epochs: 2, epochs: 3,",
+                              "config file {path}: key 'epochs' is given twice, in lines 6 and 6"),
+    # empty lists
+    "no seeds": ("[0, 1]", "[]", "defaults.seeds: There should be at least 1 item, not 0"),
+    "no depth": ("[1, 2]", "[]", f"{FIRST}.grid.depth: There should be at least 1 item, not 0"),
+    "no variants": ("[moe_mixture, fff_mixture_log]", "[]", f"{FIRST}.variants: There should be at least 1"),
+    "no title": ("title: First", "title: ''", f"{FIRST}.title = '': String should have at least 1 char"),
+    "no folder": ("name: trial", "name: trial\nresults_dir: ''", "results_dir = '': should be the path of a "),
+    # YAML that is none
+    "tab": ("  first:", "\tfirst:", "config file {path} is not YAML: while scanning for the next token found"),
+    "open bracket": ("[0, 1]", "[0, 1", "config file {path} is not YAML: while parsing a flow sequence"),
+    "open quote": ("title: First", "title: 'First", "config file {path} is not YAML: while scanning a quoted"),
+    "wrong indent": ("    grid:", "  grid:", "config file {path} is not YAML: "),
+    "unknown anchor": ("[0, 1]", "*seeds", "config file {path} is not YAML: found undefined alias"),
+    "a Python object": ("[0, 1]", "!!python/object/apply:os.mkdir [made]",
+                        "config file {path}, line 2: could not determine a constructor for the tag"),
+    "a list as key": ("name: trial", "name: trial\n[a]: 3", "config file {path}"),
+    "no mapping": (GOOD, "- a\n- b\n", "config file {path}: expected keys with values, found ['a', 'b']"),
+    "empty file": (GOOD, "", "config file {path}: expected keys with values, found None"),
+    # paths in names
+    "name leaves the folder": ("name: trial", "name: ../up", "name = '../up': should match ^[a-z][a-z0-9_]*$"),
+    "name is absolute": ("name: trial", "name: /etc", "name = '/etc': should match"),
+    "experiment leaves the folder": ("  first:", "  ../first:", "experiments: key '../first': should match"),
+    "notebook elsewhere": ("title: First", "title: First\n    notebook: ../../x",
+                           f"{FIRST}.notebook = '../../x': should match"),
+    "figure elsewhere": ("title: First", "title: First\n    figures: [../x]",
+                         "config: figures: '../x' is no name of a file; allowed are a-z, 0-9 and _"),
+    "name with a line break": ("name: trial", 'name: "x\\n"', "name = 'x\\n': should match"),
+    "reserved name": ("  first:", "  all:", "experiments.all: this name is reserved"),
+    "braces": ("name: trial", "name: trial\nresults_dir: 'x{y}'", "results_dir = 'x{y}': should be the path"),
+    "mirror without TLS": (
+        "name: trial", "name: trial\ndatasets: {mnist: {mirror: 'http://example.org'}}",
+        "datasets.mnist.mirror = 'http://example.org': allowed are https URLs, and http URLs of a loop",
+    ),
+}  # fmt: skip
+
+
+def bad_text(name: str) -> str:
+    """Return the text of a bad config."""
+    old, new, _ = BAD[name]
+    assert old in GOOD
+    return GOOD.replace(old, new, 1)

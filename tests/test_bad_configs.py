@@ -1,0 +1,57 @@
+"""Every bad config file gives one line that names the key, and nothing is started."""
+
+import pytest
+
+from bad_configs import BAD, GOOD, bad_text
+from fastff.cli import main
+from fastff.config import load_config
+from fastff.faults import ConfigError
+
+MOST = 800  # characters of a message
+
+
+def test_the_good_one_is_good(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    assert load_config(path).name == "trial"
+    assert len(BAD) >= 40
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_config_file_gives_one_line(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "bad.yaml"
+    path.write_text(bad_text(name))
+    expected = BAD[name][2].replace("{path}", str(path))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    assert message.startswith(expected), message
+    assert "\n" not in message
+    assert len(message) < MOST + len(str(path))
+
+    arguments = ["--experiment", "first", "--data", "none.npz", "--output", "out"]
+    assert main(["train", "--configfile", str(path), *arguments]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"fastff train: {message}"
+    assert [file.name for file in tmp_path.iterdir()] == ["bad.yaml"]
+
+
+def test_merged_keys_are_not_given_twice(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text(
+        GOOD.replace("title: First", "<<: {title: Other, record_every: 2}\n    title: First")
+    )
+    block = load_config(path).experiments["first"]
+    assert (block.title, block.record_every) == ("First", 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe\x00", "is not YAML: 'utf-8' codec"), (None, "No such file or directory")],
+)
+def test_a_file_that_is_no_text(content, message, tmp_path):
+    path = tmp_path / "bad.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
