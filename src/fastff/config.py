@@ -25,7 +25,9 @@ from fastff.faults import ConfigError, describe_faults
 from fastff.spec import Name, Sized, Spec, TrainSpec
 from fastff.zoo import ZOO
 
-RESERVED_NAMES = frozenset({"all", "prepare", "train", "collect", "data", "reference"})
+RESERVED_NAMES = frozenset(
+    {"all", "prepare", "train", "collect", "ledger", "claims", "data", "reference"}
+)
 RESERVED = ", ".join(sorted(RESERVED_NAMES))
 
 
@@ -59,6 +61,7 @@ class Config(Spec):
         datasets: options for single datasets.
         experiments: what is trained and drawn, by name.
         benchmarks: what is timed and drawn, by name.
+        claims: a claims file of the repository, whose ledger is made of these results.
 
     """
 
@@ -78,6 +81,7 @@ class Config(Spec):
     )
     experiments: dict[Name, Experiment] = Field(min_length=1)
     benchmarks: dict[Name, EngineBenchmark] = Field(default={})
+    claims: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -121,6 +125,8 @@ class Config(Spec):
         products = Counter(
             product for name, block in self.drawn().items() for product in block.expand(kind, name)
         )
+        if self.claims is not None and kind == "figures":
+            products["claims"] += 1
         for product, count in products.items():
             if count > 1:
                 raise ValueError(f"{kind}: two blocks would write {product!r}")
@@ -178,17 +184,20 @@ def parse_config(values: Mapping[str, Any]) -> Config:
 
 def load_config(path: Path) -> Config:
     """Read a YAML config file. Raises ConfigError, also for a file that can't be read."""
+    return parse_config(read_yaml(path, "config file"))
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """Return the keys and values of a YAML file. Raises ConfigError, which says `what` it is."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"config file {path}: {error.strerror}") from None
+        raise ConfigError(f"{what} {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"config file {path} is not YAML: {' '.join(str(error).split())}"
-        ) from None
+        raise ConfigError(f"{what} {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"config file {path}: expected keys with values, found {values!r}")
-    return parse_config(values)
+        raise ConfigError(f"{what} {path}: expected keys with values, found {values!r}")
+    return values
 
 
 def json_schema() -> dict[str, Any]:

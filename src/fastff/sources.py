@@ -20,13 +20,16 @@ TRAIN = (
     *("files.py", "sources.py", "spec/*.py", "tidy.py", "layers/*.py", "train/*.py"),
     *KERNELS,
 )
+ANALYSIS = (
+    *("data/__init__.py", "data/names.py", "columns.py", "files.py", "spec/*.py", "zoo.py"),
+    "analysis/*.py",
+)
 STAGES: dict[str, tuple[str, ...]] = {
     "prepare": ("data/*.py", "files.py"),
     "train": TRAIN,
     "bench": (*TRAIN, "bench/*.py"),
-    "analysis": (
-        *("data/__init__.py", "data/names.py", "files.py", "spec/*.py", "zoo.py", "analysis/*.py"),
-    ),
+    "analysis": ANALYSIS,
+    "claims": (*ANALYSIS, "claims/*.py", "config.py", "experiment.py", "faults.py"),
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from fastff.claims.load import load_claims
 from fastff.config import parse_config
 from fastff.faults import ConfigError
 from fastff.sources import stage_files
@@ -18,6 +19,13 @@ CAPTIONS = Path(workflow.basedir) / "report"
 ENVIRONMENT = str(REPOSITORY / "environment.yml")
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
 TABLE_FORMATS = (".csv", ".md", ".tex")
+# The command that executes a notebook, of rules with the same inputs, logs and params.
+DRAW = (
+    "papermill {input.notebook:q} {log.notebook:q} --parameters_yaml {params.values:q}"
+    " --kernel python3 --no-progress-bar > {log.text:q} 2>&1"
+    " && jupyter nbconvert --to html {log.notebook:q} --output-dir {params.folder:q}"
+    " --output {params.page:q} >> {log.text:q} 2>&1"
+)
 
 if not workflow.config_settings.configfiles:
 
@@ -26,6 +34,11 @@ if not workflow.config_settings.configfiles:
 
 try:
     CONFIG = parse_config(config)
+    CLAIMS = (
+        load_claims(REPOSITORY / CONFIG.claims, CONFIG)
+        if CONFIG.claims is not None
+        else None
+    )
 except ConfigError as error:
     raise WorkflowError(f"The config can't be used:\n{error}") from None
 validate(config, "../schemas/config.schema.json", set_default=False)
@@ -116,11 +129,17 @@ def notebook_of(name):
     return from_here(REPOSITORY / "notebooks" / f"{stem}.ipynb")
 
 
+def tables_folder():
+    """Return the folder of tidy tables and measurements: of this run, or of an earlier one."""
+    if CONFIG.tables_from is None:
+        return RESULTS
+    return from_here(REPOSITORY / CONFIG.tables_from)
+
+
 def drawn_from(name):
     """Return what a notebook reads: tidy tables, or a benchmark's table."""
-    source, end = RESULTS, ".csv"
-    if CONFIG.tables_from is not None:
-        source, end = from_here(REPOSITORY / CONFIG.tables_from), ".csv.xz"
+    end = ".csv" if CONFIG.tables_from is None else ".csv.xz"
+    source = tables_folder()
     if name in CONFIG.benchmarks:
         return [f"{source}/benchmarks/{name}.csv"]
     return [f"{source}/tidy/{name}/{table}{end}" for table in TABLES]

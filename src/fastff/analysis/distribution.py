@@ -9,8 +9,7 @@ import pandas as pd
 from scipy import special, stats
 
 from fastff.analysis.tidy import HEAD, RUN, Tidy
-
-MEASURES = ("entropy", "effective_experts", "used_experts")
+from fastff.columns import MEASURES
 
 
 def last_epoch(expert_counts: pd.DataFrame) -> pd.DataFrame:

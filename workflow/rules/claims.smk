@@ -1,0 +1,122 @@
+# The ledger: which claims of the papers hold for this config's results, and by which rule.
+
+
+def claimed():
+    """Return the experiments and benchmarks of the config that claims are about."""
+    named = {claim.block for claim in CLAIMS.claims.values()}
+    return [name for name in CONFIG.drawn() if name in named]
+
+
+def claim_folders():
+    """Return the folders with tables: this run's, or all machines' of a reference."""
+    if CONFIG.tables_from is None:
+        return [RESULTS]
+    first = REPOSITORY / CONFIG.tables_from
+    others = sorted(folder.parent for folder in first.parent.glob("*/benchmarks"))
+    return [from_here(path) for path in dict.fromkeys([first, *others])]
+
+
+def claim_tables():
+    """Return the tables that the claims are tested on."""
+    experiments = [name for name in claimed() if name in CONFIG.experiments]
+    tables = [
+        path
+        for name in experiments
+        for path in drawn_from(name)
+        if Path(path).name.partition(".")[0] in ("runs", "expert_counts")
+    ]
+    measured = [
+        f"{folder}/benchmarks/{name}.csv"
+        for name in claimed()
+        if name in CONFIG.benchmarks
+        for folder in claim_folders()
+    ]
+    if CONFIG.tables_from is not None:
+        measured = [path for path in measured if Path(path).exists()]
+    return tables + measured
+
+
+CLAIM_PRODUCTS = []
+
+if CLAIMS is not None:
+
+    CLAIM_FIGURES = [f"{FIGURES}/claims{end}" for end in FIGURE_FORMATS]
+    CLAIM_PAGE = f"{RESULTS}/notebooks/claims.html"
+    CLAIM_PRODUCTS = [
+        *(f"{RESULTS}/claims{end}" for end in TABLE_FORMATS),
+        *CLAIM_FIGURES,
+        CLAIM_PAGE,
+    ]
+    CAPTION = str(CAPTIONS / "claims.rst")
+    PUBLISHED = {
+        name: claim.published.value
+        for name, claim in CLAIMS.claims.items()
+        if claim.published.value is not None
+    }
+
+    rule ledger:
+        input:
+            tables=claim_tables(),
+            sources=sources("claims"),
+        output:
+            report(
+                f"{RESULTS}/claims.csv",
+                caption=CAPTION,
+                category="Which claims hold?",
+                labels={"name": "claims", "kind": "tables"},
+            ),
+            multiext(f"{RESULTS}/claims", ".md", ".tex"),
+        log:
+            f"{RESULTS}/logs/ledger.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/ledger.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec=CLAIMS.model_dump_json(exclude_defaults=True),
+            folders=claim_folders(),
+            only=claimed(),
+            stem=f"{RESULTS}/claims",
+        shell:
+            "fastff claims --spec {params.spec:q} --tables {params.folders:q}"
+            " --only {params.only:q} --output {params.stem:q} 2> {log:q}"
+
+    rule draw_claims:
+        input:
+            ledger=f"{RESULTS}/claims.csv",
+            notebook=from_here(REPOSITORY / "notebooks" / "claims.ipynb"),
+            sources=sources("analysis"),
+        output:
+            report(
+                f"{FIGURES}/claims.png",
+                caption=CAPTION,
+                category="Which claims hold?",
+                labels={"name": "claims", "kind": "figures"},
+            ),
+            multiext(f"{FIGURES}/claims", ".pdf", ".svg"),
+            html=CLAIM_PAGE,
+        log:
+            notebook=f"{RESULTS}/notebooks/claims.ipynb",
+            text=f"{RESULTS}/logs/draw/claims.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/draw/claims.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            values=json.dumps(
+                {
+                    "title": f"Which claims hold? · config {CONFIG.name}",
+                    "ledger": f"{RESULTS}/claims.csv",
+                    "figures": FIGURES,
+                    "published": PUBLISHED,
+                }
+            ),
+            folder=subpath(output.html, parent=True),
+            page=subpath(output.html, basename=True),
+        shell:
+            DRAW
+
+    rule claims:
+        input:
+            CLAIM_PRODUCTS,
+        localrule: True
