@@ -295,14 +295,12 @@ def _claims(options: argparse.Namespace) -> int:
 
 def _claims_file(options: argparse.Namespace) -> ClaimsFile:
     """Return the claims that --spec, or --claims with the names of --configfile, give."""
-    from fastff.claims.load import load_claims
-    from fastff.claims.spec import ClaimsFile
+    from fastff.claims.load import load_claims, parse_claims
 
     if not options.tables:
         raise ConfigError("--tables is missing; --output needs the folders that hold the tables")
     if options.spec is not None:
-        with describe_faults("--spec"):
-            return ClaimsFile.model_validate_json(_text_of(options.spec))
+        return parse_claims(_text_of(options.spec))
     config = load_config(options.configfile) if options.configfile is not None else None
     return load_claims(options.claims, config)
 

@@ -13,7 +13,8 @@ from fastff.config import load_config
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = load_config(REPOSITORY / "config" / "config.yaml")
 NAMES = tuple(CONFIG.experiments)
-BOOKS = tuple(CONFIG.drawn())
+BOOKS = (*CONFIG.drawn(), "claims")
+ENDINGS = ("pdf", "png", "svg")
 # Lines of the last finding: those of an entry per comparison and accuracy are not listed.
 N_LINES = {
     "expert_distribution": 2 * 2,  # variants and depths
@@ -126,7 +127,7 @@ def test_draws_what_the_config_names(name, default_folders, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     shown = run_cells(stored(name), parameters)
 
-    for kind, endings in (("figures", ("pdf", "png", "svg")), ("tables", ("csv", "md", "tex"))):
+    for kind, endings in (("figures", ENDINGS), ("tables", ("csv", "md", "tex"))):
         stems = block.expand(kind, alias)
         expected = {f"{stem}.{ending}" for stem in stems for ending in endings}
         assert {path.name for path in (tmp_path / kind).iterdir()} == expected
@@ -139,3 +140,20 @@ def test_draws_what_the_config_names(name, default_folders, tmp_path, monkeypatc
     said = [output.data for output in shown[-1]]
     assert said[-1].count("\n") + 1 == N_LINES.get(name, len(block.comparisons) * 2 or 1)
     assert not any("nan" in text for text in said)
+
+
+def test_the_notebook_of_claims_shows_the_ledger(tmp_path):
+    ledger = REPOSITORY / "results" / "reference" / "claims.csv"
+    parameters = {
+        "title": "Which claims hold?",
+        "ledger": str(ledger),
+        "figures": str(tmp_path),
+        "published": {"smear_improves_fff": 4.04},
+    }
+    figure, tables, lines = run_cells(stored("claims"), parameters)[2:]
+    assert {path.name for path in tmp_path.iterdir()} == {f"claims.{end}" for end in ENDINGS}
+    assert figure[0].alt == "Which claims hold?"
+    claims = pd.read_csv(ledger)
+    assert tables[1].data.count("\n") == len(claims) + 1
+    assert lines[0].data.count("\n") + 1 == len(claims)
+    assert "nan" not in lines[0].data

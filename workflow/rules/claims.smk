@@ -1,41 +1,6 @@
 # The ledger: which claims of the papers hold for this config's results, and by which rule.
 
 
-def claimed():
-    """Return the experiments and benchmarks of the config that claims are about."""
-    named = {claim.block for claim in CLAIMS.claims.values()}
-    return [name for name in CONFIG.drawn() if name in named]
-
-
-def claim_folders():
-    """Return the folders with tables: this run's, or all machines' of a reference."""
-    if CONFIG.tables_from is None:
-        return [RESULTS]
-    first = REPOSITORY / CONFIG.tables_from
-    others = sorted(folder.parent for folder in first.parent.glob("*/benchmarks"))
-    return [from_here(path) for path in dict.fromkeys([first, *others])]
-
-
-def claim_tables():
-    """Return the tables that the claims are tested on."""
-    experiments = [name for name in claimed() if name in CONFIG.experiments]
-    tables = [
-        path
-        for name in experiments
-        for path in drawn_from(name)
-        if Path(path).name.partition(".")[0] in ("runs", "expert_counts")
-    ]
-    measured = [
-        f"{folder}/benchmarks/{name}.csv"
-        for name in claimed()
-        if name in CONFIG.benchmarks
-        for folder in claim_folders()
-    ]
-    if CONFIG.tables_from is not None:
-        measured = [path for path in measured if Path(path).exists()]
-    return tables + measured
-
-
 CLAIM_PRODUCTS = []
 
 if CLAIMS is not None:
@@ -76,7 +41,7 @@ if CLAIMS is not None:
             spec=CLAIMS.model_dump_json(exclude_defaults=True),
             folders=claim_folders(),
             only=claimed(),
-            stem=f"{RESULTS}/claims",
+            stem=subpath(output[0], strip_suffix=".csv"),
         shell:
             "fastff claims --spec {params.spec:q} --tables {params.folders:q}"
             " --only {params.only:q} --output {params.stem:q} 2> {log:q}"
@@ -105,7 +70,7 @@ if CLAIMS is not None:
         params:
             values=json.dumps(
                 {
-                    "title": f"Which claims hold? · config {CONFIG.name}",
+                    "title": claim_title(),
                     "ledger": f"{RESULTS}/claims.csv",
                     "figures": FIGURES,
                     "published": PUBLISHED,

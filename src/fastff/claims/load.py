@@ -39,17 +39,29 @@ def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:
     for one in configs:
         for name, block in one.experiments.items():
             blocks.setdefault(name, []).append(block)
-    found = [
-        f"claims.{name}.{fault}"
-        for name, claim in claims.claims.items()
-        for fault in (
-            _faults_of_runs(claim, blocks)
-            if claim.experiment is not None
-            else _faults_of_times(claim, claims.benchmarks[claim.block])
-        )
-    ]
+    found = [*claims.faults()]
+    for name, claim in claims.claims.items():
+        if claim.experiment is not None:
+            faults = _faults_of_runs(claim, blocks)
+        else:
+            faults = _faults_of_times(claim, claims.benchmarks.get(claim.block))
+        found += [f"claims.{name}.{fault}" for fault in faults]
     if found:
         raise _located(path, found)
+    return claims
+
+
+def parse_claims(text: str) -> ClaimsFile:
+    """Return the claims of a JSON text, which has been checked with its config before.
+
+    Raises:
+        ConfigError: with one line per fault.
+
+    """
+    with describe_faults("--spec"):
+        claims = ClaimsFile.model_validate_json(text)
+    if found := [*claims.faults()]:
+        raise ConfigError("\n".join(found))
     return claims
 
 
@@ -80,12 +92,13 @@ def _faults_of_runs(claim: Claim, blocks: dict[str, list[Experiment]]) -> Iterat
         yield _fault("target", "figure or table", claim.target, products)
 
 
-def _faults_of_times(claim: Claim, variants: Iterable[str]) -> Iterator[str]:
-    """Yield what is wrong with the names of a claim about a benchmark."""
+def _faults_of_times(claim: Claim, variants: Iterable[str] | None) -> Iterator[str]:
+    """Yield what is wrong with the names of a claim about a benchmark, one with these variants."""
     for key, column in claim.statistic.columns().items():
         if column not in BENCHMARK_COLUMNS:
             yield _fault(f"statistic.{key}", "column", column, BENCHMARK_COLUMNS)
-    yield from _unknown_variants(claim, variants)
+    if variants is not None:
+        yield from _unknown_variants(claim, variants)
     if claim.target is not None and not claim.target.startswith(claim.block):
         yield f"target = {claim.target!r}: allowed are {claim.block} and names that begin with it"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -160,33 +160,27 @@ class ClaimsFile(Spec):
     rules: dict[Name, Rule] = Field(min_length=1)
     claims: dict[Name, Claim] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _check_names(self) -> ClaimsFile:
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with the names of sources, rules and benchmarks, a line each."""
         for name, claim in self.claims.items():
-            where = f"claims.{name}"
-            _require(f"{where}.source", claim.source, self.sources)
-            _require(f"{where}.rule", claim.rule, self.rules)
-            if claim.benchmark is not None:
-                _require(f"{where}.benchmark", claim.benchmark, self.benchmarks)
-            _check_rule(where, claim, self.rules[claim.rule])
-        return self
+            named = {"source": self.sources, "rule": self.rules, "benchmark": self.benchmarks}
+            for key, allowed in named.items():
+                given = getattr(claim, key)
+                if given is not None and given not in allowed:
+                    what = unknown(f"{key} {given!r}", given, allowed)
+                    yield f"claims.{name}.{key} = {given!r}: {what}"
+            if claim.rule in self.rules:
+                yield from _faults_of_rule(f"claims.{name}.rule", claim, self.rules[claim.rule])
 
 
-def _require(key: str, given: str, allowed: Mapping[str, Any]) -> None:
-    if given not in allowed:
-        raise ValueError(f"{key}: {unknown(repr(given), given, allowed)}")
-
-
-def _check_rule(where: str, claim: Claim, rule: Rule) -> None:
-    """Raise ValueError where a rule asks for what the statistic doesn't give."""
+def _faults_of_rule(key: str, claim: Claim, rule: Rule) -> Iterator[str]:
+    """Yield what a rule asks for and the claim doesn't give."""
     allowed = claim.statistic.quantities()
-    for key in sorted(rule.quantities()):
-        if key not in allowed:
-            raise ValueError(
-                f"{where}.rule: {claim.rule!r} asks for {key}; statistic "
-                f"{claim.statistic.kind!r} gives {', '.join(allowed)}"
-            )
-    if "share" in rule.quantities() and not claim.published.value:
-        raise ValueError(
-            f"{where}.rule: {claim.rule!r} asks for the share of published.value, which is missing"
+    asked = rule.quantities()
+    if lacking := sorted(asked - {*allowed}):
+        yield (
+            f"{key} = {claim.rule!r}: it asks for {' and '.join(lacking)}; statistic "
+            f"{claim.statistic.kind!r} gives {', '.join(allowed)}"
         )
+    if "share" in asked and not claim.published.value:
+        yield f"{key} = {claim.rule!r}: it asks for share, but published.value is missing"

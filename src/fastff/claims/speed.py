@@ -62,7 +62,7 @@ def estimate_of_times(times: pd.DataFrame, spec: BenchmarkStatistic, device: str
     rows = rows[rows[spec.along].between(least, most)]
     treatment = _fastest(rows, spec.treatment, spec.along, device)
     baseline = _fastest(rows, spec.baseline, spec.along, device)
-    both = treatment.join(baseline, how="inner", lsuffix="_treatment", rsuffix="_baseline")
+    both = treatment.add_suffix("_treatment").join(baseline.add_suffix("_baseline"), how="inner")
     if both.empty:
         raise NotTestableError(f"the two sides were not timed at the same {spec.along}")
     ratios = pd.DataFrame(
