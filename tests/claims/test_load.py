@@ -98,7 +98,7 @@ BAD = [
      "rule = 'higher_by_half': it asks for share, but published.value is missing"),
     (f"claims.{RUNS}.rule", "highr", "rule = 'highr': unknown rule 'highr', did you mean 'hig"),
     (f"claims.{RUNS}.rule", "overtakes_anywhere",
-     "rule = 'overtakes_anywhere': it asks for first and last; statistic 'change' gives effect,"),
+     "rule = 'overtakes_anywhere': it asks for fastest and last; statistic 'change' gives effe"),
     (f"claims.{RUNS}.source", "fast", "source = 'fast': unknown source 'fast', did you me"),
     (f"claims.{TIMES}.benchmark", "layer_bench",
      "benchmark = 'layer_bench': unknown benchmark 'layer_bench', did you mean 'layer_benchmark'?"),

@@ -71,14 +71,15 @@ def test_widths_match_whichever_way_they_come_about(table):
 def test_a_crossing_is_where_it_is_faster_from(slow, effect, table):
     found = estimate_of_times(table(FAST, timed("slow", slow)), crossing(), "cuda")
     assert found.effect == effect
-    assert found.more == {"first": slow[1] / 10, "last": slow[4] / 10}
+    ratios = [time / 10 for time in slow.values()]
+    assert found.more == {"slowest": min(ratios), "fastest": max(ratios), "last": ratios[-1]}
     assert found.unit == "depth"
 
 
 def test_no_crossing_is_no_effect(table):
     found = estimate_of_times(table(FAST, timed("slow", {1: 40, 2: 40, 4: 9})), crossing(), "cuda")
     assert math.isnan(found.effect)
-    assert found.more == {"first": 4.0, "last": 0.9}
+    assert found.more == {"slowest": 0.9, "fastest": 4.0, "last": 0.9}
 
 
 def test_the_quartiles_bound_a_crossing(table):
@@ -94,6 +95,7 @@ def test_the_quartiles_bound_a_crossing(table):
         (speedup(), "cpu", "no row of the benchmark has device cpu"),
         (speedup(where={"batch": 7}), "cuda", "no row of the benchmark has batch 7"),
         (speedup(baseline="none"), "cuda", "none was not timed on cuda at these sizes"),
+        (speedup(needs=4), "cuda", "not timed at depth 4, which the claim needs"),
         (speedup(least=3), "cuda", "the two sides were not timed at the same depth"),
     ],
 )

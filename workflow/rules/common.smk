@@ -154,7 +154,9 @@ def claimed():
 def claim_title():
     """Return the title of the ledger's figure: what it shows, on which data."""
     blocks = [CONFIG.drawn()[name] for name in claimed()]
-    datasets = dict.fromkeys(block.dataset for block in blocks if hasattr(block, "dataset"))
+    datasets = dict.fromkeys(
+        block.dataset for block in blocks if hasattr(block, "dataset")
+    )
     return " · ".join(["Which claims hold?", *datasets])
 
 

@@ -163,8 +163,11 @@ class ClaimsFile(Spec):
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with the names of sources, rules and benchmarks, a line each."""
         for name, claim in self.claims.items():
-            named = {"source": self.sources, "rule": self.rules, "benchmark": self.benchmarks}
-            for key, allowed in named.items():
+            for key, allowed in (
+                ("source", list(self.sources)),
+                ("rule", list(self.rules)),
+                ("benchmark", list(self.benchmarks)),
+            ):
                 given = getattr(claim, key)
                 if given is not None and given not in allowed:
                     what = unknown(f"{key} {given!r}", given, allowed)

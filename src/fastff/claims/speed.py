@@ -65,6 +65,10 @@ def estimate_of_times(times: pd.DataFrame, spec: BenchmarkStatistic, device: str
     both = treatment.add_suffix("_treatment").join(baseline.add_suffix("_baseline"), how="inner")
     if both.empty:
         raise NotTestableError(f"the two sides were not timed at the same {spec.along}")
+    if spec.needs is not None and spec.needs not in both.index:
+        raise NotTestableError(
+            f"not timed at {spec.along} {_show(spec.needs)}, which the claim needs"
+        )
     ratios = pd.DataFrame(
         {
             "ratio": both["median_us_baseline"] / both["median_us_treatment"],
@@ -99,7 +103,8 @@ def _fastest(rows: pd.DataFrame, variants: Iterable[str], along: str, device: st
 def _speedup(ratios: pd.DataFrame, both: pd.DataFrame, spec: SpeedupSpec, machine: str) -> Estimate:
     if spec.of == "mean":
         effect, low, high = (float(stats.gmean(ratios[key])) for key in ratios)
-        at = f"geometric mean over {spec.along} {ratios.index[0]:g} to {ratios.index[-1]:g}"
+        ends = f"{_show(ratios.index[0])} to {_show(ratios.index[-1])}"
+        at = f"geometric mean over {spec.along} {ends}"
     else:
         place = ratios["ratio"].idxmax()
         effect, low, high = (float(ratios.loc[place, key]) for key in ratios)
@@ -108,7 +113,7 @@ def _speedup(ratios: pd.DataFrame, both: pd.DataFrame, spec: SpeedupSpec, machin
             f"{row[f'variant_{side}']} ({row[f'mode_{side}']}) {row[f'median_us_{side}']:.3g} µs"
             for side in ("treatment", "baseline")
         )
-        at = f"largest at {spec.along} {place:g}: {', '.join(sides)}"
+        at = f"largest at {spec.along} {_show(place)}: {', '.join(sides)}"
     return Estimate(
         effect=effect,
         low=low,
@@ -122,7 +127,7 @@ def _speedup(ratios: pd.DataFrame, both: pd.DataFrame, spec: SpeedupSpec, machin
 
 def _crossing(ratios: pd.DataFrame, spec: CrossingSpec, machine: str) -> Estimate:
     first, last = ratios["ratio"].iloc[0], ratios["ratio"].iloc[-1]
-    ends = f"{ratios.index[0]:g} and {last:.3g}× at {ratios.index[-1]:g}"
+    ends = f"{_show(ratios.index[0])} and {last:.3g}× at {_show(ratios.index[-1])}"
     return Estimate(
         effect=_from_where(ratios["ratio"]),
         low=_from_where(ratios["high"]),
@@ -131,7 +136,11 @@ def _crossing(ratios: pd.DataFrame, spec: CrossingSpec, machine: str) -> Estimat
         n=len(ratios),
         unit=spec.along,
         detail=f"{machine}, speed-up {first:.3g}× at {spec.along} {ends}",
-        more={"first": float(first), "last": float(last)},
+        more={
+            "slowest": float(ratios["ratio"].min()),
+            "fastest": float(ratios["ratio"].max()),
+            "last": float(last),
+        },
     )
 
 
@@ -140,3 +149,7 @@ def _from_where(ratios: pd.Series) -> float:
     slower = np.flatnonzero(~(ratios.to_numpy() > 1))
     start = int(slower[-1]) + 1 if len(slower) else 0
     return float(ratios.index[start]) if start < len(ratios) else float("nan")
+
+
+def _show(place: float) -> str:
+    return f"{int(place):,}" if place == int(place) else f"{place:g}"

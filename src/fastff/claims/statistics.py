@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from fastff.spec import Name, Spec, require_unique
 
 # Numbers that a rule can ask for; all statistics have the first three.
-Quantity = Literal["effect", "low", "high", "p_holm", "share", "first", "last"]
+Quantity = Literal["effect", "low", "high", "p_holm", "share", "slowest", "fastest", "last"]
 BOUNDS: tuple[Quantity, ...] = ("effect", "low", "high", "share")
 
 
@@ -136,6 +136,8 @@ class OfBenchmark(Spec):
         where: the only value of some columns.
         least: of `along`, the least value that is looked at.
         most: the largest one.
+        needs: of `along`, a value that both sides must have been timed at; without it, nothing is
+            tested.
 
     """
 
@@ -145,6 +147,7 @@ class OfBenchmark(Spec):
     where: dict[Name, str | int | float] = Field(default={})
     least: float | None = None
     most: float | None = None
+    needs: float | None = None
 
     @model_validator(mode="after")
     def _check_range(self) -> OfBenchmark:
@@ -180,14 +183,14 @@ class SpeedupSpec(OfBenchmark):
 class CrossingSpec(OfBenchmark):
     """From which point on the treatment is faster than the baseline, up to the last point.
 
-    A rule can also ask for the speed-up at the first and at the last point.
+    A rule can also ask for the least and the largest speed-up, and for that at the last point.
     """
 
     kind: Literal["crossing"]
 
     def quantities(self) -> tuple[Quantity, ...]:
         """Return the numbers that a rule can ask for."""
-        return (*BOUNDS, "first", "last")
+        return (*BOUNDS, "slowest", "fastest", "last")
 
 
 RunStatistic = PairedSpec | SlopeSpec

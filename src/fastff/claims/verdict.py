@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal, get_args
 
+from fastff.analysis.ledger import VERDICTS
 from fastff.claims.spec import Alternatives, Bound, Rule
 
-Verdict = Literal[
-    "reproduces", "reproduces in part", "does not reproduce", "not testable on this data"
-]
-REPRODUCES, IN_PART, DOES_NOT, NOT_TESTABLE = VERDICTS = get_args(Verdict)
+REPRODUCES, IN_PART, DOES_NOT, NOT_TESTABLE = VERDICTS
 
 NAMES = {
     "effect": "the effect",
@@ -19,7 +16,8 @@ NAMES = {
     "high": "the interval's upper end",
     "p_holm": "Holm's p",
     "share": "the share of the published value",
-    "first": "the speed-up at the first point",
+    "slowest": "the least speed-up",
+    "fastest": "the largest speed-up",
     "last": "the speed-up at the last point",
 }
 
