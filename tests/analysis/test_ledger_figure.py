@@ -93,11 +93,12 @@ def test_a_bar_in_a_statement_does_not_end_its_cell(table):
 
 
 def test_every_claim_is_a_line(table):
-    lines = describe_ledger(table).splitlines()
+    lines = describe_ledger(table, {"speed": "Be fast."}).splitlines()
     assert len(lines) == len(table)
     assert lines[-5] == (
         "- **reproduces in part**: The speed | claim. *A paper, Table 1: a number.* Here, `race`, "
-        "cuda, speedup 41.3× [38, 45]: because."
+        "cuda, speedup 41.3× [38, 45]: because. Rule: Be fast."
     )
+    assert lines[-4].endswith(": because.")
     assert "nan" not in "".join(lines)
     assert count_verdicts(table).startswith(f"{len(table)} claims. ")

@@ -74,6 +74,10 @@ if CLAIMS is not None:
                     "ledger": f"{RESULTS}/claims.csv",
                     "figures": FIGURES,
                     "published": PUBLISHED,
+                    "rules": {
+                        name: CLAIMS.rules[claim.rule].says
+                        for name, claim in CLAIMS.claims.items()
+                    },
                 }
             ),
             folder=subpath(output.html, parent=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -79,17 +80,24 @@ def write_ledger(table: pd.DataFrame, stem: str | os.PathLike[str]) -> SavedTabl
     return write_table(table, stem, shown=shown_ledger(table), widths=WIDTHS)
 
 
-def describe_ledger(table: pd.DataFrame) -> str:
-    """Return a line per claim: the verdict, the numbers on both sides, and why."""
+def describe_ledger(table: pd.DataFrame, rules: Mapping[str, str]) -> str:
+    """Return a line per claim: the verdict, the numbers on both sides, why, and the rule.
+
+    Args:
+        table: what `load_ledger` returned.
+        rules: the rule of a claim in words, by the claim's name.
+
+    """
     lines = []
     for row in table.to_dict("records"):
         where = "" if row["device"] == "any" else f", {row['device']}"
         tested = f"`{row['experiment']}`{where}"
         if not pd.isna(row["effect"]):
             tested += f", {row['statistic']} {show_effect(row)}"
+        rule = f" Rule: {rules[row['claim']]}" if row["claim"] in rules else ""
         lines.append(
             f"- **{row['verdict']}**: {row['statement']} *{row['source']}: {row['published']}.* "
-            f"Here, {tested}: {row['reason']}."
+            f"Here, {tested}: {row['reason']}.{rule}"
         )
     return "\n".join(lines)
 
