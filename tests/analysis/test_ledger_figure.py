@@ -101,4 +101,7 @@ def test_every_claim_is_a_line(table):
     )
     assert lines[-4].endswith(": because.")
     assert "nan" not in "".join(lines)
-    assert count_verdicts(table).startswith(f"{len(table)} claims. ")
+    assert count_verdicts(table.tail(5)) == (
+        "5 claims: reproduces 1, reproduces in part 1, does not reproduce 2, "
+        "not testable on this data 1."
+    )

@@ -105,5 +105,5 @@ def describe_ledger(table: pd.DataFrame, rules: Mapping[str, str]) -> str:
 def count_verdicts(table: pd.DataFrame) -> str:
     """Return how many claims have which verdict, as a sentence."""
     counts = table["verdict"].value_counts()
-    said = [f"{counts[verdict]}: {verdict}" for verdict in VERDICTS if verdict in counts]
-    return f"{len(table)} claims. {'; '.join(said)}."
+    said = [f"{verdict} {counts[verdict]}" for verdict in VERDICTS if verdict in counts]
+    return f"{len(table)} claims: {', '.join(said)}."

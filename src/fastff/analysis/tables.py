@@ -73,9 +73,10 @@ def to_latex(frame: pd.DataFrame, widths: Mapping[str, float] | None = None) -> 
     `widths` are of columns whose text is broken into lines, in cm, by their heading.
     """
     table = printed(frame)
-    align = dict.fromkeys(table.columns, "l") | dict.fromkeys(_numbers(frame), "r")
-    align |= {heading: f"p{{{width:g}cm}}" for heading, width in (widths or {}).items()}
-    text = str(table.to_latex(index=False, escape=True, column_format="".join(align.values())))
+    special = dict.fromkeys(_numbers(frame), "r")
+    special |= {heading: f"p{{{width:g}cm}}" for heading, width in (widths or {}).items()}
+    align = "".join(special.get(heading, "l") for heading in table.columns)
+    text = str(table.to_latex(index=False, escape=True, column_format=align))
     return text.replace("±", r"$\pm$").replace("–", "--").replace("<0", "$<$0")
 
 
