@@ -106,6 +106,8 @@ BAD = [
      "statistic = 'ff': unknown variant of layer_benchmark 'ff', did you mean 'fff'?"),
     (f"claims.{TIMES}.statistic.along", "width",
      "statistic.along = 'width': unknown column 'width'"),
+    (f"claims.{TIMES}.statistic.along", "dtype",
+     "statistic.along = 'dtype': unknown column 'dtype'"),
     (f"claims.{TIMES}.statistic.where", {"bach": 3},
      "statistic.where.bach = 'bach': unknown column 'bach', did you mean 'batch'?"),
     (f"claims.{TIMES}.statistic.least", 8, None),

@@ -116,3 +116,9 @@ def test_tables_of_two_machines_are_one(tmp_path):
     times.drop(columns=["mode", "q25_us"]).to_csv(tmp_path / "h100.csv", index=False)
     with pytest.raises(TidyError, match=r"h100\.csv: missing columns: mode, q25_us"):
         load_times([tmp_path / "h100.csv"])
+
+
+def test_two_machines_of_one_device_are_not_compared(table):
+    rows = table(FAST, timed("slow", {1: 5.0}, device_name="Another GPU"))
+    with pytest.raises(NotTestableError, match=r"several machines \(A GPU, Another GPU\)"):
+        estimate_of_times(rows, speedup(), "cuda")

@@ -21,3 +21,4 @@ RUN_COLUMNS = {
 TIMED_COLUMNS = (*TIMED_TEXT, *TIMES, *TIMED_SIZES)
 # hidden units of all experts together: what a feed-forward layer is compared by
 TRAINING_WIDTH = "training_width"
+ALONG_COLUMNS = (*TIMED_SIZES, TRAINING_WIDTH)

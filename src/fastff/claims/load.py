@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fastff.claims.columns import RUN_COLUMNS, TIMED_COLUMNS, TRAINING_WIDTH
+from fastff.claims.columns import ALONG_COLUMNS, RUN_COLUMNS, TIMED_COLUMNS
 from fastff.claims.spec import Claim, ClaimsFile
 from fastff.claims.statistics import OfRuns
 from fastff.config import Config, load_config, read_yaml
 from fastff.experiment import Experiment
 from fastff.faults import ConfigError, describe_faults
 from fastff.spec import unknown
-
-BENCHMARK_COLUMNS = (*TIMED_COLUMNS, TRAINING_WIDTH)
 
 
 def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:
@@ -95,8 +93,9 @@ def _faults_of_runs(claim: Claim, blocks: dict[str, list[Experiment]]) -> Iterat
 def _faults_of_times(claim: Claim, variants: Iterable[str] | None) -> Iterator[str]:
     """Yield what is wrong with the names of a claim about a benchmark, one with these variants."""
     for key, column in claim.statistic.columns().items():
-        if column not in BENCHMARK_COLUMNS:
-            yield _fault(f"statistic.{key}", "column", column, BENCHMARK_COLUMNS)
+        allowed = ALONG_COLUMNS if key == "along" else TIMED_COLUMNS
+        if column not in allowed:
+            yield _fault(f"statistic.{key}", "column", column, allowed)
     if variants is not None:
         yield from _unknown_variants(claim, variants)
     if claim.target is not None and not claim.target.startswith(claim.block):

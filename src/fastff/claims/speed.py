@@ -53,10 +53,13 @@ def estimate_of_times(times: pd.DataFrame, spec: BenchmarkStatistic, device: str
         device: "cpu" or "cuda"; the rows of other devices are left out.
 
     Raises:
-        NotTestableError: where no row has what is asked for.
+        NotTestableError: where no row has what is asked for, or the rows are of several machines.
 
     """
     rows = _where(times, {"device": device, **spec.where})
+    machines = list(dict.fromkeys(rows["device_name"]))
+    if len(machines) > 1:
+        raise NotTestableError(f"rows of several machines ({', '.join(machines)})")
     least = -np.inf if spec.least is None else spec.least
     most = np.inf if spec.most is None else spec.most
     rows = rows[rows[spec.along].between(least, most)]
@@ -76,10 +79,9 @@ def estimate_of_times(times: pd.DataFrame, spec: BenchmarkStatistic, device: str
             "high": both["q75_us_baseline"] / both["q25_us_treatment"],
         }
     )
-    machine = ", ".join(dict.fromkeys(rows["device_name"]))
     if isinstance(spec, CrossingSpec):
-        return _crossing(ratios, spec, machine)
-    return _speedup(ratios, both, spec, machine)
+        return _crossing(ratios, spec, machines[0])
+    return _speedup(ratios, both, spec, machines[0])
 
 
 def _where(times: pd.DataFrame, values: Mapping[str, str | int | float]) -> pd.DataFrame:
