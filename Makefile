@@ -98,7 +98,7 @@ reference: run  ## redraw reference figures, tables and ledger, and compare with
 		check "$$file" "results/redrawn/$${file##*/}"; \
 	done; \
 	"$(BIN)/fastff" claims --insert README.md --check || failed=yes; \
-	[ -z "$$failed" ] && echo 'The committed figures and tables are those that are drawn here'
+	[ -z "$$failed" ] && echo 'The committed figures, tables and ledger are those that are drawn here'
 
 report: run  ## write results/report.html: every figure and table with its caption
 	$(SNAKEMAKE) --report results/report.html
