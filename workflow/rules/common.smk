@@ -129,20 +129,46 @@ def notebook_of(name):
     return from_here(REPOSITORY / "notebooks" / f"{stem}.ipynb")
 
 
-def tables_folder():
-    """Return the folder of tidy tables and measurements: of this run, or of an earlier one."""
-    if CONFIG.tables_from is None:
-        return RESULTS
-    return from_here(REPOSITORY / CONFIG.tables_from)
-
-
 def drawn_from(name):
     """Return what a notebook reads: tidy tables, or a benchmark's table."""
-    end = ".csv" if CONFIG.tables_from is None else ".csv.xz"
-    source = tables_folder()
+    source, end = RESULTS, ".csv"
+    if CONFIG.tables_from is not None:
+        source, end = from_here(REPOSITORY / CONFIG.tables_from), ".csv.xz"
     if name in CONFIG.benchmarks:
         return [f"{source}/benchmarks/{name}.csv"]
     return [f"{source}/tidy/{name}/{table}{end}" for table in TABLES]
+
+
+def reported(name, kind, ending):
+    """Return the figures or tables of one format as entries of the report, with their caption."""
+    caption = CAPTIONS / f"{Path(notebook_of(name)).stem}.rst"
+    if kind == "tables" or not caption.exists():
+        caption = CAPTIONS / f"{kind}.rst"
+    entries = []
+    for path in paths_of(name, kind, [ending]):
+        labels = {"name": Path(path).stem, "kind": kind}
+        category = CONFIG.drawn()[name].title
+        entry = report(path, caption=str(caption), category=category, labels=labels)
+        entries.append(entry)
+    return entries
+
+
+def notebook_parameters(name):
+    """Return the parameters of a notebook, as papermill takes them."""
+    block = CONFIG.drawn()[name]
+    values = {
+        "experiment": name,
+        "title": block.title,
+        "tidy": os.path.commonpath(drawn_from(name)),
+        "figures": folder_of(name, "figures"),
+        "tables": folder_of(name, "tables"),
+    }
+    if name in CONFIG.experiments:
+        values["comparisons"] = [
+            comparison.model_dump() for comparison in block.comparisons
+        ]
+        values["best_of_seeds"] = block.best_of_seeds
+    return json.dumps(values)
 
 
 def claimed():
@@ -187,35 +213,3 @@ def claim_tables():
     if CONFIG.tables_from is not None:
         measured = [path for path in measured if Path(path).exists()]
     return tables + measured
-
-
-def reported(name, kind, ending):
-    """Return the figures or tables of one format as entries of the report, with their caption."""
-    caption = CAPTIONS / f"{Path(notebook_of(name)).stem}.rst"
-    if kind == "tables" or not caption.exists():
-        caption = CAPTIONS / f"{kind}.rst"
-    entries = []
-    for path in paths_of(name, kind, [ending]):
-        labels = {"name": Path(path).stem, "kind": kind}
-        category = CONFIG.drawn()[name].title
-        entry = report(path, caption=str(caption), category=category, labels=labels)
-        entries.append(entry)
-    return entries
-
-
-def notebook_parameters(name):
-    """Return the parameters of a notebook, as papermill takes them."""
-    block = CONFIG.drawn()[name]
-    values = {
-        "experiment": name,
-        "title": block.title,
-        "tidy": os.path.commonpath(drawn_from(name)),
-        "figures": folder_of(name, "figures"),
-        "tables": folder_of(name, "tables"),
-    }
-    if name in CONFIG.experiments:
-        values["comparisons"] = [
-            comparison.model_dump() for comparison in block.comparisons
-        ]
-        values["best_of_seeds"] = block.best_of_seeds
-    return json.dumps(values)
