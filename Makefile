@@ -88,7 +88,7 @@ verify: run  ## build CONFIG a second time on one core, and compare tables and f
 	rm -rf "$$again"
 
 reference: CONFIG = config/reference.yaml
-reference: run  ## redraw the reference figures and tables, and compare them with the committed ones
+reference: run  ## redraw reference figures, tables and ledger, and compare with the committed ones
 	@failed=; \
 	check() { cmp "$$1" "$$2" || failed=yes; }; \
 	for file in $$(find figures/reference -type f); do \
@@ -100,7 +100,11 @@ reference: run  ## redraw the reference figures and tables, and compare them wit
 	for file in $$(find results/reference/benchmarks -type f); do \
 		check "$$file" "results/redrawn/benchmarks/$${file##*/}"; \
 	done; \
-	[ -z "$$failed" ] && echo 'The committed figures and tables are those that are drawn here'
+	for file in results/reference/claims.*; do \
+		check "$$file" "results/redrawn/$${file##*/}"; \
+	done; \
+	"$(BIN)/fastff" claims --insert README.md --check || failed=yes; \
+	[ -z "$$failed" ] && echo 'The committed figures, tables and ledger are those that are drawn here'
 
 report: run  ## write results/report.html: every figure and table with its caption
 	$(SNAKEMAKE) --report results/report.html

@@ -16,7 +16,7 @@ from fastff.spec import MAX_DEPTH, Grid
 from fastff.zoo import ZOO
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = sorted((ROOT / "config").glob("*.yaml"))
+SHIPPED = sorted({*(ROOT / "config").glob("*.yaml")} - {ROOT / "config" / "claims.yaml"})
 
 GOOD = {
     "name": "trial",
@@ -384,6 +384,17 @@ def test_two_experiments_that_write_the_same_figure_are_refused():
     values["experiments"]["soft_merging"]["figures"] = ["twice"]
     with pytest.raises(ConfigError, match="figures: two blocks would write 'twice'"):
         parse_config(values)
+
+
+def test_the_ledger_s_figure_has_its_name_alone():
+    values = changed("claims", "config/claims.yaml")
+    parse_config(values)
+    values["experiments"]["soft_merging"]["figures"] = ["claims"]
+    with pytest.raises(ConfigError, match="figures: two blocks would write 'claims'"):
+        parse_config(values)
+    for name in ("claims", "ledger"):
+        with pytest.raises(ConfigError, match=f"experiments.{name}: this name is reserved"):
+            parse_config({**GOOD, "experiments": {name: GOOD["experiments"]["soft_merging"]}})
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ ENTRY_POINTS = {
     "train": ["train/job.py", "train/tables.py", "train/store.py", "data/dataset.py"],
     "bench": ["bench/*.py"],
     "analysis": ["analysis/*.py"],
+    "claims": ["claims/*.py"],
 }
 
 

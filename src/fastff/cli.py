@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter
 
@@ -20,6 +20,9 @@ from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
 from fastff.spec import EngineBenchmarkSpec, TimingBenchmarkSpec, TrainSpec
+
+if TYPE_CHECKING:
+    from fastff.claims.spec import ClaimsFile
 
 BENCHMARK: TypeAdapter[EngineBenchmarkSpec | TimingBenchmarkSpec] = TypeAdapter(
     Annotated[EngineBenchmarkSpec | TimingBenchmarkSpec, Field(discriminator="kind")]
@@ -58,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_collect(commands)
     _add_bench(commands)
+    _add_claims(commands)
     _add_reference(commands)
     _add_verify(commands)
     _add_schema(commands)
@@ -283,6 +287,80 @@ def _bench_spec(options: argparse.Namespace) -> EngineBenchmarkSpec | TimingBenc
         allowed = ", ".join(benchmarks) or "none, for it has no benchmarks"
         raise ConfigError(f"--benchmark {options.benchmark}: allowed are {allowed}")
     return benchmarks[options.benchmark].spec()
+
+
+def _add_claims(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "claims",
+        help="compute the ledger of claims, or insert it into a page",
+        description="Test every claim of a claims file on the tables of a run, and write the "
+        "ledger: effects, intervals, tests and verdicts. Or insert a ledger that was written into "
+        "a Markdown page, between its markers; exit code 1 of --check: the page's is another.",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--output", type=Path, help="the ledger to write, without its ending")
+    what.add_argument("--insert", type=Path, metavar="PAGE", help="the page to insert it into")
+    parser.add_argument(
+        "--claims",
+        type=Path,
+        default=Path("config/claims.yaml"),
+        help="the claims file (default: config/claims.yaml)",
+    )
+    parser.add_argument("--spec", help="the claims as JSON text, or a file that holds it")
+    parser.add_argument(
+        "--configfile", type=Path, help="a config whose experiments the claims file may name too"
+    )
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders that hold tidy/ and benchmarks/, such as results/quick; needed for --output",
+    )
+    parser.add_argument(
+        "--only", nargs="*", help="experiments and benchmarks to read; by default all there are"
+    )
+    parser.add_argument(
+        "--ledger",
+        type=Path,
+        default=Path("results/reference/claims.csv"),
+        help="the ledger to insert (default: results/reference/claims.csv)",
+    )
+    parser.add_argument("--check", action="store_true", help="with --insert: only compare")
+    parser.set_defaults(run=_claims)
+
+
+def _claims(options: argparse.Namespace) -> int:
+    from fastff.analysis.ledger import count_verdicts, load_ledger, write_ledger
+    from fastff.analysis.tidy import TidyError
+    from fastff.claims.ledger import ledger
+    from fastff.claims.readme import insert
+    from fastff.claims.tables import Tables
+
+    try:
+        if options.insert is not None:
+            same = insert(options.insert, load_ledger(options.ledger), check=options.check)
+            if options.check and not same:
+                print(f"{options.insert} is stale: fastff claims --insert {options.insert}")
+            return 1 if options.check and not same else 0
+        table = ledger(_claims_file(options), Tables(options.tables, options.only))
+    except TidyError as error:
+        raise ConfigError(str(error)) from None
+    write_ledger(table, options.output)
+    log.info("%s", count_verdicts(table))
+    return 0
+
+
+def _claims_file(options: argparse.Namespace) -> ClaimsFile:
+    """Return the claims that --spec, or --claims with the names of --configfile, give."""
+    from fastff.claims.load import load_claims, parse_claims
+
+    if not options.tables:
+        raise ConfigError("--tables is missing; --output needs the folders that hold the tables")
+    if options.spec is not None:
+        return parse_claims(_text_of(options.spec))
+    config = load_config(options.configfile) if options.configfile is not None else None
+    return load_claims(options.claims, config)
 
 
 def _add_reference(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

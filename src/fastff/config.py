@@ -28,7 +28,9 @@ from fastff.spec import FORMS, Folder, Name, Sized, Spec, TrainSpec
 from fastff.yaml_file import read_yaml
 from fastff.zoo import ZOO
 
-RESERVED_NAMES = frozenset({"all", "prepare", "train", "collect", "data", "reference"})
+RESERVED_NAMES = frozenset(
+    {"all", "prepare", "train", "collect", "ledger", "claims", "data", "reference"}
+)
 RESERVED = ", ".join(sorted(RESERVED_NAMES))
 
 
@@ -78,6 +80,7 @@ class Config(Spec):
         datasets: options for single datasets.
         experiments: what is trained and drawn, by name.
         benchmarks: what is timed and drawn, by name.
+        claims: a claims file of the repository, whose ledger is made of these results.
 
     """
 
@@ -100,6 +103,7 @@ class Config(Spec):
     )
     experiments: dict[Name, Experiment] = Field(min_length=1)
     benchmarks: dict[Name, Benchmark] = Field(default={})
+    claims: Folder | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -143,6 +147,8 @@ class Config(Spec):
         products = Counter(
             product for name, block in self.drawn().items() for product in block.expand(kind, name)
         )
+        if self.claims is not None and kind == "figures":
+            products["claims"] += 1
         for product, count in products.items():
             if kind == "tables" and product in self.benchmarks:
                 raise ValueError(f"tables: {product!r} is where a benchmark writes its times")

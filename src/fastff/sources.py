@@ -28,12 +28,18 @@ TRAIN = (
     ),
     *KERNELS,
 )
+ANALYSIS = (
+    *("data/__init__.py", "data/names.py", "columns.py", "files.py", "spec/*.py", "zoo.py"),
+    "analysis/*.py",
+)
 STAGES: dict[str, tuple[str, ...]] = {
     "prepare": ("data/*.py", "files.py"),
     "train": TRAIN,
     "bench": (*TRAIN, "bench/*.py", "faults.py", "kernels/*.py", "kernels/cuda/*.py"),
-    "analysis": (
-        *("data/__init__.py", "data/names.py", "files.py", "spec/*.py", "zoo.py", "analysis/*.py"),
+    "analysis": ANALYSIS,
+    "claims": (
+        *(*ANALYSIS, "claims/*.py", "config.py", "experiment.py", "faults.py", "yaml_file.py"),
+        *("data/checksum.py", "data/download.py", "data/errors.py"),
     ),
 }
 

@@ -33,8 +33,8 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         return found
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds.
+def read_yaml(path: Path, what: str = "config file") -> dict[str, Any]:
+    """Return the mapping that a YAML file holds; `what` says in messages which file it is.
 
     Raises:
         ConfigError: a file that can't be read, isn't YAML, has a key twice, or holds no mapping.
@@ -43,13 +43,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
-        raise ConfigError(f"config file {path}: {error.strerror}") from None
+        raise ConfigError(f"{what} {path}: {error.strerror}") from None
     except yaml.constructor.ConstructorError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"config file {path}{where}: {error.problem}") from None
+        raise ConfigError(f"{what} {path}{where}: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        what = " ".join(str(error).split())
-        raise ConfigError(f"config file {path} is not YAML: {what}") from None
+        fault = " ".join(str(error).split())
+        raise ConfigError(f"{what} {path} is not YAML: {fault}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"config file {path}: expected keys with values, found {values!r:.80}")
+        raise ConfigError(f"{what} {path}: expected keys with values, found {values!r:.80}")
     return values

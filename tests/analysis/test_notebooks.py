@@ -15,8 +15,9 @@ from fastff.config import load_config
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = load_config(REPOSITORY / "config" / "config.yaml")
 NAMES = tuple(CONFIG.experiments)
-BOOKS = tuple(CONFIG.drawn())
+BOOKS = (*CONFIG.drawn(), "claims")
 TIMED = tuple(name for name in CONFIG.benchmarks if name not in CONFIG.trained_benchmarks())
+ENDINGS = ("pdf", "png", "svg")
 # Lines of the last finding: those of an entry per comparison and accuracy are not listed.
 N_LINES = {
     "expert_distribution": 2 * 2,  # variants and depths
@@ -129,7 +130,7 @@ def test_draws_what_the_config_names(name, default_folders, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     shown = run_cells(stored(name), parameters)
 
-    for kind, endings in (("figures", ("pdf", "png", "svg")), ("tables", ("csv", "md", "tex"))):
+    for kind, endings in (("figures", ENDINGS), ("tables", ("csv", "md", "tex"))):
         stems = block.expand(kind, alias)
         expected = {f"{stem}.{ending}" for stem in stems for ending in endings}
         assert {path.name for path in (tmp_path / kind).iterdir()} == expected
@@ -176,3 +177,22 @@ def test_draws_times_that_the_config_names(name, measured_here, tmp_path, monkey
     said = " ".join(output.data for output in shown[-1])
     assert "times less" in said
     assert "nan" not in said
+
+
+def test_the_notebook_of_claims_shows_the_ledger(tmp_path):
+    ledger = REPOSITORY / "results" / "reference" / "claims.csv"
+    parameters = {
+        "title": "Which claims hold?",
+        "ledger": str(ledger),
+        "figures": str(tmp_path),
+        "published": {"smear_improves_fff": 4.04},
+        "rules": {"smear_improves_fff": "More than half."},
+    }
+    figure, tables, lines = run_cells(stored("claims"), parameters)[2:]
+    assert {path.name for path in tmp_path.iterdir()} == {f"claims.{end}" for end in ENDINGS}
+    assert figure[0].alt == "Which claims hold?"
+    claims = pd.read_csv(ledger)
+    assert tables[1].data.count("\n") == len(claims) + 1
+    assert lines[0].data.count("\n") + 1 == len(claims)
+    assert lines[0].data.splitlines()[0].endswith("Rule: More than half.")
+    assert "nan" not in lines[0].data

@@ -54,6 +54,18 @@ def test_markdown():
     assert [cell.endswith(":") for cell in rule] == [False, False, True, True, True, True]
 
 
+def test_latex_columns_are_of_words_numbers_or_a_width():
+    assert to_latex(FRAME).startswith("\\begin{tabular}{llrrrr}\n")
+    wide = to_latex(FRAME, {"variant": 3.5})
+    assert wide.startswith("\\begin{tabular}{lp{3.5cm}rrrr}\n")
+
+
+def test_the_table_for_people_may_be_another(tmp_path):
+    saved = write_table(FRAME, tmp_path / "trial", shown=FRAME[["label", "depth"]])
+    assert len(saved.csv.read_text().splitlines()[0].split(",")) == FRAME.shape[1]
+    assert cells(saved.md.read_text())[0] == ["variant", "depth"]
+
+
 def test_latex_is_escaped():
     text = to_latex(FRAME)
     assert r"50 \% \& more\_|" in text

@@ -9,14 +9,18 @@ VARIANTS = {
     name: [variant.name for variant in experiment.variants]
     for name, experiment in TINY.experiments.items()
 }
-DRAWN = {f"draw_{name}" for name in TINY.drawn()}
+LEDGER = {"ledger", "draw_claims"}
+DRAWN = {f"draw_{name}" for name in TINY.drawn()} | LEDGER
+# What claims are about; of the other experiments of the tiny config there are none.
+CLAIMED = {"soft_merging", "gate_activation", "expert_distribution", "hypercube"}
 CONFIG = "config/tiny.yaml"
 
 
-def trained(*experiments: str) -> set[str]:
-    """Return all jobs of experiments, from training to figures."""
+def trained(*experiments: str, ledger: bool = True) -> set[str]:
+    """Return all jobs of experiments, from training to figures, and to the ledger of claims."""
     jobs = {f"draw_{experiment}" for experiment in experiments}
     jobs |= {f"collect {experiment}" for experiment in experiments}
+    jobs |= LEDGER if ledger and CLAIMED & set(experiments) else set()
     return jobs | {f"train {e} {variant}" for e in experiments for variant in VARIANTS[e]}
 
 
@@ -33,6 +37,9 @@ def test_after_a_complete_run_there_is_nothing_to_do(finished):
         ("src/fastff/bench/plain.py", '"""', '# edited\n"""', set()),
         ("src/fastff/analysis/style.py", '"""', '# edited\n"""', DRAWN),
         ("src/fastff/verify.py", '"""', '# edited\n"""', set()),
+        ("src/fastff/claims/bootstrap.py", '"""', '# edited\n"""', LEDGER),
+        ("config/claims.yaml", "# Every claim", "# Edited: every claim", set()),
+        ("config/claims.yaml", "statement: Linear", "statement: The linear", LEDGER),
         ("README.md", "\n", "\n<!-- edited -->\n", set()),
         (CONFIG, "# Five", "# Edited: five", set()),
         (CONFIG, "title: Soft merging", "title: Merging", {"draw_soft_merging"}),
@@ -75,13 +82,14 @@ def test_a_new_variant_trains_only_itself(edited):
         "train gate_activation moe_mixture",
         "collect gate_activation",
         "draw_gate_activation",
+        *LEDGER,
     }
 
 
 def test_a_target_builds_only_what_it_needs(edited):
     for path in ("results", "figures", ".snakemake"):
         (edited.folder / path).rename(edited.folder / f"{path}.old")
-    needed = {"prepare mnist5k"} | trained("expert_distribution")
+    needed = {"prepare mnist5k"} | trained("expert_distribution", ledger=False)
     assert edited.planned("figures/tiny/expert_distribution.pdf") == needed
     assert edited.planned("results/tiny/tables/expert_distribution_trend.tex") == needed
     assert edited.planned("expert_distribution") - {"expert_distribution"} == needed

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from trees import TINY, TINY_PATH, copy_tree
 
+from fastff.analysis import load_ledger
 from fastff.tidy import TABLES
 
 
@@ -31,6 +32,30 @@ def test_every_product_is_there_and_whole(finished):
         assert "</html>" in executed.with_suffix(".html").read_text()
 
 
+def test_the_ledger_says_what_the_tables_can_test(finished):
+    stem = finished.folder / "results" / "tiny" / "claims"
+    ledger = load_ledger(stem.with_suffix(".csv")).set_index("claim")
+    tested = ledger[ledger["verdict"] != "not testable on this data"]
+    assert list(tested.index) == ["smear_improves_fff"]  # of three seeds
+    assert tested["n"].iloc[0] == 4
+    assert tested["low"].iloc[0] < tested["effect"].iloc[0] < tested["high"].iloc[0]
+    assert "mnist5k, 4 points of the grid, 3 seeds" in tested["reason"].iloc[0]
+    reasons = ledger["reason"]
+    assert reasons["smear_improves_moe_switch"] == "variant moe_soft_merged was not trained"
+    assert reasons["larger_experts_concentrate_data_moe"] == ("2 seeds; at least 3 are needed")
+    assert reasons["more_region_leak_costs_more"] == "no runs of experiment region_leak"
+    assert reasons["fff_is_220_times_as_fast_as_feed_forward"] == (
+        "no measurements of layer_benchmark"
+    )
+    assert "| not testable on this data |" in stem.with_suffix(".md").read_text()
+    assert r"\toprule" in stem.with_suffix(".tex").read_text()
+    for end, start in ((".pdf", b"%PDF"), (".png", b"\x89PNG"), (".svg", b"<?xml")):
+        figure = finished.folder / "figures" / "tiny" / f"claims{end}"
+        assert figure.read_bytes().startswith(start)
+    page = finished.folder / "results" / "tiny" / "notebooks" / "claims.html"
+    assert "Which claims hold?" in page.read_text()
+
+
 def test_two_runs_give_the_same_bytes_on_any_number_of_cores(finished, tmp_path):
     other = copy_tree(tmp_path / "other")
     other.snakemake("--cores", "1")
@@ -42,7 +67,12 @@ def test_two_runs_give_the_same_bytes_on_any_number_of_cores(finished, tmp_path)
         for name, experiment in TINY.experiments.items()
         for kind in ("figures", "tables")
     )
-    assert int(done.stdout.split()[0]) == products + len(TABLES) * len(TINY.experiments)
+    figures_of_claims = 3
+    tidy = len(TABLES) * len(TINY.experiments)
+    assert int(done.stdout.split()[0]) == products + figures_of_claims + tidy
+    for end in ("csv", "md", "tex"):
+        ledger = f"results/tiny/claims.{end}"
+        assert (other.folder / ledger).read_bytes() == (finished.folder / ledger).read_bytes()
 
     table = other.folder / "results" / "tiny" / "tables" / "soft_merging.csv"
     table.write_bytes(table.read_bytes().replace(b"0", b"1", 1))
@@ -109,6 +139,18 @@ def test_a_bad_config_is_refused_before_any_job(edit, message, tmp_path):
     assert not (tree.folder / "results").exists()
 
 
+def test_a_bad_claim_is_refused_before_any_job(tmp_path):
+    tree = copy_tree(tmp_path / "tree")
+    tree.edit("config/claims.yaml", "experiment: soft_merging", "experiment: soft_mergin")
+    done = tree.snakemake(check=False)
+    assert done.returncode != 0
+    printed = done.stdout + done.stderr
+    assert "claims.smear_improves_fff.experiment = 'soft_mergin': unknown experiment" in printed
+    assert "did you mean 'soft_merging'?" in printed
+    assert "Traceback" not in printed
+    assert not (tree.folder / "results").exists()
+
+
 def test_results_go_where_the_config_says(finished, tmp_path):
     tree = copy_tree(tmp_path / "a tree")
     values = yaml.safe_load(TINY_PATH.read_text())
@@ -132,6 +174,8 @@ def test_the_report_has_every_figure_with_its_caption(finished, tmp_path):
         assert experiment.title in page
         for figure in experiment.expand("figures", name):
             assert f"{figure}.png" in page
+    for name in ("claims.png", "claims.csv", "Which claims hold?"):
+        assert name in page
 
 
 def test_the_workflow_is_clean_of_lint(finished):

@@ -8,6 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from fastff.claims.load import load_claims
 from fastff.config import parse_config
 from fastff.faults import ConfigError
 from fastff.files import hold
@@ -20,6 +21,14 @@ CAPTIONS = Path(workflow.basedir) / "report"
 ENVIRONMENT = str(REPOSITORY / "environment.yml")
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
 TABLE_FORMATS = (".csv", ".md", ".tex")
+# The command that executes a notebook, of rules with the same inputs, logs and params.
+DRAW = (
+    "papermill {input.notebook:q} {log.notebook:q} --parameters_yaml {params.values:q}"
+    " --kernel python3 --no-progress-bar > {log.text:q} 2>&1"
+    " && jupyter nbconvert --to html {log.notebook:q} --output-dir {params.folder:q}"
+    " --output {params.part:q} >> {log.text:q} 2>&1"
+    " && mv {params.folder:q}/{params.part:q} {output.html:q}"
+)
 
 # A run that was killed leaves Snakemake's lock of the folder. While a run lives it holds a file,
 # which no way of ending leaves held; so a lock that nobody holds is of a dead run, and goes.
@@ -38,6 +47,11 @@ try:
     for path in workflow.config_settings.configfiles:
         read_yaml(Path(path))  # Snakemake takes the last of two equal keys without a word
     CONFIG = parse_config(config)
+    CLAIMS = (
+        load_claims(REPOSITORY / CONFIG.claims, CONFIG)
+        if CONFIG.claims is not None
+        else None
+    )
 except ConfigError as error:
     raise WorkflowError(f"The config can't be used:\n{error}") from None
 validate(config, "../schemas/config.schema.json", set_default=False)
@@ -193,3 +207,47 @@ def notebook_parameters(name):
         ]
         values["best_of_seeds"] = block.best_of_seeds
     return json.dumps(values)
+
+
+def claimed():
+    """Return the experiments and benchmarks of the config that claims are about."""
+    named = {claim.block for claim in CLAIMS.claims.values()}
+    return [name for name in CONFIG.drawn() if name in named]
+
+
+def claim_title():
+    """Return the title of the ledger's figure: what it shows, on which data."""
+    blocks = [CONFIG.drawn()[name] for name in claimed()]
+    datasets = dict.fromkeys(
+        block.dataset for block in blocks if hasattr(block, "dataset")
+    )
+    return " · ".join(["Which claims hold?", *datasets])
+
+
+def claim_folders():
+    """Return the folders with tables: this run's, or all machines' of a reference."""
+    if CONFIG.tables_from is None:
+        return [RESULTS]
+    first = REPOSITORY / CONFIG.tables_from
+    others = sorted(folder.parent for folder in first.parent.glob("*/benchmarks"))
+    return [from_here(path) for path in dict.fromkeys([first, *others])]
+
+
+def claim_tables():
+    """Return the tables that the claims are tested on."""
+    experiments = [name for name in claimed() if name in CONFIG.experiments]
+    tables = [
+        path
+        for name in experiments
+        for path in drawn_from(name)
+        if Path(path).name.partition(".")[0] in ("runs", "expert_counts")
+    ]
+    measured = [
+        f"{folder}/benchmarks/{name}.csv"
+        for name in claimed()
+        if name in CONFIG.benchmarks
+        for folder in claim_folders()
+    ]
+    if CONFIG.tables_from is not None:
+        measured = [path for path in measured if Path(path).exists()]
+    return tables + measured

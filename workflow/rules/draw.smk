@@ -28,11 +28,7 @@ for block in CONFIG.drawn():
             folder=subpath(output.html, parent=True),
             part=f".{block}.part.html",
         shell:
-            "papermill {input.notebook:q} {log.notebook:q} --parameters_yaml {params.values:q}"
-            " --kernel python3 --no-progress-bar > {log.text:q} 2>&1"
-            " && jupyter nbconvert --to html {log.notebook:q} --output-dir {params.folder:q}"
-            " --output {params.part:q} >> {log.text:q} 2>&1"
-            " && mv {params.folder:q}/{params.part:q} {output.html:q}"
+            DRAW
 
     rule:
         name:

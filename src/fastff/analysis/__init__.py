@@ -20,6 +20,14 @@ from fastff.analysis.findings_training import (
 )
 from fastff.analysis.heat_maps import draw_heat_maps
 from fastff.analysis.leak import draw_leak
+from fastff.analysis.ledger import (
+    count_verdicts,
+    describe_ledger,
+    load_ledger,
+    shown_ledger,
+    write_ledger,
+)
+from fastff.analysis.ledger_figure import draw_ledger
 from fastff.analysis.node_gradients import draw_node_gradients
 from fastff.analysis.panels import draw_panels
 from fastff.analysis.planes import draw_leak_projections, draw_projections
@@ -60,9 +68,11 @@ __all__ = [
     "Timings",
     "compare",
     "compare_times",
+    "count_verdicts",
     "describe_comparisons",
     "describe_gradients",
     "describe_leak",
+    "describe_ledger",
     "describe_ranking",
     "describe_regions",
     "describe_runs",
@@ -85,6 +95,7 @@ __all__ = [
     "draw_layer_times",
     "draw_leak",
     "draw_leak_projections",
+    "draw_ledger",
     "draw_node_gradients",
     "draw_panels",
     "draw_projections",
@@ -98,6 +109,7 @@ __all__ = [
     "feed_forward",
     "labels_of",
     "load_engine_benchmark",
+    "load_ledger",
     "load_table",
     "load_tidy",
     "load_timings",
@@ -107,11 +119,13 @@ __all__ = [
     "routed",
     "runs_with_distribution",
     "save_figure",
+    "shown_ledger",
     "speedups",
     "summarise",
     "to_latex",
     "to_markdown",
     "tree_regions",
     "trend",
+    "write_ledger",
     "write_table",
 ]

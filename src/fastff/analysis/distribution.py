@@ -10,8 +10,7 @@ from scipy import special, stats
 
 from fastff.analysis.failed import failed
 from fastff.analysis.tidy import HEAD, RUN, Tidy
-
-MEASURES = ("entropy", "effective_experts", "used_experts")
+from fastff.columns import MEASURES
 
 
 def last_epoch(expert_counts: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from fastff.analysis.lines import add_legend, draw_lines
 from fastff.analysis.looks import looks
 from fastff.analysis.style import theme, width_of, wrap
 from fastff.analysis.summary import labels_of, require_one, summarise
-from fastff.analysis.tidy import SHAPE
+from fastff.columns import SHAPE
 
 PANEL_HEIGHT = 1.75  # inches
 METRICS = ("train_loss", "validation_loss", "accuracy_hard")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from fastff.analysis.failed import failed
-from fastff.analysis.tidy import SHAPE, SIZES
+from fastff.columns import SHAPE, SIZES
 
 # What the runs of one mean have in common: all but the seed.
 GROUP = ("experiment", "dataset", "variant", "label", *SHAPE, "n_experts", *SIZES)

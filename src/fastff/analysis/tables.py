@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,27 +67,40 @@ def to_markdown(frame: pd.DataFrame) -> str:
     return str(table.to_markdown(index=False, disable_numparse=True, colalign=align))
 
 
-def to_latex(frame: pd.DataFrame) -> str:
-    """Return the printed table as a LaTeX `tabular`; it needs the package booktabs."""
+def to_latex(frame: pd.DataFrame, widths: Mapping[str, float] | None = None) -> str:
+    """Return the printed table as a LaTeX `tabular`; it needs the package booktabs.
+
+    `widths` are of columns whose text is broken into lines, in cm, by their heading.
+    """
     table = printed(frame)
-    numbers = [*_numbers(frame)]
-    align = "".join("r" if heading in numbers else "l" for heading in table.columns)
+    special = dict.fromkeys(_numbers(frame), "r")
+    special |= {heading: f"p{{{width:g}cm}}" for heading, width in (widths or {}).items()}
+    align = "".join(special.get(heading, "l") for heading in table.columns)
     text = str(table.to_latex(index=False, escape=True, column_format=align))
     return text.replace("±", r"$\pm$").replace("–", "--").replace("<0", "$<$0")
 
 
-def write_table(frame: pd.DataFrame, stem: str | os.PathLike[str]) -> SavedTable:
+def write_table(
+    frame: pd.DataFrame,
+    stem: str | os.PathLike[str],
+    *,
+    shown: pd.DataFrame | None = None,
+    widths: Mapping[str, float] | None = None,
+) -> SavedTable:
     """Write `<stem>.csv` (tidy, every digit), `.md` and `.tex`, each whole or not at all.
 
     Args:
         frame: a table; a mean is `<name>_mean`, with its half width `<name>_ci`.
         stem: the path without its ending.
+        shown: the table for people, if it is another.
+        widths: of columns, as `to_latex` takes them.
 
     """
+    for_people = frame if shown is None else shown
     texts = {
         "csv": frame.to_csv(index=False, lineterminator="\n"),
-        "md": to_markdown(frame) + "\n",
-        "tex": to_latex(frame),
+        "md": to_markdown(for_people) + "\n",
+        "tex": to_latex(for_people, widths),
     }
     paths = {kind: Path(f"{os.fspath(stem)}.{kind}") for kind in texts}
     for kind, path in paths.items():

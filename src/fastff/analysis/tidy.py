@@ -10,21 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-# A point of a grid. What a model doesn't have is 0: the depth of a feed-forward layer, the hidden
-# units of a convolutional one, the region leak of a layer without a tree.
-SHAPE = ("depth", "hidden_features", "region_leak")
+from fastff.columns import OTHER_SCORES, SCORES, SHAPE, SIZES
+
 TEXT = ("experiment", "dataset", "variant", "label")
 NAMES = (*TEXT, "part")
 RUN = ("variant", *SHAPE, "seed")
 HEAD = (*TEXT, *SHAPE, "n_experts", "seed")
-LOSSES = ("train_loss", "validation_loss", "validation_loss_hard")
-SCORES = (*LOSSES, "accuracy_soft", "accuracy_hard")
-SIZES = ("n_parameters", "training_width", "inference_width")
 RECIPE = ("epochs", "best_epoch", "batch_size", "learning_rate")
-OTHER_SCORES = (
-    *("validation_accuracy_soft", "validation_accuracy_hard"),
-    *("train_accuracy_soft", "train_accuracy_hard"),
-)
 
 # The columns that must be there, and those that tell a row from the others; more may be there.
 COLUMNS = {

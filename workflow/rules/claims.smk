@@ -1,0 +1,91 @@
+# The ledger: which claims of the papers hold for this config's results, and by which rule.
+
+
+CLAIM_PRODUCTS = []
+
+if CLAIMS is not None:
+
+    CLAIM_FIGURES = [f"{FIGURES}/claims{end}" for end in FIGURE_FORMATS]
+    CLAIM_PAGE = f"{RESULTS}/notebooks/claims.html"
+    CLAIM_PRODUCTS = [
+        *(f"{RESULTS}/claims{end}" for end in TABLE_FORMATS),
+        *CLAIM_FIGURES,
+        CLAIM_PAGE,
+    ]
+    CAPTION = str(CAPTIONS / "claims.rst")
+    PUBLISHED = {
+        name: claim.published.value
+        for name, claim in CLAIMS.claims.items()
+        if claim.published.value is not None
+    }
+
+    rule ledger:
+        input:
+            tables=claim_tables(),
+            sources=sources("claims"),
+        output:
+            report(
+                f"{RESULTS}/claims.csv",
+                caption=CAPTION,
+                category="Which claims hold?",
+                labels={"name": "claims", "kind": "tables"},
+            ),
+            multiext(f"{RESULTS}/claims", ".md", ".tex"),
+        log:
+            f"{RESULTS}/logs/ledger.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/ledger.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            spec=CLAIMS.model_dump_json(exclude_defaults=True),
+            folders=claim_folders(),
+            only=claimed(),
+            stem=subpath(output[0], strip_suffix=".csv"),
+        shell:
+            "fastff claims --spec {params.spec:q} --tables {params.folders:q}"
+            " --only {params.only:q} --output {params.stem:q} 2> {log:q}"
+
+    rule draw_claims:
+        input:
+            ledger=f"{RESULTS}/claims.csv",
+            notebook=from_here(REPOSITORY / "notebooks" / "claims.ipynb"),
+            sources=sources("analysis"),
+        output:
+            report(
+                f"{FIGURES}/claims.png",
+                caption=CAPTION,
+                category="Which claims hold?",
+                labels={"name": "claims", "kind": "figures"},
+            ),
+            multiext(f"{FIGURES}/claims", ".pdf", ".svg"),
+            html=CLAIM_PAGE,
+        log:
+            notebook=f"{RESULTS}/notebooks/claims.ipynb",
+            text=f"{RESULTS}/logs/draw/claims.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/draw/claims.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            values=json.dumps(
+                {
+                    "title": claim_title(),
+                    "ledger": f"{RESULTS}/claims.csv",
+                    "figures": FIGURES,
+                    "published": PUBLISHED,
+                    "rules": {
+                        name: CLAIMS.rules[claim.rule].says
+                        for name, claim in CLAIMS.claims.items()
+                    },
+                }
+            ),
+            folder=subpath(output.html, parent=True),
+            part=".claims.part.html",
+        shell:
+            DRAW
+
+    rule claims:
+        input:
+            CLAIM_PRODUCTS,
+        localrule: True
