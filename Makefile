@@ -80,7 +80,7 @@ verify: run  ## build CONFIG a second time on one core, and compare tables and f
 	@set -e; name=$$($(CONFIG_NAME)); again=$$(mktemp -d); \
 	echo "Second run of config $$name in $$again"; \
 	$(SNAKEMAKE) --cores 1 --directory "$$again" $(ARGS); \
-	"$(BIN)/fastff" verify . "$$again" --name "$$name" \
+	"$(BIN)/fastff" verify . "$$again" --exact --name "$$name" \
 		|| { echo "The second run is kept in $$again" >&2; exit 1; }; \
 	rm -rf "$$again"
 

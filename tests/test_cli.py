@@ -123,7 +123,7 @@ def test_the_first_line_of_the_log_repeats_the_command(caplog, tmp_path):
 
 
 def test_comparing_nothing_is_an_error(tmp_path, capsys):
-    assert main(["verify", str(tmp_path), str(tmp_path)]) == 2
+    assert main(["verify", str(tmp_path), str(tmp_path), "--exact", "--name", "quick"]) == 2
     assert "holds no results of a config named quick" in capsys.readouterr().err
 
 

@@ -15,6 +15,7 @@ from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
 from fastff.spec import EngineBenchmarkSpec, TrainSpec
+from fastff.verify.command import add_verify
 
 log = logging.getLogger("fastff")
 
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_collect(commands)
     _add_bench(commands)
     _add_reference(commands)
-    _add_verify(commands)
+    add_verify(commands)
     _add_schema(commands)
     return parser
 
@@ -252,27 +253,6 @@ def _reference(options: argparse.Namespace) -> int:
     set_precision(device, tf32=config.tf32)
     make_reference(config, options.data, options.output, device, store=options.store)
     return 0
-
-
-def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "verify",
-        help="compare the results of two runs byte by byte",
-        description="Compare the tidy tables, tables and figures of two runs of a config. Exit "
-        "code 0: all identical; 1: the files that differ are listed.",
-    )
-    parser.add_argument("left", type=Path, help="folder that holds results/ and figures/")
-    parser.add_argument("right", type=Path, help="another such folder")
-    parser.add_argument("--name", default="quick", help="name of the config (default: quick)")
-    parser.set_defaults(run=_verify)
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from fastff.verify import compare_runs
-
-    comparison = compare_runs(options.left, options.right, options.name)
-    print(comparison.report())
-    return 0 if comparison.identical else 1
 
 
 def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

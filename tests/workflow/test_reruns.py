@@ -32,7 +32,7 @@ def test_after_a_complete_run_there_is_nothing_to_do(finished):
         ("src/fastff/train/loop.py", '"""', '# edited\n"""', trained(*VARIANTS)),
         ("src/fastff/bench/plain.py", '"""', '# edited\n"""', set()),
         ("src/fastff/analysis/style.py", '"""', '# edited\n"""', DRAWN),
-        ("src/fastff/verify.py", '"""', '# edited\n"""', set()),
+        ("src/fastff/verify/exact.py", '"""', '# edited\n"""', set()),
         ("README.md", "\n", "\n<!-- edited -->\n", set()),
         (CONFIG, "# Five", "# Edited: five", set()),
         (CONFIG, "title: Soft merging", "title: Merging", {"draw_soft_merging"}),
