@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastff.artifact.command import add_artifact
 from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_reference(commands)
     add_verify(commands)
+    add_artifact(commands)
     _add_schema(commands)
     return parser
 

@@ -98,7 +98,7 @@ def test_a_point_of_accuracy_lost_by_a_variant_is_found(halves, tmp_path):
         (
             "tree_regions/nodes",
             lambda nodes: nodes.assign(entropy=nodes["entropy"] / 9),
-            "variant fff_on_plane, depth 3, hidden_features 32, epoch 3, tree 0, node 0, entropy: ",
+            "hidden_features 32, region_leak 0.3, epoch 0, tree 0, node 0, entropy: 0.67",
         ),
         (
             "learned_transition/expert_counts",

@@ -17,7 +17,7 @@ REPOSITORY = Path(workflow.basedir).parent
 CAPTIONS = Path(workflow.basedir) / "report"
 ENVIRONMENT = str(REPOSITORY / "environment.yml")
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
-TABLE_FORMATS = (".csv", ".md", ".tex")
+TABLE_FORMATS = (".csv", ".md", ".tex", ".html")
 
 if not workflow.config_settings.configfiles:
 
@@ -133,8 +133,9 @@ def reported(name, kind, ending):
         caption = CAPTIONS / f"{kind}.rst"
     entries = []
     for path in paths_of(name, kind, [ending]):
-        labels = {"name": Path(path).stem, "kind": kind}
-        category = CONFIG.drawn()[name].title
+        # One label: of two, the report makes a switch where it can, and fails on an unpaired one.
+        labels = {"result": f"{kind.removesuffix('s')} {Path(path).stem}"}
+        category = f"{name}: {CONFIG.drawn()[name].title}"
         entry = report(path, caption=str(caption), category=category, labels=labels)
         entries.append(entry)
     return entries
