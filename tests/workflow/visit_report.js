@@ -3,10 +3,12 @@
 (async () => {
   const pause = () => new Promise((done) => setTimeout(done, 30));
   const click = async (element) => { element.click(); await pause(); };
+  const loaded = (image) => new Promise((done) => image.complete ? done() : (image.onload = done));
   const found = { categories: {}, errors: window.reportErrors };
   const menu = async () => { app.setView({ navbarMode: "menu" }); await pause(); };
   const rows = () => [...document.querySelectorAll("table.table-auto tbody tr")];
 
+  const visit = async () => {
   await pause();
   found.start = document.querySelector("#app").innerText;
   for (const category of Object.keys(categories)) {
@@ -20,10 +22,10 @@
       const result = { label: row.querySelector("td").innerText.trim() };
       const [view, info] = row.querySelectorAll("td:last-child a");
       await click(view);
-      const image = document.querySelector("#app img[src^='data:']");
+      const image = document.querySelector("#app div.p-3 > img");
       const frame = document.querySelector("#app iframe");
       result.shown = image ? "image" : frame ? "page" : "nothing";
-      if (image) { await image.decode(); result.width = image.naturalWidth; }
+      if (image) { await loaded(image); result.width = image.naturalWidth; }
       if (frame) { result.text = atob(frame.src.split("base64,")[1]).slice(0, 20000); }
       await click(info);
       result.caption = document.querySelector("#app .prose-invert, #app .prose")?.innerText ?? "";
@@ -34,6 +36,9 @@
     }
   }
   await menu();
+  };
+
+  try { await visit(); } catch (error) { found.errors.push(`${error.stack}`); }
   const text = document.createElement("pre");
   text.id = "found";
   text.textContent = JSON.stringify(found);

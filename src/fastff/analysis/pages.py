@@ -12,7 +12,7 @@ th, td {{ padding: 0.2em 0.8em; text-align: left; vertical-align: top; }}
 th {{ border-top: 2px solid; border-bottom: 1px solid; }}
 tbody tr:last-child td {{ border-bottom: 2px solid; }}
 tbody tr:hover {{ background: #eee; }}
-{numbers} {{ text-align: right; }}"""
+{numbers} {{ text-align: right; white-space: nowrap; }}"""
 
 
 def to_html(printed: pd.DataFrame, numbers: Iterable[str]) -> str:

@@ -36,8 +36,8 @@ def _artifact(options: argparse.Namespace) -> int:
     text = appendix(options.root)
     if options.check:
         found = options.output.read_text(encoding="utf-8")
-        lines = [part.splitlines(keepends=True) for part in (found, text)]
-        sys.stdout.writelines(difflib.unified_diff(*lines, str(options.output), "as it should be"))
+        old, new = (part.splitlines(keepends=True) for part in (found, text))
+        sys.stdout.writelines(difflib.unified_diff(old, new, str(options.output), "written anew"))
         if found != text:
             command = f"fastff artifact --output {options.output}"
             print(f"{options.output} is stale: {command}", file=sys.stderr)
@@ -58,6 +58,9 @@ def _add_costs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--folder", type=Path, default=Path(), help="where it was run (default: the current folder)"
     )
+    parser.add_argument(
+        "--note", default="", help="what a reader must know, such as what else ran on the machine"
+    )
     parser.add_argument("--output", type=Path, required=True, help="the table to write")
     parser.set_defaults(run=_costs)
 
@@ -67,7 +70,7 @@ def _costs(options: argparse.Namespace) -> int:
     from fastff.config import load_config
     from fastff.files import atomic_path
 
-    table = measured_costs(load_config(options.configfile), options.folder)
+    table = measured_costs(load_config(options.configfile), options.folder, options.note)
     with atomic_path(options.output) as path:
         table.to_csv(path, index=False)
     return 0

@@ -20,18 +20,19 @@ from fastff.config import Config
 
 COLUMNS = (
     *("config", "name", "dataset", "step", "jobs", "seconds", "wall_seconds", "cpu_seconds"),
-    *("peak_mib", "disk_mib", "device_name", "python", "torch", "commit"),
+    *("peak_mib", "disk_mib", "device_name", "python", "torch", "commit", "note"),
 )
 ALL = "all"
 MIB = 2**20
 
 
-def measured_costs(config: Config, folder: Path) -> pd.DataFrame:
+def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame:
     """Return the costs of a finished run, a row per experiment or benchmark and step.
 
     Args:
         config: what was run.
         folder: where it was run.
+        note: what a reader must know of the run; it becomes a column.
 
     Returns:
         The columns of COLUMNS. `seconds` adds the jobs' up; `wall_seconds` counts a time at which
@@ -48,8 +49,9 @@ def measured_costs(config: Config, folder: Path) -> pd.DataFrame:
     data = folder / config.data_dir
     jobs = _jobs(results / "benchmarks")
     jobs += [("prepare", path.stem, path) for path in sorted((data / "benchmarks").glob("*.tsv"))]
-    datasets = {name: block.dataset for name, block in config.drawn().items()}
-    datasets |= dict.fromkeys(datasets.values(), "")
+    datasets = {name: getattr(block, "dataset", "") for name, block in config.drawn().items()}
+    datasets |= {dataset: dataset for dataset in datasets.values() if dataset}
+    everything = [path for *_, path in jobs]
     jobs = [job for job in jobs if job[1] in datasets]
     found = {name for _, name, _ in jobs}
     if missing := [name for name in datasets if name not in found]:
@@ -59,27 +61,27 @@ def measured_costs(config: Config, folder: Path) -> pd.DataFrame:
         )
     machine = provenance(torch.device("cpu"))
     told = {"device_name": machine["device_name"], "python": platform.python_version()}
-    told |= {"torch": machine["torch"], "commit": machine["commit"]}
+    told |= {"torch": machine["torch"], "commit": machine["commit"], "note": note}
     keys = dict.fromkeys((step, name) for step, name, _ in jobs)
     rows: list[dict[str, Any]] = []
     for step, name in keys:
         paths = [path for *key, path in jobs if tuple(key) == (step, name)]
         files = _files(config, folder, step, name)
-        head = {"config": config.name, "name": name, "dataset": datasets[name] or name}
+        head = {"config": config.name, "name": name, "dataset": datasets[name]}
         rows.append(head | {"step": step} | _cost(paths, files) | told)
-    everything = {file for part in (results, figures, data) for file in part.rglob("*")}
-    cost = _cost([path for *_, path in jobs], everything)
+    files = {file for part in (results, figures, data) for file in part.rglob("*")}
+    cost = _cost(everything, files)
     rows.append({"config": config.name, "name": ALL, "dataset": "", "step": ALL} | cost | told)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _jobs(folder: Path) -> list[tuple[str, str, Path]]:
-    """Return step, name and file of each measured job."""
-    return [
-        (parts[0], parts[1].removesuffix(".tsv"), path)
-        for path in sorted(folder.rglob("*.tsv"))
-        if len(parts := path.relative_to(folder).parts) > 1
-    ]
+    """Return step, name and file of each measured job; a step of the whole run has no name."""
+    jobs = []
+    for path in sorted(folder.rglob("*.tsv")):
+        step, name, *_ = (*path.relative_to(folder).with_suffix("").parts, "")
+        jobs.append((step, name, path))
+    return jobs
 
 
 def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]:
