@@ -8,7 +8,7 @@ WORKERS = 2
 ARGS =
 PYTHON = python3.11 python3.12 python3
 
-IN_ENVIRONMENT = env run test test-slow lint format verify reference report
+IN_ENVIRONMENT = env run test test-slow lint format verify reference report artifact
 CHECKS = test test-slow lint format
 
 .DEFAULT_GOAL := help
@@ -62,13 +62,14 @@ test: $(ENVIRONMENT)  ## run the quick tests
 test-slow: $(ENVIRONMENT)  ## run the tests that take longer than half a minute each
 	"$(BIN)/pytest" -m slow $(ARGS)
 
-lint: $(ENVIRONMENT)  ## check style, types, the workflow, and that notebooks hold no outputs
+lint: $(ENVIRONMENT)  ## check style, types, the workflow, notebooks without outputs, ARTIFACT.md
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
 	"$(BIN)/snakefmt" --check workflow
 	$(SNAKEMAKE) --lint
 	"$(BIN)/nbstripout" --verify notebooks/*.ipynb
+	"$(BIN)/fastff" artifact --check
 
 format: $(ENVIRONMENT)  ## rewrite code, workflow and notebooks in the style that lint checks
 	"$(BIN)/ruff" check --fix .
@@ -97,7 +98,10 @@ reference: run  ## redraw the reference figures and tables, and compare them wit
 	[ -z "$$failed" ] && echo 'The committed figures and tables are those that are drawn here'
 
 report: run  ## write results/report.html: every figure and table with its caption
-	$(SNAKEMAKE) --report results/report.html
+	$(SNAKEMAKE) --cores $(CORES) --report results/report.html
+
+artifact: $(ENVIRONMENT)  ## write ARTIFACT.md: what to run for which claim, and what it takes
+	"$(BIN)/fastff" artifact
 
 lock:  ## refresh requirements.lock for pyproject.toml (ARGS=--upgrade: newest versions)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: python -m pip install uv' >&2; exit 1; }

@@ -44,9 +44,8 @@ def test_the_report_opens_in_a_browser_without_a_network(tmp_path):
     assert "This is a run of the config smoke" in found["start"]
     wanted = entries(config)
     shown = {category: found["categories"][category] for category in wanted}
-    assert {
-        category: {result["label"] for result in shown[category]} for category in wanted
-    } == wanted
+    labels = {category: {r["label"] for r in results} for category, results in shown.items()}
+    assert labels == wanted
     for category, results in shown.items():
         experiment = category.partition(":")[0]
         for result in results:
