@@ -127,7 +127,9 @@ def test_comparing_nothing_is_an_error(tmp_path, capsys):
     assert "holds no results of a config named quick" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "collect", "verify", "schema"])
+@pytest.mark.parametrize(
+    "command", ["prepare", "train", "collect", "verify", "costs", "artifact", "schema"]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
