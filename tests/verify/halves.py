@@ -31,9 +31,13 @@ def write_half(folder: Path, seeds: range) -> Path:
 
 
 def edited(tree: Path, target: Path, table: str, edit: Edit) -> Path:
-    """Copy one table of a tree and change it; `table` is such as `tidy/node_tree/runs`."""
+    """Copy a table of a tree and change it; `table` is such as `tidy/node_tree/epochs`.
+
+    The table of runs comes with it, since each of the others is read with that.
+    """
     path = target / f"{table}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(tree / f"{table}.csv", path)
+    for name in (path.stem, "runs"):
+        shutil.copy2((tree / f"{table}.csv").with_stem(name), path.with_stem(name))
     edit(pd.read_csv(path)).to_csv(path, index=False)
     return target

@@ -87,7 +87,7 @@ def load_tidy(folder: str | os.PathLike[str]) -> Tidy:
     """
     runs = load_table(folder, "runs")
     epochs = load_table(folder, "epochs")
-    counts = read_table(_path(folder, "expert_counts"), "expert_counts")
+    counts = _read(_path(folder, "expert_counts"), "expert_counts")
     all_runs, routing = _runs(runs), _runs(runs[runs["n_experts"] > 1])
     counted = _runs(counts)
     for name, odd in (
@@ -113,7 +113,7 @@ def load_table(folder: str | os.PathLike[str], name: str) -> pd.DataFrame:
 
     """
     path = _path(folder, name)
-    table = read_table(path, name)
+    table = _read(path, name)
     if table.empty:
         raise TidyError(f"{path} has no rows; at least one run is needed")
     return table
@@ -125,8 +125,8 @@ def _path(folder: str | os.PathLike[str], name: str) -> Path:
     return packed if packed.exists() and not plain.exists() else plain
 
 
-def read_table(path: Path, name: str) -> pd.DataFrame:
-    """Return a checked table of COLUMNS, which may have no rows. Raises TidyError."""
+def _read(path: Path, name: str) -> pd.DataFrame:
+    """Return a checked table, which may have no rows. Raises TidyError."""
     try:
         # a variant may be called "NA" and its label be "32": names are read as they are
         header = pd.read_csv(path, nrows=0).columns

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
-from fastff.analysis.tidy import TidyError, read_table
+from fastff.analysis.tidy import TidyError, load_table
 from fastff.verify.estimates import Estimates, as_stated, over_seeds, steps_of
 from fastff.verify.intervals import LEVEL, compare_exactly, compare_means
 from fastff.verify.samples import Samples, over_shapes, samples_of
@@ -143,7 +143,7 @@ def _tidy(name: TableName, left: Path, right: Path) -> tuple[Estimates, Estimate
     """
     table = name.name.split("/")[1]
     try:
-        tables = [read_table(path, table) for path in (left, right)]
+        tables = [load_table(path.parent, table) for path in (left, right)]
     except TidyError as error:
         raise VerifyError(str(error)) from None
     samples = [samples_of(table, rows) for rows in tables]
