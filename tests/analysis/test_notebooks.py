@@ -126,7 +126,8 @@ def test_draws_what_the_config_names(name, default_folders, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     shown = run_cells(stored(name), parameters)
 
-    for kind, endings in (("figures", ("pdf", "png", "svg")), ("tables", ("csv", "md", "tex"))):
+    formats = {"figures": ("pdf", "png", "svg"), "tables": ("csv", "md", "tex", "html")}
+    for kind, endings in formats.items():
         stems = block.expand(kind, alias)
         expected = {f"{stem}.{ending}" for stem in stems for ending in endings}
         assert {path.name for path in (tmp_path / kind).iterdir()} == expected
