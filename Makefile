@@ -8,7 +8,7 @@ WORKERS = 2
 ARGS =
 PYTHON = python3.11 python3.12 python3
 
-IN_ENVIRONMENT = env run test test-slow test-faults lint format verify reference report
+IN_ENVIRONMENT = env run test test-slow test-faults lint format verify reference report artifact
 CHECKS = test test-slow test-faults lint format
 
 .DEFAULT_GOAL := help
@@ -65,13 +65,14 @@ test-slow: $(ENVIRONMENT)  ## run the tests that take longer than half a minute 
 test-faults: $(ENVIRONMENT)  ## kill runs, fill disks, start two at once: takes minutes
 	"$(BIN)/pytest" -m faults $(ARGS)
 
-lint: $(ENVIRONMENT)  ## check style, types, the workflow, and that notebooks hold no outputs
+lint: $(ENVIRONMENT)  ## check style, types, the workflow, notebooks without outputs, ARTIFACT.md
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
 	"$(BIN)/snakefmt" --check workflow
 	$(SNAKEMAKE) --lint
 	"$(BIN)/nbstripout" --verify notebooks/*.ipynb
+	"$(BIN)/fastff" artifact --check
 
 format: $(ENVIRONMENT)  ## rewrite code, workflow and notebooks in the style that lint checks
 	"$(BIN)/ruff" check --fix .
@@ -83,7 +84,7 @@ verify: run  ## build CONFIG a second time on one core, and compare tables and f
 	@set -e; name=$$($(CONFIG_NAME)); again=$$(mktemp -d); \
 	echo "Second run of config $$name in $$again"; \
 	$(SNAKEMAKE) --cores 1 --directory "$$again" $(ARGS); \
-	"$(BIN)/fastff" verify . "$$again" --name "$$name" \
+	"$(BIN)/fastff" verify . "$$again" --exact --name "$$name" \
 		|| { echo "The second run is kept in $$again" >&2; exit 1; }; \
 	rm -rf "$$again"
 
@@ -107,7 +108,10 @@ reference: run  ## redraw reference figures, tables and ledger, and compare with
 	[ -z "$$failed" ] && echo 'The committed figures, tables and ledger are those that are drawn here'
 
 report: run  ## write results/report.html: every figure and table with its caption
-	$(SNAKEMAKE) --report results/report.html
+	$(SNAKEMAKE) --cores $(CORES) --report results/report.html
+
+artifact: $(ENVIRONMENT)  ## write ARTIFACT.md: what to run for which claim, and what it takes
+	"$(BIN)/fastff" artifact
 
 lock:  ## refresh requirements.lock for pyproject.toml (ARGS=--upgrade: newest versions)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: python -m pip install uv' >&2; exit 1; }

@@ -139,11 +139,14 @@ def test_the_first_line_of_the_log_repeats_the_command(caplog, tmp_path):
 
 
 def test_comparing_nothing_is_an_error(tmp_path, capsys):
-    assert main(["verify", str(tmp_path), str(tmp_path)]) == 2
+    assert main(["verify", str(tmp_path), str(tmp_path), "--exact", "--name", "quick"]) == 2
     assert "holds no results of a config named quick" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "collect", "claims", "verify", "schema"])
+COMMANDS = ("prepare", "train", "collect", "bench", "reference", "claims", "verify")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "costs", "artifact", "schema"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

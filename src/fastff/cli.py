@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter
 
+from fastff.artifact.command import add_artifact
 from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
 from fastff.spec import EngineBenchmarkSpec, TimingBenchmarkSpec, TrainSpec
+from fastff.verify.command import add_verify
 
 if TYPE_CHECKING:
     from fastff.claims.spec import ClaimsFile
@@ -63,7 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_claims(commands)
     _add_reference(commands)
-    _add_verify(commands)
+    add_verify(commands)
+    add_artifact(commands)
     _add_schema(commands)
     return parser
 
@@ -389,27 +392,6 @@ def _reference(options: argparse.Namespace) -> int:
     set_precision(device, tf32=config.tf32)
     make_reference(config, options.data, options.output, device, store=options.store)
     return 0
-
-
-def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "verify",
-        help="compare the results of two runs byte by byte",
-        description="Compare the tidy tables, tables and figures of two runs of a config. Exit "
-        "code 0: all identical; 1: the files that differ are listed.",
-    )
-    parser.add_argument("left", type=Path, help="folder that holds results/ and figures/")
-    parser.add_argument("right", type=Path, help="another such folder")
-    parser.add_argument("--name", default="quick", help="name of the config (default: quick)")
-    parser.set_defaults(run=_verify)
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from fastff.verify import compare_runs
-
-    comparison = compare_runs(options.left, options.right, options.name)
-    print(comparison.report())
-    return 0 if comparison.identical else 1
 
 
 def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -18,6 +18,7 @@ NAMES = tuple(CONFIG.experiments)
 BOOKS = (*CONFIG.drawn(), "claims")
 TIMED = tuple(name for name in CONFIG.benchmarks if name not in CONFIG.trained_benchmarks())
 ENDINGS = ("pdf", "png", "svg")
+FORMATS = {"figures": ENDINGS, "tables": ("csv", "md", "tex", "html")}
 # Lines of the last finding: those of an entry per comparison and accuracy are not listed.
 N_LINES = {
     "expert_distribution": 2 * 2,  # variants and depths
@@ -130,7 +131,7 @@ def test_draws_what_the_config_names(name, default_folders, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     shown = run_cells(stored(name), parameters)
 
-    for kind, endings in (("figures", ENDINGS), ("tables", ("csv", "md", "tex"))):
+    for kind, endings in FORMATS.items():
         stems = block.expand(kind, alias)
         expected = {f"{stem}.{ending}" for stem in stems for ending in endings}
         assert {path.name for path in (tmp_path / kind).iterdir()} == expected
@@ -167,7 +168,7 @@ def test_draws_times_that_the_config_names(name, measured_here, tmp_path, monkey
     }
     monkeypatch.chdir(tmp_path)
     shown = run_cells(stored(name), parameters)
-    for kind, endings in (("figures", ("pdf", "png", "svg")), ("tables", ("csv", "md", "tex"))):
+    for kind, endings in FORMATS.items():
         stems = block.expand(kind, alias)
         expected = {f"{stem}.{ending}" for stem in stems for ending in endings}
         assert {path.name for path in (tmp_path / kind).iterdir()} == expected

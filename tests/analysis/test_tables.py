@@ -7,6 +7,7 @@ import subprocess
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from fastff.analysis import compare, summarise, to_latex, to_markdown, write_table
 from fastff.analysis.columns import Column, show_p
@@ -42,7 +43,7 @@ def test_csv_has_every_digit(tmp_path, small):
         kind = type(frame[column].tolist()[0])
         assert [kind(text) for text in texts] == frame[column].tolist()
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
-        *("trial.csv", "trial.md", "trial.tex")
+        *("trial.csv", "trial.md", "trial.tex", "trial.html")
     }
 
 
@@ -64,6 +65,16 @@ def test_the_table_for_people_may_be_another(tmp_path):
     saved = write_table(FRAME, tmp_path / "trial", shown=FRAME[["label", "depth"]])
     assert len(saved.csv.read_text().splitlines()[0].split(",")) == FRAME.shape[1]
     assert cells(saved.md.read_text())[0] == ["variant", "depth"]
+
+
+def test_the_page_is_the_printed_table(tmp_path):
+    saved = write_table(FRAME, tmp_path / "table")
+    page = BeautifulSoup(saved.html.read_text(), "html.parser")
+    shown = [[cell.text for cell in row.select("th, td")] for row in page.select("tr")]
+    head, _, *rows = cells(to_markdown(FRAME))
+    assert shown == [head, *([cell.replace("¦", "|") for cell in row] for row in rows)]
+    assert "td:nth-child(3)" in saved.html.read_text()  # depth is a number
+    assert "td:nth-child(2)" not in saved.html.read_text()
 
 
 def test_latex_is_escaped():

@@ -36,7 +36,7 @@ def test_after_a_complete_run_there_is_nothing_to_do(finished):
         ("src/fastff/train/loop.py", '"""', '# edited\n"""', trained(*VARIANTS)),
         ("src/fastff/bench/plain.py", '"""', '# edited\n"""', set()),
         ("src/fastff/analysis/style.py", '"""', '# edited\n"""', DRAWN),
-        ("src/fastff/verify.py", '"""', '# edited\n"""', set()),
+        ("src/fastff/verify/exact.py", '"""', '# edited\n"""', set()),
         ("src/fastff/claims/bootstrap.py", '"""', '# edited\n"""', LEDGER),
         ("config/claims.yaml", "# Every claim", "# Edited: every claim", set()),
         ("config/claims.yaml", "statement: Linear", "statement: The linear", LEDGER),
@@ -120,3 +120,12 @@ def test_a_benchmark_is_measured_and_then_drawn(finished):
     assert "results/smoke/benchmarks/engine_benchmark.csv" in printed
     assert "figures/smoke/benchmarks/engine_benchmark.pdf" in printed
     assert "rule train:" not in printed
+
+
+def test_the_reference_can_be_trained_in_place_of_drawn(finished):
+    """ARTIFACT.md's command: without `tables_from` the reference's config trains."""
+    arguments = ["--config", "name=mine", "tables_from=", "--dry-run"]
+    printed = finished.snakemake("node_tree", *arguments, config="reference").stdout
+    for rule in ("prepare", "train", "collect", "draw_node_tree"):
+        assert f"rule {rule}:" in printed
+    assert "results/mine/tables/node_tree.csv" in printed

@@ -25,12 +25,12 @@ if CLAIMS is not None:
             sources=sources("claims"),
         output:
             report(
-                f"{RESULTS}/claims.csv",
+                f"{RESULTS}/claims.html",
                 caption=CAPTION,
-                category="Which claims hold?",
-                labels={"name": "claims", "kind": "tables"},
+                category="claims: Which claims hold?",
+                labels={"result": "table claims"},
             ),
-            multiext(f"{RESULTS}/claims", ".md", ".tex"),
+            multiext(f"{RESULTS}/claims", ".csv", ".md", ".tex"),
         log:
             f"{RESULTS}/logs/ledger.log",
         benchmark:
@@ -41,7 +41,7 @@ if CLAIMS is not None:
             spec=CLAIMS.model_dump_json(exclude_defaults=True),
             folders=claim_folders(),
             only=claimed(),
-            stem=subpath(output[0], strip_suffix=".csv"),
+            stem=subpath(output[0], strip_suffix=".html"),
         shell:
             "fastff claims --spec {params.spec:q} --tables {params.folders:q}"
             " --only {params.only:q} --output {params.stem:q} 2> {log:q}"
@@ -55,8 +55,8 @@ if CLAIMS is not None:
             report(
                 f"{FIGURES}/claims.png",
                 caption=CAPTION,
-                category="Which claims hold?",
-                labels={"name": "claims", "kind": "figures"},
+                category="claims: Which claims hold?",
+                labels={"result": "figure claims"},
             ),
             multiext(f"{FIGURES}/claims", ".pdf", ".svg"),
             html=CLAIM_PAGE,

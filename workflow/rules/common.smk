@@ -20,7 +20,7 @@ REPOSITORY = Path(workflow.basedir).parent
 CAPTIONS = Path(workflow.basedir) / "report"
 ENVIRONMENT = str(REPOSITORY / "environment.yml")
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
-TABLE_FORMATS = (".csv", ".md", ".tex")
+TABLE_FORMATS = (".csv", ".md", ".tex", ".html")
 # The command that executes a notebook, of rules with the same inputs, logs and params.
 DRAW = (
     "papermill {input.notebook:q} {log.notebook:q} --parameters_yaml {params.values:q}"
@@ -45,7 +45,9 @@ if not workflow.config_settings.configfiles:
 
 try:
     for path in workflow.config_settings.configfiles:
-        read_yaml(Path(path))  # Snakemake takes the last of two equal keys without a word
+        read_yaml(
+            Path(path)
+        )  # Snakemake takes the last of two equal keys without a word
     CONFIG = parse_config(config)
     CLAIMS = (
         load_claims(REPOSITORY / CONFIG.claims, CONFIG)
@@ -179,8 +181,9 @@ def reported(name, kind, ending):
         caption = CAPTIONS / f"{kind}.rst"
     entries = []
     for path in paths_of(name, kind, [ending]):
-        labels = {"name": Path(path).stem, "kind": kind}
-        category = CONFIG.drawn()[name].title
+        # One label: of two, the report makes a switch where it can, and fails on an unpaired one.
+        labels = {"result": f"{kind.removesuffix('s')} {Path(path).stem}"}
+        category = f"{name}: {CONFIG.drawn()[name].title}"
         entry = report(path, caption=str(caption), category=category, labels=labels)
         entries.append(entry)
     return entries

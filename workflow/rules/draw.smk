@@ -11,9 +11,9 @@ for block in CONFIG.drawn():
             sources=sources("analysis"),
         output:
             reported(block, "figures", ".png"),
-            reported(block, "tables", ".csv"),
+            reported(block, "tables", ".html"),
             paths_of(block, "figures", [".pdf", ".svg"]),
-            paths_of(block, "tables", [".md", ".tex"]),
+            paths_of(block, "tables", [".csv", ".md", ".tex"]),
             html=f"{RESULTS}/notebooks/{block}.html",
         log:
             # A log outlives its job: the executed notebook shows which cell failed.

@@ -1,4 +1,4 @@
-"""Writing a table three times: tidy numbers, Markdown for people, LaTeX for papers."""
+"""Writing a table: tidy numbers, Markdown for people, LaTeX for papers, a page for the report."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from fastff.analysis.columns import COLUMNS, HEADINGS, HIDDEN, METRICS, OTHER, show_rate
+from fastff.analysis.pages import to_html
 from fastff.files import atomic_path
 
 BEST = "_best"
@@ -22,6 +23,7 @@ class SavedTable:
     csv: Path
     md: Path
     tex: Path
+    html: Path
 
 
 def printed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +89,7 @@ def write_table(
     shown: pd.DataFrame | None = None,
     widths: Mapping[str, float] | None = None,
 ) -> SavedTable:
-    """Write `<stem>.csv` (tidy, every digit), `.md` and `.tex`, each whole or not at all.
+    """Write `<stem>.csv` (tidy, every digit), `.md`, `.tex` and `.html`, each whole or not at all.
 
     Args:
         frame: a table; a mean is `<name>_mean`, with its half width `<name>_ci`.
@@ -101,6 +103,7 @@ def write_table(
         "csv": frame.to_csv(index=False, lineterminator="\n"),
         "md": to_markdown(for_people) + "\n",
         "tex": to_latex(for_people, widths),
+        "html": to_html(printed(for_people), _numbers(for_people)),
     }
     paths = {kind: Path(f"{os.fspath(stem)}.{kind}") for kind in texts}
     for kind, path in paths.items():

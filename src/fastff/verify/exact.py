@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-COMPARED = ("results/{name}/tidy", "results/{name}/tables", "figures/{name}")
+PARTS = ("tidy", "tables")
+COMPARED = (*(f"results/{{name}}/{part}" for part in PARTS), "figures/{name}")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Comparison:
 
 
 def compare_runs(left: Path, right: Path, name: str) -> Comparison:
-    """Compare tidy tables, tables and figures of the config `name` in two folders.
+    """Compare tidy tables, tables and figures of the config `name` in two working folders.
 
     Executed notebooks and logs carry times, and so does all that is drawn of benchmarks: they are
     left out.
@@ -41,10 +42,25 @@ def compare_runs(left: Path, right: Path, name: str) -> Comparison:
         FileNotFoundError: where a side holds no results of that name.
 
     """
-    sides = [_result_files(folder, name) for folder in (left, right)]
+    parts = tuple(part.format(name=name) for part in COMPARED)
+    return _compare(left, right, parts, f"holds no results of a config named {name}")
+
+
+def compare_trees_exactly(left: Path, right: Path) -> Comparison:
+    """Compare tidy tables and tables of two result trees, such as `results/quick`.
+
+    Raises:
+        FileNotFoundError: where a side is no result tree.
+
+    """
+    return _compare(left, right, PARTS, "is no result tree: it holds no tidy/ and no tables/")
+
+
+def _compare(left: Path, right: Path, parts: tuple[str, ...], fault: str) -> Comparison:
+    sides = [_result_files(folder, parts) for folder in (left, right)]
     for folder, files in zip((left, right), sides, strict=True):
         if not files:
-            raise FileNotFoundError(f"{folder} holds no results of a config named {name}")
+            raise FileNotFoundError(f"{folder} {fault}")
     both = sorted(sides[0] & sides[1])
     same = [path for path in both if (left / path).read_bytes() == (right / path).read_bytes()]
     return Comparison(
@@ -55,10 +71,10 @@ def compare_runs(left: Path, right: Path, name: str) -> Comparison:
     )
 
 
-def _result_files(folder: Path, name: str) -> set[str]:
+def _result_files(folder: Path, parts: tuple[str, ...]) -> set[str]:
     return {
         path.relative_to(folder).as_posix()
-        for part in COMPARED
-        for path in (folder / part.format(name=name)).rglob("*")
+        for part in parts
+        for path in (folder / part).rglob("*")
         if path.is_file() and path.parent.name != "benchmarks"
     }

@@ -1,0 +1,1 @@
+"""Do two result trees say the same? Byte by byte, or within the intervals of their seeds."""

@@ -1,0 +1,103 @@
+"""Cells are judged as scipy's Welch test judges them, with Bonferroni's correction."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from fastff.verify.estimates import over_seeds, steps_of
+from fastff.verify.intervals import compare_exactly, compare_means
+from fastff.verify.samples import Samples
+
+
+def side_of(values: np.ndarray) -> Samples:
+    """Return runs of shape (seeds, points) as samples of one metric."""
+    n_seeds, n_points = values.shape
+    rows = [
+        {"point": point, "seed": seed, "score": values[seed, point]}
+        for point in range(n_points)
+        for seed in range(n_seeds)
+    ]
+    return Samples(pd.DataFrame(rows), ("point",), (), ("score",))
+
+
+def cells_of(left: np.ndarray, right: np.ndarray, level: float = 0.95) -> pd.DataFrame:
+    sides = [side_of(left), side_of(right)]
+    steps = steps_of(*sides)
+    means = [over_seeds(side, frozenset(), steps).means for side in sides]
+    return compare_means(*means, level)
+
+
+@given(
+    seeds=st.tuples(st.integers(2, 8), st.integers(2, 8)),
+    n_points=st.integers(1, 5),
+    scale=st.floats(1e-3, 1e3),
+    seed=st.integers(0, 10_000),
+)
+def test_intervals_are_welch_s(seeds, n_points, scale, seed):
+    random = np.random.default_rng(seed)
+    left = random.normal(0, 1, (seeds[0], n_points))
+    right = random.normal(0.5, scale, (seeds[1], n_points))
+    cells = cells_of(left, right)
+    test = stats.ttest_ind(right, left, equal_var=False)
+    bounds = test.confidence_interval(1 - 0.05 / n_points)
+    np.testing.assert_allclose(cells["difference"] - cells["half_width"], bounds.low, rtol=1e-6)
+    np.testing.assert_allclose(cells["difference"] + cells["half_width"], bounds.high, rtol=1e-6)
+    outside = cells["verdict"] == "outside"
+    np.testing.assert_array_equal(outside, test.pvalue * n_points < 0.05)
+
+
+def test_false_alarms_are_rare_for_a_whole_table():
+    """Of 100 tables of 20 cells from one distribution, about 5 % may have a cell outside."""
+    random = np.random.default_rng(0)
+    alarms = [
+        (cells_of(*random.normal(size=(2, 6, 20)))["verdict"] == "outside").any()
+        for _ in range(100)
+    ]
+    assert 0 < sum(alarms) <= 10
+
+
+def test_a_single_run_agrees_only_where_it_is_equal():
+    cells = cells_of(np.array([[0.5, 0.7]]), np.array([[0.5, 0.7000001]]))
+    assert list(cells["verdict"]) == ["same", "outside"]
+    assert cells["half_width"].isna().all()
+
+
+def test_equal_accuracies_of_two_seeds_are_not_taken_for_certain():
+    """Both sides without spread, a thousandth apart, in a column that comes in thousandths."""
+    left = np.array([[0.910, 0.871], [0.910, 0.880]])
+    right = np.array([[0.911, 0.875], [0.911, 0.872]])
+    assert list(cells_of(left, right)["verdict"]) == ["within", "within"]
+
+
+def test_a_constant_that_changed_is_outside():
+    left, right = np.full((5, 1), 25.0), np.full((5, 1), 12.0)
+    left[0] = 24.0  # the column comes in whole numbers
+    assert list(cells_of(left, right)["verdict"]) == ["outside"]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "verdict"),
+    [
+        ([np.nan, np.nan], [np.nan, np.nan], "same"),
+        ([np.nan, np.nan], [0.5, 0.6], "outside"),
+        ([np.nan, 0.5, 0.6, 0.7], [0.5, 0.6, 0.7, 0.8], "outside"),
+        ([np.inf, 0.5, 0.6, 0.7], [-np.inf, 0.5, 0.6, 0.8], "within"),
+    ],
+)
+def test_runs_without_a_value_count(left, right, verdict):
+    cells = cells_of(np.array([left]).T, np.array([right]).T)
+    assert list(cells["verdict"]) == [verdict]
+
+
+def test_exact_values_are_named():
+    index = pd.Index([1, 2, 3], name="depth")
+    left = pd.DataFrame({"label": ["a", "b", "c"], "size": [1.0, np.nan, 3.0]}, index=index)
+    right = pd.DataFrame({"label": ["a", "x", "c"], "size": [1.0, np.nan, 4.0]}, index=index)
+    found = compare_exactly(left, right)
+    assert found.to_dict("index") == {
+        (2, "label"): {"left": "b", "right": "x"},
+        (3, "size"): {"left": 3.0, "right": 4.0},
+    }
