@@ -36,7 +36,9 @@ if not workflow.config_settings.configfiles:
 
 try:
     for path in workflow.config_settings.configfiles:
-        read_yaml(Path(path))  # Snakemake takes the last of two equal keys without a word
+        read_yaml(
+            Path(path)
+        )  # Snakemake takes the last of two equal keys without a word
     CONFIG = parse_config(config)
 except ConfigError as error:
     raise WorkflowError(f"The config can't be used:\n{error}") from None
