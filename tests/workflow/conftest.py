@@ -31,6 +31,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Tree:
     return Tree(own)
 
 
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """A tree after a complete run of the config `faults`. Tests leave it as it is."""
+    tree = copy_tree(tmp_path_factory.mktemp("undisturbed") / "tree")
+    tree.snakemake(config="faults")
+    return tree
+
+
 @pytest.fixture
 def edited(finished: Tree, tmp_path: Path) -> Iterator[Tree]:
     """A copy of the finished tree, for a test to edit; times and metadata are kept."""

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from trees import Tree, copy_tree
+from trees import copy_tree
 
 from fastff.verify import compare_runs
 
@@ -27,13 +27,6 @@ MADE = {  # what to delete so that a stage has something to do again
 COMMAND = ("--cores", "2")
 PRODUCTS = ("results/data", "results/faults/jobs", "results/faults/tidy", "results/faults/tables")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Tree:
-    tree = copy_tree(tmp_path_factory.mktemp("undisturbed") / "tree")
-    tree.snakemake(config="faults")
-    return tree
 
 
 def whole_files(folder: Path) -> dict[str, bytes]:
