@@ -19,7 +19,7 @@ from kernel_cases import (
 from fastff.kernels import cpu, cuda, reference
 from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.cuda.descent_blocks import descend_blocks
-from fastff.kernels.cuda.node_tree import node_tree_rows, node_tree_tiles
+from fastff.kernels.cuda.node_tree import node_tree_rows, node_tree_sorted, node_tree_tiles
 from fastff.kernels.cuda.node_tree_backward import node_tree_backward
 
 shapes = given(
@@ -69,7 +69,7 @@ def test_cpu(**shape):
     check(cpu.node_tree_with_path, "cpu", torch.float32, **shape)
 
 
-@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_sorted, node_tree_tiles])
 @few
 @shapes
 def test_triton(forward, **shape):
@@ -84,7 +84,7 @@ def test_triton_backward(**shape):
 
 @needs_cuda
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_sorted, node_tree_tiles])
 @few
 @shapes
 def test_triton_in_half_precision(forward, dtype, **shape):
@@ -152,5 +152,6 @@ def test_a_deterministic_order_on_request():
 def test_large_batches(dtype, levels, features, seed):
     shape = {"batch": 5000, "features": features, "out": features + 3, "levels": levels}
     options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed}
-    check(node_tree_tiles, DEVICE, dtype, **shape, **options)
+    for forward in (node_tree_sorted, node_tree_tiles):
+        check(forward, DEVICE, dtype, **shape, **options)
     check_backward(DEVICE, dtype, **shape, **options)

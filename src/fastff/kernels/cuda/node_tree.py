@@ -1,4 +1,11 @@
-"""The node-only tree's forward pass: row by row for few rows, the last levels by tiles for many."""
+"""The node-only tree's forward pass: row by row for few rows, outputs by tiles for many.
+
+Many rows in float32 are bound by bytes: a row's input is read once, by the warp that walks it down,
+and the outputs are written tile by tile (`node_tree_sorted`). In half precision the input is still
+in the L2 cache when it is read again, so the last levels are walked by tiles too
+(`node_tree_tiles`). `torch.backends.cuda.matmul.allow_tf32` changes nothing: products in TF32
+would take as long, and float32 arithmetic keeps the paths exact.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +15,17 @@ import triton.language as tl
 from torch import Tensor
 
 from fastff.kernels.activations import CODES
-from fastff.kernels.cuda.descent_blocks import block_logits, descend_blocks, tile_place, walk
-from fastff.kernels.cuda.descent_rows import descend_rows, row_logit, row_warps
+from fastff.kernels.cuda.descent_blocks import (
+    FIRST_LEVELS,
+    block_logits,
+    descend_blocks,
+    tile_place,
+    walk,
+)
+from fastff.kernels.cuda.descent_rows import descend_rows, path_width, row_logit, row_warps
 from fastff.kernels.cuda.numerics import PRECISION, activate, block_of, rows_contiguous
+from fastff.kernels.cuda.path_output import TILE as OUTPUT_TILE
+from fastff.kernels.cuda.path_output import path_output
 from fastff.kernels.cuda.paths import (
     BELOW,
     MAX_LEVELS,
@@ -46,7 +61,8 @@ def node_tree_with_path(
     if levels <= MAX_LEVELS:
         n_groups = 2 ** levels_above(levels)
         if len(x) >= max(MIN_ROWS, MIN_ROWS_PER_GROUP * n_groups):
-            return node_tree_tiles(x, w_in, w_out, activation)
+            by_group = node_tree_sorted if x.dtype == torch.float32 else node_tree_tiles
+            return by_group(x, w_in, w_out, activation)
     return node_tree_rows(x, w_in, w_out, activation)
 
 
@@ -64,11 +80,38 @@ def node_tree_rows(
         block_in, block_out = block_of(in_features, 4096), block_of(out_features, 1024)
         _node_tree_row[(n_rows, triton.cdiv(out_features, block_out))](
             x, w_in, w_out, out, logits, leaf,
-            n_rows, n_trees, n_nodes, levels, in_features, out_features, x.stride(0),
-            ACTIVATION=CODES[activation], BLOCK_IN=block_in, BLOCK_OUT=block_out,
+            n_rows, n_trees, n_nodes, levels, out_features, x.stride(0),
+            ACTIVATION=CODES[activation], IN_FEATURES=in_features, BLOCK_IN=block_in, BLOCK_OUT=block_out,
             num_warps=row_warps(block_in),
         )  # fmt: skip
     return out, logits, leaf
+
+
+def node_tree_sorted(
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the same as `node_tree_with_path`: rows walk to their leaves, sorted ones are summed.
+
+    Sorted by the root of the subtree of few levels in which they end, a tile of inputs takes the
+    same v_j from the nodes above, and few from those below.
+    """
+    x = rows_contiguous(x)
+    n_rows, (n_trees, n_nodes, out_features) = len(x), w_out.shape
+    levels = levels_of(n_nodes)
+    above = levels_above(levels)
+    sums_up = n_trees > 1 and x.dtype != torch.float32
+    out = x.new_empty(n_rows, out_features, dtype=torch.float32 if sums_up else x.dtype)
+    logits = x.new_empty(n_trees, n_rows, levels, dtype=torch.float32)
+    hidden = x.new_empty(n_rows, path_width(levels), dtype=torch.float32)
+    leaves = []
+    for tree in range(n_trees):
+        leaf, groups = descend_rows(
+            x, w_in[tree], None, levels, logits=logits[tree], hidden=hidden, activation=activation,
+            tile=OUTPUT_TILE if above > 0 else None, subtree=levels - above,
+        )  # fmt: skip
+        path_output(out, hidden, w_out[tree], leaf, groups, levels, add=tree > 0)
+        leaves.append(leaf)
+    return out.to(x.dtype), logits, leaves[0][None] if n_trees == 1 else torch.stack(leaves)
 
 
 def node_tree_tiles(
@@ -91,7 +134,8 @@ def node_tree_tiles(
     for tree in range(n_trees):
         groups = None
         if above > 0:
-            descend = descend_rows if x.dtype == torch.float32 else descend_blocks
+            one_block = x.dtype != torch.float32 and above <= FIRST_LEVELS
+            descend = descend_blocks if one_block else descend_rows
             groups = descend(x, w_in[tree], None, above, logits=logits[tree], tile=TILE).groups
         _tree_tile[(triton.cdiv(n_rows, TILE) if groups is None else groups.max_tiles,)](
             x, w_in[tree], w_out[tree], out, logits[tree], leaf[tree],
@@ -107,14 +151,15 @@ def node_tree_tiles(
 @triton.jit
 def _node_tree_row(
     x_ptr, w_ptr, v_ptr, out_ptr, logit_ptr, leaf_ptr,
-    n_rows, n_trees, n_nodes, levels, in_features, out_features, x_stride,
-    ACTIVATION: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr,
+    n_rows, n_trees, n_nodes, levels, out_features, x_stride,
+    ACTIVATION: tl.constexpr, IN_FEATURES: tl.constexpr, BLOCK_IN: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     is_first = tl.program_id(1) == 0  # programs of one row differ in their columns of the output
     x_ptr += row * x_stride
     column = tl.arange(0, BLOCK_IN)
-    x = tl.load(x_ptr + column, mask=column < in_features, other=0).to(tl.float32)
+    x = tl.load(x_ptr + column, mask=column < IN_FEATURES, other=0).to(tl.float32)
     to = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     there = to < out_features
     out = tl.zeros((BLOCK_OUT,), tl.float32)
@@ -124,8 +169,8 @@ def _node_tree_row(
         node = tl.zeros((), tl.int64)
         for level in range(levels):
             v = tl.load(v_ptr + (root + node) * out_features + to, mask=there, other=0)
-            w_row_ptr = w_ptr + (root + node) * in_features
-            z = row_logit(x_ptr, w_row_ptr, x, in_features, BLOCK_IN)
+            w_row_ptr = w_ptr + (root + node) * IN_FEATURES
+            z = row_logit(x_ptr, w_row_ptr, x, IN_FEATURES, BLOCK_IN)
             out += activate(z, ACTIVATION) * v.to(tl.float32)
             tl.store(logit_ptr + at * levels + level, z, mask=is_first)
             node = 2 * node + 1 + (z > 0).to(tl.int64)
