@@ -18,9 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastff.kernels.activations import CODES
 from fastff.kernels.cuda.grouping import Groups, group_ranked
-from fastff.kernels.cuda.numerics import activate, block_of, rows_contiguous
+from fastff.kernels.cuda.numerics import block_of, rows_contiguous
 
 
 class Descent(NamedTuple):
@@ -28,7 +27,7 @@ class Descent(NamedTuple):
 
     Attributes:
         reached: the node that each input reached, counted from the left in its level, (b,), int64.
-        groups: the inputs sorted by it, or by a node above it; None if not asked for.
+        groups: the inputs sorted by it; None if not asked for.
 
     """
 
@@ -43,10 +42,7 @@ def descend_rows(
     levels: int,
     *,
     logits: Tensor | None = None,
-    hidden: Tensor | None = None,
-    activation: str = "linear",
     tile: int | None = None,
-    subtree: int = 0,
 ) -> Descent:
     """Walk every input down the first `levels` levels of a tree, right iff z > 0.
 
@@ -56,35 +52,25 @@ def descend_rows(
         bias: of the nodes (n,).
         levels: to descend, at most those of the tree.
         logits: where those of the visited nodes are written, (b, l), float32, contiguous.
-        hidden: where the activation function of the logits is written, (b, `path_width(levels)`),
-            float32, contiguous; what follows the levels is not defined.
-        activation: that function, a key of ACTIVATIONS.
-        tile: rows of a tile, to sort the inputs by a node on their path.
-        subtree: how many levels that node lies above the node reached.
+        tile: rows of a tile, to sort the inputs by the node reached.
 
     """
     x = rows_contiguous(x)
     n_rows, in_features = x.shape
     reached = x.new_empty(n_rows, dtype=torch.long)
-    counts = None if tile is None else x.new_zeros(2 ** (levels - subtree), dtype=torch.int32)
+    counts = None if tile is None else x.new_zeros(2**levels, dtype=torch.int32)
     rank = None if tile is None else x.new_empty(n_rows, dtype=torch.int32)
     if n_rows > 0:
         block = block_of(in_features, 4096)
         _descend_row[(n_rows,)](
-            x, weight, bias, reached, logits, hidden, counts, rank, levels, 2**levels - 1,
+            x, weight, bias, reached, logits, counts, rank, levels, 2**levels - 1,
             x.stride(0), 0 if logits is None else logits.stride(0),
-            FEATURES=in_features, BLOCK=block, WIDTH=path_width(levels), SUBTREE=subtree,
-            ACTIVATION=CODES[activation], num_warps=row_warps(block),
+            FEATURES=in_features, BLOCK=block, WIDTH=triton.next_power_of_2(levels),
+            num_warps=row_warps(block),
         )  # fmt: skip
     if tile is None or counts is None or rank is None:
         return Descent(reached, None)
-    return Descent(reached, group_ranked(reached, counts, rank, tile, subtree))
-
-
-def path_width(levels: int) -> int:
-    """Return values of a row that holds one for every level."""
-    width: int = triton.next_power_of_2(levels)
-    return width
+    return Descent(reached, group_ranked(reached, counts, rank, tile))
 
 
 def row_warps(block: int) -> int:
@@ -108,10 +94,9 @@ def row_logit(x_ptr, w_ptr, x, FEATURES: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def _descend_row(
-    x_ptr, w_ptr, b_ptr, reached_ptr, logit_ptr, hidden_ptr, counts_ptr, rank_ptr,
+    x_ptr, w_ptr, b_ptr, reached_ptr, logit_ptr, counts_ptr, rank_ptr,
     levels, n_above, x_stride, logit_stride,
-    FEATURES: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr, SUBTREE: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    FEATURES: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     x_ptr += row * x_stride
@@ -130,10 +115,7 @@ def _descend_row(
         node = 2 * node + 1 + (z > 0).to(tl.int32)
     if logit_ptr is not None:
         tl.store(logit_ptr + row * logit_stride + at, logits, mask=at < levels)
-    if hidden_ptr is not None:
-        tl.store(hidden_ptr + row * WIDTH + at, activate(logits, ACTIVATION))
     reached = node - n_above
     tl.store(reached_ptr + row, reached.to(tl.int64))
     if counts_ptr is not None:
-        rank = tl.atomic_add(counts_ptr + (reached >> SUBTREE), 1, sem="relaxed")
-        tl.store(rank_ptr + row, rank)
+        tl.store(rank_ptr + row, tl.atomic_add(counts_ptr + reached, 1, sem="relaxed"))

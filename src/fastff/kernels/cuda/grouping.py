@@ -65,18 +65,17 @@ def group_rows(group: Tensor, n_groups: int, tile: int) -> Groups:
     return group_ranked(group, counts, rank, tile)
 
 
-def group_ranked(node: Tensor, counts: Tensor, rank: Tensor, tile: int, subtree: int = 0) -> Groups:
-    """Return the rows sorted by group, of which the sizes are known.
+def group_ranked(group: Tensor, counts: Tensor, rank: Tensor, tile: int) -> Groups:
+    """Return the rows sorted by `group` (b,), of which the sizes are known.
 
     Args:
-        node: (b,), integers; a row's group is `node >> subtree`, in 0..e-1.
+        group: integers in 0..e-1, (b,).
         counts: rows of every group, (e,), int32.
         rank: place of every row in its group, (b,), int32.
         tile: rows of a full tile.
-        subtree: levels between a group's node and `node`, in a tree of groups.
 
     """
-    n_rows, n_groups = len(node), len(counts)
+    n_rows, n_groups = len(group), len(counts)
     max_tiles = triton.cdiv(n_rows, tile) + min(n_groups, n_rows)
     empty = counts.new_empty
     offsets, tile_offsets = empty(n_groups + 1), empty(n_groups + 1)
@@ -90,13 +89,12 @@ def group_ranked(node: Tensor, counts: Tensor, rank: Tensor, tile: int, subtree:
     if n_rows == 0:
         return groups
     if deterministic:
-        group = node >> subtree
         order = torch.sort(group, stable=True).indices
-        place = torch.arange(n_rows, dtype=torch.int32, device=node.device)
+        place = torch.arange(n_rows, dtype=torch.int32, device=group.device)
         rank = rank.scatter(0, order, place - offsets[group[order].long()])
     _scatter[(triton.cdiv(n_rows, ROWS),)](
-        node, rank, counts, offsets, tile_offsets, groups.order, groups.tile_group,
-        groups.tile_first, n_rows, n_groups, TILE=tile, ROWS=ROWS, SUBTREE=subtree,
+        group, rank, counts, offsets, tile_offsets, groups.order, groups.tile_group,
+        groups.tile_first, n_rows, n_groups, TILE=tile, ROWS=ROWS,
         BLOCK=block_of(n_groups, FEW_GROUPS) if few else 0,
     )  # fmt: skip
     return groups
@@ -141,14 +139,14 @@ def _offsets(
 
 @triton.jit
 def _scatter(
-    node_ptr, rank_ptr, counts_ptr, offsets_ptr, tile_offsets_ptr,
+    group_ptr, rank_ptr, counts_ptr, offsets_ptr, tile_offsets_ptr,
     order_ptr, tile_group_ptr, tile_first_ptr, n_rows, n_groups,
-    TILE: tl.constexpr, ROWS: tl.constexpr, SUBTREE: tl.constexpr, BLOCK: tl.constexpr,
+    TILE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write the order and the tiles; with a BLOCK that holds all groups, the offsets too."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = row < n_rows
-    group = (tl.load(node_ptr + row, mask=inside, other=0) >> SUBTREE).to(tl.int32)
+    group = tl.load(group_ptr + row, mask=inside, other=0).to(tl.int32)
     rank = tl.load(rank_ptr + row, mask=inside, other=0)
     begins = inside & (rank % TILE == 0)
     if BLOCK > 0:

@@ -1,10 +1,8 @@
 """The node-only tree's forward pass: row by row for few rows, outputs by tiles for many.
 
-Many rows in float32 are bound by bytes: a row's input is read once, by the warp that walks it down,
-and the outputs are written tile by tile (`node_tree_sorted`). In half precision the input is still
-in the L2 cache when it is read again, so the last levels are walked by tiles too
-(`node_tree_tiles`). `torch.backends.cuda.matmul.allow_tf32` changes nothing: products in TF32
-would take as long, and float32 arithmetic keeps the paths exact.
+All paths are exact: where torch may round float32 products to TF32
+(`torch.backends.cuda.matmul.allow_tf32`), only the outputs' product is rounded so. On an H100 that
+takes 17% off a tile's time; the logits' product would take off another 3%.
 """
 
 from __future__ import annotations
@@ -22,10 +20,8 @@ from fastff.kernels.cuda.descent_blocks import (
     tile_place,
     walk,
 )
-from fastff.kernels.cuda.descent_rows import descend_rows, path_width, row_logit, row_warps
+from fastff.kernels.cuda.descent_rows import descend_rows, row_logit, row_warps
 from fastff.kernels.cuda.numerics import PRECISION, activate, block_of, rows_contiguous
-from fastff.kernels.cuda.path_output import TILE as OUTPUT_TILE
-from fastff.kernels.cuda.path_output import path_output
 from fastff.kernels.cuda.paths import (
     BELOW,
     MAX_LEVELS,
@@ -37,7 +33,7 @@ from fastff.kernels.cuda.paths import (
 )
 from fastff.kernels.reference import levels_of
 
-MIN_ROWS = 8192  # fewer walk row by row: they don't fill the device in tiles
+MIN_ROWS = 4096  # fewer walk row by row: they don't fill the device in tiles
 MIN_ROWS_PER_GROUP = 16
 
 
@@ -61,8 +57,7 @@ def node_tree_with_path(
     if levels <= MAX_LEVELS:
         n_groups = 2 ** levels_above(levels)
         if len(x) >= max(MIN_ROWS, MIN_ROWS_PER_GROUP * n_groups):
-            by_group = node_tree_sorted if x.dtype == torch.float32 else node_tree_tiles
-            return by_group(x, w_in, w_out, activation)
+            return node_tree_tiles(x, w_in, w_out, activation)
     return node_tree_rows(x, w_in, w_out, activation)
 
 
@@ -81,37 +76,10 @@ def node_tree_rows(
         _node_tree_row[(n_rows, triton.cdiv(out_features, block_out))](
             x, w_in, w_out, out, logits, leaf,
             n_rows, n_trees, n_nodes, levels, out_features, x.stride(0),
-            ACTIVATION=CODES[activation], IN_FEATURES=in_features, BLOCK_IN=block_in, BLOCK_OUT=block_out,
-            num_warps=row_warps(block_in),
+            ACTIVATION=CODES[activation], IN_FEATURES=in_features, BLOCK_IN=block_in,
+            BLOCK_OUT=block_out, num_warps=row_warps(block_in),
         )  # fmt: skip
     return out, logits, leaf
-
-
-def node_tree_sorted(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same as `node_tree_with_path`: rows walk to their leaves, sorted ones are summed.
-
-    Sorted by the root of the subtree of few levels in which they end, a tile of inputs takes the
-    same v_j from the nodes above, and few from those below.
-    """
-    x = rows_contiguous(x)
-    n_rows, (n_trees, n_nodes, out_features) = len(x), w_out.shape
-    levels = levels_of(n_nodes)
-    above = levels_above(levels)
-    sums_up = n_trees > 1 and x.dtype != torch.float32
-    out = x.new_empty(n_rows, out_features, dtype=torch.float32 if sums_up else x.dtype)
-    logits = x.new_empty(n_trees, n_rows, levels, dtype=torch.float32)
-    hidden = x.new_empty(n_rows, path_width(levels), dtype=torch.float32)
-    leaves = []
-    for tree in range(n_trees):
-        leaf, groups = descend_rows(
-            x, w_in[tree], None, levels, logits=logits[tree], hidden=hidden, activation=activation,
-            tile=OUTPUT_TILE if above > 0 else None, subtree=levels - above,
-        )  # fmt: skip
-        path_output(out, hidden, w_out[tree], leaf, groups, levels, add=tree > 0)
-        leaves.append(leaf)
-    return out.to(x.dtype), logits, leaves[0][None] if n_trees == 1 else torch.stack(leaves)
 
 
 def node_tree_tiles(
@@ -127,23 +95,29 @@ def node_tree_tiles(
     (n_rows, in_features), (n_trees, n_nodes, out_features) = x.shape, w_out.shape
     levels = levels_of(n_nodes)
     above = levels_above(levels)
-    sums_up = n_trees > 1 and x.dtype != torch.float32
-    out = x.new_empty(n_rows, out_features, dtype=torch.float32 if sums_up else x.dtype)
+    is_half = x.element_size() == 2
+    # in float32 the parts of three products take registers: with 128 or fewer, all tiles of
+    # 16,384 rows are under way at once
+    block, stages = (128, 3) if is_half else (32, 4)
+    rounded = torch.get_float32_matmul_precision() != "highest"
+    out = x.new_empty(
+        n_rows, out_features, dtype=torch.float32 if n_trees > 1 and is_half else x.dtype
+    )
     logits = x.new_empty(n_trees, n_rows, levels, dtype=torch.float32)
     leaf = x.new_empty(n_trees, n_rows, dtype=torch.long)
     for tree in range(n_trees):
         groups = None
         if above > 0:
-            one_block = x.dtype != torch.float32 and above <= FIRST_LEVELS
-            descend = descend_blocks if one_block else descend_rows
+            descend = descend_blocks if is_half and above <= FIRST_LEVELS else descend_rows
             groups = descend(x, w_in[tree], None, above, logits=logits[tree], tile=TILE).groups
         _tree_tile[(triton.cdiv(n_rows, TILE) if groups is None else groups.max_tiles,)](
             x, w_in[tree], w_out[tree], out, logits[tree], leaf[tree],
             *(groups[:5] if groups is not None else [None] * 5),
             n_rows, in_features, out_features, x.stride(0), 2**above,
             LEVELS=levels, GROUP_LEVEL=above, ACTIVATION=CODES[activation], ADD=tree > 0,
-            TILE=TILE, BLOCK_IN=block_of(in_features, 128 if x.element_size() == 2 else 64),
-            BLOCK_OUT=block_of(out_features, 128), num_warps=2, num_stages=3,
+            OUT_PRECISION="tf32" if rounded else PRECISION.value, TILE=TILE,
+            BLOCK_IN=block_of(in_features, block), BLOCK_OUT=block_of(out_features, block),
+            num_warps=2, num_stages=stages,
         )  # fmt: skip
     return out.to(x.dtype), logits, leaf
 
@@ -187,7 +161,8 @@ def _tree_tile(
     order_ptr, offsets_ptr, tile_offsets_ptr, tile_group_ptr, tile_first_ptr,
     n_rows, in_features, out_features, x_stride, n_groups,
     LEVELS: tl.constexpr, GROUP_LEVEL: tl.constexpr, ACTIVATION: tl.constexpr, ADD: tl.constexpr,
-    TILE: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr,
+    OUT_PRECISION: tl.constexpr, TILE: tl.constexpr, BLOCK_IN: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
     tile = tl.program_id(0)
     if order_ptr is not None:
@@ -220,13 +195,13 @@ def _tree_tile(
             v_ptr + node[:, None] * out_features + (first + column)[None, :],
             mask=exists[:, None] & there[None, :], other=0,
         )  # fmt: skip
-        out = tl.dot(hidden, v, input_precision=PRECISION)
+        out = tl.dot(hidden, v, input_precision=OUT_PRECISION)
         if GROUP_LEVEL > 0:
             v = tl.load(
                 v_ptr + node_above[:, None] * out_features + (first + column)[None, :],
                 mask=exists_above[:, None] & there[None, :], other=0,
             )  # fmt: skip
-            out = tl.dot(hidden_above, v, out, input_precision=PRECISION)
+            out = tl.dot(hidden_above, v, out, input_precision=OUT_PRECISION)
         place = row[:, None] * out_features + (first + column)[None, :]
         written = inside[:, None] & there[None, :]
         if ADD:
