@@ -16,6 +16,7 @@ from kernel_cases import (
     right_turns,
 )
 
+from fastff.bench.precision import with_tf32
 from fastff.kernels import cpu, cuda, reference
 from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.cuda.descent_blocks import descend_blocks
@@ -39,7 +40,10 @@ def along(x, w_in, w_out, leaf, activation):
     return (hidden * w_out[tree, nodes]).sum((0, 2)), logits
 
 
-def check(forward, device, dtype, batch, features, out, levels, trees, activation, ties, seed):
+def check(
+    forward, device, dtype, batch, features, out, levels, trees, activation, ties, seed,
+    tolerance=None,
+):  # fmt: skip
     draw = Draw(seed, device, dtype, ties=ties)
     n_nodes = 2**levels - 1
     x = draw.inputs(batch, features)
@@ -48,7 +52,7 @@ def check(forward, device, dtype, batch, features, out, levels, trees, activatio
     for w, reached in zip(w_in, leaf, strict=True):
         right_turns(x, w, reached, tolerance=0.0 if ties else 1e-4)
     expected, z = along(x, w_in, w_out, leaf, activation)
-    close(outputs, expected, TOLERANCE[dtype])
+    close(outputs, expected, tolerance or TOLERANCE[dtype])
     close(logits, z)
 
 
@@ -102,6 +106,14 @@ def test_triton(forward, **shape):
 @shapes
 def test_triton_backward(**shape):
     check_backward(DEVICE, torch.float32, **shape)
+
+
+@pytest.mark.parametrize("levels", [3, 8])
+def test_paths_stay_exact_with_tf32(levels):
+    shape = {"batch": 70, "features": 150, "out": 130, "levels": levels, "trees": 2}
+    options = {"activation": "gelu", "ties": False, "seed": levels}
+    with with_tf32("tf32"):
+        check(node_tree_tiles, DEVICE, torch.float32, **shape, **options, tolerance=1e-3)
 
 
 @needs_cuda

@@ -18,6 +18,7 @@ from fastff.kernels.cuda.numerics import PRECISION, block_of, level_of, rows_con
 
 BLOCK_LEVELS = 4  # levels of every block but the first: 15 nodes, the narrowest matrix product
 FIRST_LEVELS = 8  # most levels of the first block
+WIDE_ROWS = 128 * 128  # so many fill a device in tiles of 128
 STAGES = 4  # of the loop over columns, in shared memory at once
 SHARED_BYTES = 96 * 1024  # that every GPU since Ampere has
 
@@ -50,18 +51,19 @@ def descend_blocks(
     groups = None
     start = 0
     for stop in range(levels - BLOCK_LEVELS * n_more, levels + 1, BLOCK_LEVELS):
-        rows = _tile(n_rows, 1) if groups is None else groups.tile
+        nodes = max(16, 2 ** (stop - start))
+        wide = groups is None and nodes >= 256 and n_rows >= WIDE_ROWS
+        rows = 128 if wide else _tile(n_rows, 1) if groups is None else groups.tile
         next_rows = _tile(n_rows, 2**stop) if stop < levels else tile
         counts = None if next_rows is None else x.new_zeros(2**stop, dtype=torch.int32)
         n_tiles = triton.cdiv(n_rows, rows) if groups is None else groups.max_tiles
-        nodes = max(16, 2 ** (stop - start))
         _descend_block[(n_tiles,)](
             x, weight, bias, reached, logits, counts, rank,
             *(groups[:5] if groups is not None else [None] * 5),
             n_rows, in_features, x.stride(0), 0 if logits is None else logits.stride(0),
             start, 2**start, LEVELS=stop - start, NODES=nodes, TILE=rows,
             BLOCK=block_of(in_features, _columns((rows + nodes) * x.element_size() * STAGES)),
-            num_warps=4, num_stages=STAGES,
+            num_warps=8 if wide else 4, num_stages=STAGES,
         )  # fmt: skip
         if counts is not None and next_rows is not None:
             groups = group_ranked(reached, counts, rank, next_rows)

@@ -21,6 +21,7 @@ from torch import Tensor
 from fastff.kernels.cuda.numerics import block_of
 
 ROWS = 256  # of one program
+FEW_GROUPS = 1024  # of which every program adds up the sizes itself, instead of one before all
 
 
 class Groups(NamedTuple):
@@ -79,18 +80,22 @@ def group_ranked(group: Tensor, counts: Tensor, rank: Tensor, tile: int) -> Grou
     empty = counts.new_empty
     offsets, tile_offsets = empty(n_groups + 1), empty(n_groups + 1)
     groups = Groups(empty(n_rows), offsets, tile_offsets, empty(max_tiles), empty(max_tiles), tile)
-    _offsets[(1,)](
-        counts, offsets, tile_offsets, n_groups, TILE=tile, BLOCK=block_of(n_groups, 4096)
-    )
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    few = 0 < n_groups <= FEW_GROUPS and n_rows > 0 and not deterministic
+    if not few:
+        _offsets[(1,)](
+            counts, offsets, tile_offsets, n_groups, TILE=tile, BLOCK=block_of(n_groups, 4096)
+        )
     if n_rows == 0:
         return groups
-    if torch.are_deterministic_algorithms_enabled():
+    if deterministic:
         order = torch.sort(group, stable=True).indices
         place = torch.arange(n_rows, dtype=torch.int32, device=group.device)
         rank = rank.scatter(0, order, place - offsets[group[order].long()])
     _scatter[(triton.cdiv(n_rows, ROWS),)](
-        group, rank, offsets, tile_offsets, groups.order, groups.tile_group, groups.tile_first,
-        n_rows, TILE=tile, ROWS=ROWS,
+        group, rank, counts, offsets, tile_offsets, groups.order, groups.tile_group,
+        groups.tile_first, n_rows, n_groups, TILE=tile, ROWS=ROWS,
+        BLOCK=block_of(n_groups, FEW_GROUPS) if few else 0,
     )  # fmt: skip
     return groups
 
@@ -134,16 +139,33 @@ def _offsets(
 
 @triton.jit
 def _scatter(
-    group_ptr, rank_ptr, offsets_ptr, tile_offsets_ptr, order_ptr, tile_group_ptr, tile_first_ptr,
-    n_rows, TILE: tl.constexpr, ROWS: tl.constexpr,
+    group_ptr, rank_ptr, counts_ptr, offsets_ptr, tile_offsets_ptr,
+    order_ptr, tile_group_ptr, tile_first_ptr, n_rows, n_groups,
+    TILE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Write the order and the tiles; with a BLOCK that holds all groups, the offsets too."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = row < n_rows
     group = tl.load(group_ptr + row, mask=inside, other=0).to(tl.int32)
     rank = tl.load(rank_ptr + row, mask=inside, other=0)
-    place = tl.load(offsets_ptr + group, mask=inside, other=0) + rank
-    tl.store(order_ptr + place, row, mask=inside)
     begins = inside & (rank % TILE == 0)
-    tile = tl.load(tile_offsets_ptr + group, mask=begins, other=0) + rank // TILE
+    if BLOCK > 0:
+        one = tl.arange(0, BLOCK)
+        there = one < n_groups
+        rows = tl.load(counts_ptr + one, mask=there, other=0)
+        tiles = (rows + TILE - 1) // TILE
+        offsets = tl.cumsum(rows) - rows
+        tile_offsets = tl.cumsum(tiles) - tiles
+        if tl.program_id(0) == 0:
+            tl.store(offsets_ptr + one, offsets, mask=there)
+            tl.store(tile_offsets_ptr + one, tile_offsets, mask=there)
+            tl.store(offsets_ptr + n_groups, tl.sum(rows))
+            tl.store(tile_offsets_ptr + n_groups, tl.sum(tiles))
+        place = tl.gather(offsets, group, 0) + rank
+        tile = tl.gather(tile_offsets, group, 0) + rank // TILE
+    else:
+        place = tl.load(offsets_ptr + group, mask=inside, other=0) + rank
+        tile = tl.load(tile_offsets_ptr + group, mask=begins, other=0) + rank // TILE
+    tl.store(order_ptr + place, row, mask=inside)
     tl.store(tile_group_ptr + tile, group, mask=begins)
     tl.store(tile_first_ptr + tile, place, mask=begins)
