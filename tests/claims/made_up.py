@@ -51,6 +51,7 @@ def timed(variant: str, times: dict[int, float], spread: float = 0.0, **more) ->
         "dtype": "float32", "mode": "graph", "batch": 32, "in_features": 1024,
         "hidden_features": 0, "out_features": 0, "top_k": 1, "device_name": "A GPU", "driver": "1",
         "torch": "2.11", "clock": "events", "threads": 1, "commit": "0123abcd",
+        "bytes": 1, "flops": 1, "roofline_us": 0.1, "peak_bytes": 1,
     }  # fmt: skip
     return [
         row

@@ -10,15 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from fastff.analysis.tidy import NOT_A_TABLE, TidyError
+from fastff.columns import TIMED_SIZES, TIMED_TEXT, TIMES
 
-TEXT = (
-    *("case", "op", "variant", "label", "device", "dtype", "mode"),
-    *("device_name", "driver", "torch", "clock", "commit"),
-)
-NUMBERS = (
-    *("batch", "in_features", "hidden_features", "out_features", "depth", "n_experts", "top_k"),
-    *("median_us", "q25_us", "q75_us", "bytes", "flops", "roofline_us", "peak_bytes", "threads"),
-)
+NUMBERS = (*TIMED_SIZES, *TIMES, "bytes", "flops", "roofline_us", "peak_bytes")
 DEVICES = {"cpu": "CPU", "cuda": "CUDA device"}
 
 
@@ -73,21 +67,28 @@ def load_timings(
     """
     for paths, is_reference in ((measured, False), (references, True)):
         for path in paths:
-            table = _read(Path(path))
+            table = read_times(path)
             rows = table[table["device"] == device].reset_index(drop=True)
             if not rows.empty:
                 return Timings(rows, device, is_reference)
-    return Timings(_with_width(pd.DataFrame(columns=[*TEXT, *NUMBERS])), device)
+    return Timings(_with_width(pd.DataFrame(columns=[*TIMED_TEXT, *NUMBERS])), device)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_times(file: str | os.PathLike[str]) -> pd.DataFrame:
+    """Return a benchmark's table, with `width`: the hidden units of all experts together.
+
+    Raises:
+        TidyError: for a file that can't be read, lacks a column or has text for a number.
+
+    """
+    path = Path(file)
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False)
+        table = pd.read_csv(path, dtype=dict.fromkeys(TIMED_TEXT, str), keep_default_na=False)
     except OSError as error:
         raise TidyError(f"{path}: {error.strerror}") from None
     except NOT_A_TABLE as error:
         raise TidyError(f"{path} is not a CSV table: {' '.join(str(error).split())}") from None
-    if missing := [column for column in (*TEXT, *NUMBERS) if column not in table]:
+    if missing := [column for column in (*TIMED_TEXT, *NUMBERS) if column not in table]:
         raise TidyError(f"{path}: missing columns: {', '.join(missing)}")
     for column in NUMBERS:
         if not pd.api.types.is_numeric_dtype(table[column]) and not table.empty:

@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fastff.analysis.tidy import TidyError
-from fastff.claims.columns import TIMED_COLUMNS, TRAINING_WIDTH
+from fastff.analysis.timings import read_times
+from fastff.claims.columns import TRAINING_WIDTH
 from fastff.claims.estimate import Estimate, NotTestableError
 from fastff.claims.statistics import BenchmarkStatistic, CrossingSpec, SpeedupSpec
-from fastff.columns import TIMED_SIZES, TIMED_TEXT, TIMES
 
 
 def load_times(paths: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
     """Return the rows of a benchmark's tables, of one machine each, with `training_width`.
 
     Raises:
-        TidyError: for a file that can't be read, or that lacks a column.
+        TidyError: for a file that can't be read, lacks a column or has text for a number.
 
     """
-    tables = []
-    for path in map(Path, paths):
-        try:
-            table = pd.read_csv(path, dtype=dict.fromkeys(TIMED_TEXT, str), keep_default_na=False)
-        except OSError as error:
-            raise TidyError(f"{path}: {error.strerror}") from None
-        if missing := [column for column in TIMED_COLUMNS if column not in table]:
-            raise TidyError(f"{path}: missing columns: {', '.join(missing)}")
-        for column in (*TIMES, *TIMED_SIZES):
-            table[column] = pd.to_numeric(table[column], errors="coerce")
-        tables.append(table)
-    rows = pd.concat(tables, ignore_index=True)
-    width = rows["hidden_features"] * rows["n_experts"].fillna(1).clip(lower=1)
-    return rows.assign(**{TRAINING_WIDTH: width})
+    rows = pd.concat([read_times(path) for path in paths], ignore_index=True)
+    return rows.rename(columns={"width": TRAINING_WIDTH})
 
 
 def estimate_of_times(times: pd.DataFrame, spec: BenchmarkStatistic, device: str) -> Estimate:
