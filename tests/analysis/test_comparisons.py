@@ -82,10 +82,11 @@ def test_no_test_is_possible(treatment, baseline):
     assert math.isfinite(row["change_mean"])
 
 
-def test_a_diverged_run_leaves_no_mean():
+def test_a_point_with_a_run_that_failed_is_left_out():
     runs = runs_of({"a": [[0.5, math.nan], [0.8, 0.8]], "b": [[0.4, 0.6], [0.9, 0.7]]})
     row = compare(runs, [{"treatment": "a", "baseline": "b"}], ["accuracy_hard"]).iloc[0]
-    assert math.isnan(row["change_mean"])
+    assert (row["n_points"], row["n_left_out"]) == (1, 1)
+    assert row["change_mean"] == pytest.approx(0)
     assert math.isnan(row["p"])
 
 

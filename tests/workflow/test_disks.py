@@ -13,7 +13,6 @@ import yaml
 from trees import TINY_PATH, Tree, copy_tree
 
 from fastff.cli import main
-from fastff.verify import compare_runs
 
 pytestmark = pytest.mark.faults
 
@@ -157,5 +156,5 @@ def test_a_workflow_names_altered_input_and_goes_on_once_it_is_gone(edited, fini
     assert "prepare the dataset again" in printed
     assert not (edited.folder / "results/tiny/tidy/soft_merging").exists()
     path.unlink()
-    edited.snakemake()
-    assert compare_runs(edited.folder, finished.folder, "tiny").identical
+    edited.snakemake(TARGET)
+    assert (edited.folder / TARGET).read_bytes() == (finished.folder / TARGET).read_bytes()

@@ -113,10 +113,13 @@ def load_table(folder: str | os.PathLike[str], name: str) -> pd.DataFrame:
     """
     path = _path(folder, name)
     table = _read(path, name)
-    others = _failed(table if name == "runs" else _read(_path(folder, "runs"), "runs"))
-    if table.empty and (name == "runs" or not others.all()):
+    runs, others = table, _path(folder, "runs")
+    if name != "runs" and others.exists():
+        runs = _read(others, "runs")
+    gone = _failed(runs)
+    if table.empty and not (len(gone) and gone.all()):
         raise TidyError(f"{path} has no rows; at least one run is needed")
-    table.attrs[N_FAILED] = int(others.sum())
+    table.attrs[N_FAILED] = int(gone.sum())
     return table
 
 
