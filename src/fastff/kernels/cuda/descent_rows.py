@@ -2,8 +2,9 @@
 
 As many dependent reads as levels, each of one weight row: what counts is how many inputs are
 under way at once. So a row of up to 1024 values is held by a single warp, which needs no barrier
-to add up a logit, and many such programs share a multiprocessor. The number of features is known
-when a kernel is compiled: without bounds to check, the warp takes 64 registers instead of 104.
+to add up a logit, and many such programs share a multiprocessor. In half precision the number of
+features is known when the kernel is compiled: without bounds to check, a warp takes fewer registers
+(58-64, not 96-104), which an H100 turns into speed; in float32 it does not.
 
 On an H100 the last levels take as long as their weights take from the L2 cache; those of the first
 six levels or so stay in the L1 caches, as long as the inputs, read once, are the first to leave.
@@ -64,9 +65,9 @@ def descend_rows(
         block = block_of(in_features, 4096)
         _descend_row[(n_rows,)](
             x, weight, bias, reached, logits, counts, rank, levels, 2**levels - 1,
-            x.stride(0), 0 if logits is None else logits.stride(0),
-            FEATURES=in_features, BLOCK=block, WIDTH=triton.next_power_of_2(levels),
-            num_warps=row_warps(block),
+            in_features, x.stride(0), 0 if logits is None else logits.stride(0),
+            FEATURES=in_features if x.element_size() == 2 else 0, BLOCK=block,
+            WIDTH=triton.next_power_of_2(levels), num_warps=row_warps(block),
         )  # fmt: skip
     if tile is None or counts is None or rank is None:
         return Descent(reached, None)
@@ -79,13 +80,13 @@ def row_warps(block: int) -> int:
 
 
 @triton.jit
-def row_logit(x_ptr, w_ptr, x, FEATURES: tl.constexpr, BLOCK: tl.constexpr):
+def row_logit(x_ptr, w_ptr, x, in_features, BLOCK: tl.constexpr):
     """Return <w, x> of one row each, float32; `x` is the row's first BLOCK values."""
     column = tl.arange(0, BLOCK)
-    w = tl.load(w_ptr + column, mask=column < FEATURES, other=0).to(tl.float32)
+    w = tl.load(w_ptr + column, mask=column < in_features, other=0).to(tl.float32)
     products = x * w
-    for start in range(BLOCK, FEATURES, BLOCK):
-        inside = start + column < FEATURES
+    for start in range(BLOCK, in_features, BLOCK):
+        inside = start + column < in_features
         w = tl.load(w_ptr + start + column, mask=inside, other=0).to(tl.float32)
         more = tl.load(x_ptr + start + column, mask=inside, other=0).to(tl.float32)
         products += more * w
@@ -95,20 +96,22 @@ def row_logit(x_ptr, w_ptr, x, FEATURES: tl.constexpr, BLOCK: tl.constexpr):
 @triton.jit
 def _descend_row(
     x_ptr, w_ptr, b_ptr, reached_ptr, logit_ptr, counts_ptr, rank_ptr,
-    levels, n_above, x_stride, logit_stride,
+    levels, n_above, in_features, x_stride, logit_stride,
     FEATURES: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     x_ptr += row * x_stride
     column = tl.arange(0, BLOCK)
+    if FEATURES > 0:
+        in_features = FEATURES
     x = tl.load(
-        x_ptr + column, mask=column < FEATURES, other=0, eviction_policy="evict_first"
+        x_ptr + column, mask=column < in_features, other=0, eviction_policy="evict_first"
     ).to(tl.float32)  # fmt: skip
     node = tl.zeros((), tl.int32)
     at = tl.arange(0, WIDTH)
     logits = tl.zeros((WIDTH,), tl.float32)
     for level in range(levels):
-        z = row_logit(x_ptr, w_ptr + node.to(tl.int64) * FEATURES, x, FEATURES, BLOCK)
+        z = row_logit(x_ptr, w_ptr + node.to(tl.int64) * in_features, x, in_features, BLOCK)
         if b_ptr is not None:
             z += tl.load(b_ptr + node).to(tl.float32)
         logits = tl.where(at == level, z, logits)

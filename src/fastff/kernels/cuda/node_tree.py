@@ -75,9 +75,9 @@ def node_tree_rows(
         block_in, block_out = block_of(in_features, 4096), block_of(out_features, 1024)
         _node_tree_row[(n_rows, triton.cdiv(out_features, block_out))](
             x, w_in, w_out, out, logits, leaf,
-            n_rows, n_trees, n_nodes, levels, out_features, x.stride(0),
-            ACTIVATION=CODES[activation], IN_FEATURES=in_features, BLOCK_IN=block_in,
-            BLOCK_OUT=block_out, num_warps=row_warps(block_in),
+            n_rows, n_trees, n_nodes, levels, in_features, out_features, x.stride(0),
+            ACTIVATION=CODES[activation], BLOCK_IN=block_in, BLOCK_OUT=block_out,
+            num_warps=row_warps(block_in),
         )  # fmt: skip
     return out, logits, leaf
 
@@ -125,15 +125,14 @@ def node_tree_tiles(
 @triton.jit
 def _node_tree_row(
     x_ptr, w_ptr, v_ptr, out_ptr, logit_ptr, leaf_ptr,
-    n_rows, n_trees, n_nodes, levels, out_features, x_stride,
-    ACTIVATION: tl.constexpr, IN_FEATURES: tl.constexpr, BLOCK_IN: tl.constexpr,
-    BLOCK_OUT: tl.constexpr,
+    n_rows, n_trees, n_nodes, levels, in_features, out_features, x_stride,
+    ACTIVATION: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     is_first = tl.program_id(1) == 0  # programs of one row differ in their columns of the output
     x_ptr += row * x_stride
     column = tl.arange(0, BLOCK_IN)
-    x = tl.load(x_ptr + column, mask=column < IN_FEATURES, other=0).to(tl.float32)
+    x = tl.load(x_ptr + column, mask=column < in_features, other=0).to(tl.float32)
     to = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     there = to < out_features
     out = tl.zeros((BLOCK_OUT,), tl.float32)
@@ -143,8 +142,8 @@ def _node_tree_row(
         node = tl.zeros((), tl.int64)
         for level in range(levels):
             v = tl.load(v_ptr + (root + node) * out_features + to, mask=there, other=0)
-            w_row_ptr = w_ptr + (root + node) * IN_FEATURES
-            z = row_logit(x_ptr, w_row_ptr, x, IN_FEATURES, BLOCK_IN)
+            w_row_ptr = w_ptr + (root + node) * in_features
+            z = row_logit(x_ptr, w_row_ptr, x, in_features, BLOCK_IN)
             out += activate(z, ACTIVATION) * v.to(tl.float32)
             tl.store(logit_ptr + at * levels + level, z, mask=is_first)
             node = 2 * node + 1 + (z > 0).to(tl.int64)
