@@ -35,7 +35,7 @@ def compare_runs(left: Path, right: Path, name: str) -> Comparison:
     """Compare tidy tables, tables and figures of the config `name` in two folders.
 
     Executed notebooks and logs carry times, and so does all that is drawn of benchmarks: they are
-    left out.
+    left out, as are hidden files, which a process that was killed may have left.
 
     Raises:
         FileNotFoundError: where a side holds no results of that name.
@@ -60,5 +60,5 @@ def _result_files(folder: Path, name: str) -> set[str]:
         path.relative_to(folder).as_posix()
         for part in COMPARED
         for path in (folder / part.format(name=name)).rglob("*")
-        if path.is_file() and path.parent.name != "benchmarks"
+        if path.is_file() and not path.name.startswith(".") and path.parent.name != "benchmarks"
     }
