@@ -114,6 +114,27 @@ def test_a_held_file_is_free_when_its_process_is_dead(tmp_path):
     mine.close()
 
 
+def test_what_a_killed_process_left_is_swept_and_what_a_live_one_writes_is_not(tmp_path):
+    code = (
+        "import sys, pathlib, fastff.files as f\n"
+        "with f.atomic_path(pathlib.Path(sys.argv[1])) as path:\n"
+        "    path.write_text('half'); print(path, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "one.txt")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as other:
+        half = Path(other.stdout.readline().strip())
+        with atomic_path(tmp_path / "one.txt") as path:
+            path.write_text("whole")
+        assert half.exists()
+        other.kill()
+        other.wait()
+    assert half.read_text() == "half"
+    with atomic_path(tmp_path / "one.txt") as path:
+        path.write_text("whole again")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("one.txt", "whole again")]
+
+
 def test_json_of_a_checkpoint_s_context_is_stable(tmp_path):
     one = Checkpoint(tmp_path / "one.checkpoint", {"seeds": (0, 1)}, 0.0, StopRequest())
     one.save({"epoch": 3})

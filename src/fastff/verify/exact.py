@@ -35,8 +35,9 @@ class Comparison:
 def compare_runs(left: Path, right: Path, name: str) -> Comparison:
     """Compare tidy tables, tables and figures of the config `name` in two working folders.
 
-    Executed notebooks and logs carry times, and so does all that is drawn of benchmarks: they are
-    left out.
+    Executed notebooks and logs carry times, and so does all that is drawn of benchmarks, and the
+    ledger of claims with those of speed: they are left out, as are hidden files, which a process
+    that was killed may have left.
 
     Raises:
         FileNotFoundError: where a side holds no results of that name.
@@ -76,5 +77,10 @@ def _result_files(folder: Path, parts: tuple[str, ...]) -> set[str]:
         path.relative_to(folder).as_posix()
         for part in parts
         for path in (folder / part).rglob("*")
-        if path.is_file() and path.parent.name != "benchmarks"
+        if path.is_file() and not (path.name.startswith(".") or _is_of_times(path))
     }
+
+
+def _is_of_times(path: Path) -> bool:
+    """Return whether times went into a file; those of speed are in the ledger of claims too."""
+    return path.parent.name == "benchmarks" or path.stem == "claims"
