@@ -87,12 +87,12 @@ def test_many_rows_of_a_deep_tree_are_sorted_on_the_cpu(monkeypatch):
     monkeypatch.setattr(cpu, "_node_tree_sorted", lambda *given: called.append(given[0].shape))
     draw = Draw(0)
     few_levels, many_levels = (draw(1, 2**n - 1, 4) for n in (3, 9))
-    x = draw(300, 4)
+    x = draw(1100, 4)
     cpu.node_tree(x, few_levels, few_levels, "relu")
-    cpu.node_tree(x[:100], many_levels, many_levels, "relu")
+    cpu.node_tree(x[:1000], many_levels, many_levels, "relu")
     assert called == []
     cpu.node_tree(x, many_levels, many_levels, "relu")
-    assert called == [(300, 4)]
+    assert called == [(1100, 4)]
 
 
 @pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
