@@ -11,7 +11,7 @@ import pytest
 import yaml
 from trees import Tree, copy_tree
 
-from fastff.verify import compare_runs
+from fastff.verify.exact import compare_runs
 
 pytestmark = pytest.mark.faults
 

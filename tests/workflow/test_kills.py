@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from trees import copy_tree
 
-from fastff.verify import compare_runs
+from fastff.verify.exact import compare_runs
 
 pytestmark = pytest.mark.faults
 

@@ -23,6 +23,7 @@ COLUMNS = (
     *("peak_mib", "disk_mib", "device_name", "python", "torch", "commit", "note"),
 )
 ALL = "all"
+CLAIMS = "claims"  # the ledger, of all experiments
 MIB = 2**20
 
 
@@ -51,6 +52,8 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
     jobs += [("prepare", path.stem, path) for path in sorted((data / "benchmarks").glob("*.tsv"))]
     datasets = {name: getattr(block, "dataset", "") for name, block in config.drawn().items()}
     datasets |= {dataset: dataset for dataset in datasets.values() if dataset}
+    if config.claims is not None:
+        datasets[CLAIMS] = ""
     everything = [path for *_, path in jobs]
     jobs = [job for job in jobs if job[1] in datasets]
     found = {name for _, name, _ in jobs}
@@ -76,22 +79,24 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
 
 
 def _jobs(folder: Path) -> list[tuple[str, str, Path]]:
-    """Return step, name and file of each measured job; a step of the whole run has no name."""
+    """Return step, name and file of each measured job; a step of the whole run is of the claims."""
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
-        step, name, *_ = (*path.relative_to(folder).with_suffix("").parts, "")
+        step, name, *_ = (*path.relative_to(folder).with_suffix("").parts, CLAIMS)
         jobs.append((step, name, path))
     return jobs
 
 
 def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]:
-    """Return the files that a step wrote for an experiment, a benchmark or a dataset."""
+    """Return the files that a step wrote for an experiment, benchmark, dataset or the claims."""
     results = folder / config.results_dir / config.name
     figures = folder / config.figures_dir / config.name
     if step == "prepare":
         return (folder / config.data_dir).glob(f"{name}.*")
     if step in ("train", "collect"):
         return (results / {"train": "jobs", "collect": "tidy"}[step] / name).rglob("*")
+    if name == CLAIMS:
+        return (figures if step == "draw" else results).glob(f"{CLAIMS}.*")
     timed = results / "benchmarks"
     if step == "bench":
         return [timed / f"{name}.csv"]

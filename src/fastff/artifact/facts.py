@@ -83,7 +83,7 @@ def claims(root: Path, config: Config, measured: list[Machine]) -> list[Row]:
         block = str(claim["experiment"])
         rows.append(
             {str(key): value for key, value in claim.items()}
-            | {"path": target_path(root, config, block, str(claim["target"]))}
+            | {"path": target_path(root, config, block, str(claim["target"]), machine)}
             | {"machine": machine.name if machine else "–"}
             | _reference_cost(root, machine, block)
             | {"expected": expected(claim["effect"], claim["low"], claim["high"], claim["unit"])}
@@ -101,14 +101,16 @@ def expected(effect: float, low: float, high: float, unit: str) -> str:
     return f"{value}{interval} {unit}".strip()
 
 
-def target_path(root: Path, config: Config, block: str, target: str) -> str:
+def target_path(
+    root: Path, config: Config, block: str, target: str, machine: Machine | None
+) -> str:
     """Return the committed table or figure that shows a claim, by its path here; "" for none."""
-    machine = Path(config.tables_from or "")
     choices = [
-        *(machine / kind / f"{target}.md" for kind in ("tables", "benchmarks")),
+        Path(config.tables_from or "") / "tables" / f"{target}.md",
         *(Path("figures/reference") / kind / f"{target}.png" for kind in ("", "benchmarks")),
-        *(machine / "benchmarks" / f"{name}.csv" for name in (target, block)),
     ]
+    if machine is not None:
+        choices.append(REFERENCE / machine.name / "benchmarks" / f"{block}.csv")
     return next((str(path) for path in choices if (root / path).exists()), "")
 
 
