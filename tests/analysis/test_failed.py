@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 from synthetic import write_tidy
-from test_notebooks import CONFIG, LARGE, NAMES, corner, run_cells, stored
+from test_notebooks import CONFIG, LARGE, NAMES, corner, parameters_of, run_cells, stored
 
 from fastff.analysis import (
     compare,
@@ -153,17 +153,8 @@ def test_every_notebook_copes(name, which, default_folders, tmp_path, monkeypatc
         gone |= True
     tidy = write_tidy(with_failures(tables, gone), tmp_path / "tidy")
     assert load_tidy(tidy).runs["failed_epoch"].notna().sum() == gone.sum()
-    parameters = {
-        "experiment": name,
-        "title": block.title,
-        "tidy": str(tidy),
-        "figures": str(tmp_path / "figures"),
-        "tables": str(tmp_path / "tables"),
-        "comparisons": [comparison.model_dump() for comparison in block.comparisons],
-        "best_of_seeds": True,
-    }
     monkeypatch.chdir(tmp_path)
-    shown = run_cells(stored(name), parameters)
+    shown = run_cells(stored(name), parameters_of(block, name, tidy, tmp_path))
     for kind, ending in (("figures", "svg"), ("tables", "md")):
         found = {path.name for path in (tmp_path / kind).glob(f"*.{ending}")}
         assert found == {f"{stem}.{ending}" for stem in block.expand(kind, name)}

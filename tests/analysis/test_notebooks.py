@@ -11,6 +11,7 @@ from IPython.display import Image
 
 from fastff.bench.timing import timing_benchmark
 from fastff.config import load_config
+from fastff.experiment import Experiment
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = load_config(REPOSITORY / "config" / "config.yaml")
@@ -71,6 +72,19 @@ def run_cells(book: nbformat.NotebookNode, parameters: dict) -> list[list[object
     return shown
 
 
+def parameters_of(block: Experiment, name: str, tidy: Path, folder: Path) -> dict:
+    """Return a notebook's parameters, for a block under some name; it writes into `folder`."""
+    return {
+        "experiment": name,
+        "title": block.title,
+        "tidy": str(tidy),
+        "figures": str(folder / "figures"),
+        "tables": str(folder / "tables"),
+        "comparisons": [comparison.model_dump() for comparison in block.comparisons],
+        "best_of_seeds": True,
+    }
+
+
 @pytest.mark.parametrize("name", BOOKS)
 def test_stored_without_outputs(name):
     book = stored(name)
@@ -119,17 +133,8 @@ def test_draws_what_the_config_names(name, default_folders, tmp_path, monkeypatc
     tidy = default_folders[name]
     if name in LARGE:
         tidy = corner(tidy, tmp_path / "tidy")
-    parameters = {
-        "experiment": alias,
-        "title": block.title,
-        "tidy": str(tidy),
-        "figures": str(tmp_path / "figures"),
-        "tables": str(tmp_path / "tables"),
-        "comparisons": [comparison.model_dump() for comparison in block.comparisons],
-        "best_of_seeds": True,
-    }
     monkeypatch.chdir(tmp_path)
-    shown = run_cells(stored(name), parameters)
+    shown = run_cells(stored(name), parameters_of(block, alias, tidy, tmp_path))
 
     for kind, endings in FORMATS.items():
         stems = block.expand(kind, alias)

@@ -37,6 +37,14 @@ class Bank:
         return dense.scatter(-1, self.expert, self.scale)
 
 
+def mixture(shape: Shape) -> MixtureExperts:
+    """Return experts of these sizes, on torch's default device."""
+    return MixtureExperts(
+        shape.n_experts, shape.in_features, shape.hidden_features, shape.out_features,
+        activation=shape.activation,
+    )  # fmt: skip
+
+
 def sequential(bank: Bank) -> Run:
     """Return the loop over experts: each takes the rows that chose it."""
     activate = ACTIVATIONS[bank.experts.activation]
@@ -85,10 +93,7 @@ def _fused(bank: Bank) -> Run:
 def _build(form: Callable[[Bank], Run], *, computes_all: bool = False) -> Build:
     def build(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
         with device:
-            experts = MixtureExperts(
-                shape.n_experts, shape.in_features, shape.hidden_features, shape.out_features,
-                activation=shape.activation,
-            )  # fmt: skip
+            experts = mixture(shape)
             if shape.top_k == shape.n_experts:
                 expert = torch.arange(shape.n_experts).repeat(shape.batch, 1)
                 scale = torch.rand(shape.batch, shape.n_experts).softmax(-1)

@@ -41,9 +41,8 @@ def _descent(*, fused: bool) -> Build:
             gate = TreeGate(shape.in_features, shape.depth)
         gate = gate.to(dtype).eval()
         weight = gate.weight.detach()
-        walk = shape.of_descent(shape.depth)
         moved = shape.itemsize * shape.batch * shape.in_features + LEAF * shape.batch
-        work = Work(walk.bytes + moved, walk.flops)
+        work = shape.of_descent(shape.depth) + Work(moved, 0)
         return Call(gate.leaf if fused else lambda x: reference.route(x, weight), work, shape)
 
     return build

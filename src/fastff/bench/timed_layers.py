@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from fastff.bench.forms import Build, Call, NotHereError, Run
 from fastff.bench.shape import Shape
-from fastff.bench.timed_experts import gather
-from fastff.bench.work import Work
+from fastff.bench.timed_experts import gather, mixture
 from fastff.kernels import reference
-from fastff.layers import LinearGate, MixtureExperts, NodeTree, RoutedLayer, TreeGate
+from fastff.layers import LinearGate, NodeTree, RoutedLayer, TreeGate
 from fastff.layers.experts import ACTIVATIONS
 
 MODULES: dict[str, Callable[[], nn.Module]] = {
@@ -40,6 +39,16 @@ def feed_forward(shape: Shape) -> nn.Module:
     )
 
 
+def node_only(shape: Shape) -> NodeTree:
+    """Return a node-only tree of these sizes, on torch's default device."""
+    return NodeTree(
+        shape.in_features,
+        shape.out_features,
+        levels=shape.depth + 1,
+        activation=shape.activation,
+    )
+
+
 def _dense(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
     shape = dense_shape(shape)
     with device:
@@ -49,10 +58,7 @@ def _dense(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
 
 def _routed(shape: Shape, dtype: torch.dtype, device: torch.device, *, tree: bool) -> RoutedLayer:
     with device:
-        experts = MixtureExperts(
-            shape.n_experts, shape.in_features, shape.hidden_features, shape.out_features,
-            activation=shape.activation,
-        )  # fmt: skip
+        experts = mixture(shape)
         gate = (
             TreeGate(shape.in_features, shape.depth)
             if tree
@@ -65,8 +71,7 @@ def _routed(shape: Shape, dtype: torch.dtype, device: torch.device, *, tree: boo
 def _fff(form: Callable[[RoutedLayer], Run]) -> Build:
     def build(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
         run = form(_routed(shape, dtype, device, tree=True))
-        walk, leaf = shape.of_descent(shape.depth), shape.of_experts()
-        return Call(run, Work(walk.bytes + leaf.bytes, walk.flops + leaf.flops), shape)
+        return Call(run, shape.of_descent(shape.depth) + shape.of_experts(), shape)
 
     return build
 
@@ -74,8 +79,7 @@ def _fff(form: Callable[[RoutedLayer], Run]) -> Build:
 def _moe(form: Callable[[RoutedLayer], Run]) -> Build:
     def build(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
         run = form(_routed(shape, dtype, device, tree=False))
-        gate, expert = shape.of_linear_gate(), shape.of_experts()
-        return Call(run, Work(gate.bytes + expert.bytes, gate.flops + expert.flops), shape)
+        return Call(run, shape.of_linear_gate() + shape.of_experts(), shape)
 
     return build
 
@@ -115,16 +119,14 @@ def _moe_grouped(layer: RoutedLayer) -> Run:
         y = F.grouped_mm(hidden, w_out, offs=ends)
         return torch.empty_like(y).index_copy_(0, order, y)
 
-    _check_runs(run, x=w_in.new_ones(2, w_in.shape[1]), what="torch's grouped product")
-    return run
-
-
-def _check_runs(run: Run, x: Tensor, what: str) -> None:
+    if not hasattr(F, "grouped_mm"):
+        raise NotHereError("this torch has no grouped product")
     try:
         with torch.inference_mode():
-            run(x)
-    except (AttributeError, NotImplementedError, RuntimeError) as error:
-        raise NotHereError(f"{what}: {str(error).splitlines()[0]}") from None
+            run(w_in.new_ones(2, w_in.shape[1]))
+    except RuntimeError as error:  # a dtype, a size or a device that it doesn't take
+        raise NotHereError(f"torch's grouped product: {str(error).splitlines()[0]}") from None
+    return run
 
 
 def _fff_package(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
@@ -140,18 +142,14 @@ def _fff_package(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call
             shape.in_features, shape.hidden_features, shape.out_features, shape.depth,
             activation=MODULES[shape.activation](),
         )  # fmt: skip
-    walk, leaf = shape.of_descent(shape.depth), shape.of_experts()
-    return Call(layer.eval(), Work(walk.bytes + leaf.bytes, walk.flops + leaf.flops), shape)
+    return Call(layer.eval(), shape.of_descent(shape.depth) + shape.of_experts(), shape)
 
 
 def _node_tree(form: Callable[[NodeTree], Run]) -> Build:
     def build(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
         shape = shape.as_node_tree()
-        levels = shape.depth + 1
         with device:
-            layer = NodeTree(
-                shape.in_features, shape.out_features, levels=levels, activation=shape.activation
-            )
+            layer = node_only(shape)
         return Call(form(layer.to(dtype).eval()), shape.of_node_tree(), shape)
 
     return build

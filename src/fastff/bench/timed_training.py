@@ -9,10 +9,11 @@ from torch import Tensor
 
 from fastff.bench.forms import Build, Call
 from fastff.bench.shape import Shape
-from fastff.bench.timed_layers import dense_shape, feed_forward
+from fastff.bench.timed_experts import mixture
+from fastff.bench.timed_layers import dense_shape, feed_forward, node_only
 from fastff.bench.work import Work
 from fastff.kernels import functions
-from fastff.layers import MixtureExperts, NodeTree, TreeGate
+from fastff.layers import TreeGate
 
 
 def _step(
@@ -49,11 +50,8 @@ def _dense(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
 
 def _node_tree(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
     shape = shape.as_node_tree()
-    levels = shape.depth + 1
     with device:
-        layer = NodeTree(
-            shape.in_features, shape.out_features, levels=levels, activation=shape.activation
-        ).to(dtype)
+        layer = node_only(shape).to(dtype)
 
     def forward(x: Tensor) -> Tensor:
         return functions.node_tree(x, layer.w_in, layer.w_out, shape.activation)
@@ -65,17 +63,15 @@ def _node_tree(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
 def _fff(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
     with device:
         nodes = TreeGate(shape.in_features, shape.depth).to(dtype).weight.detach()
-        leaves = MixtureExperts(
-            shape.n_experts, shape.in_features, shape.hidden_features, shape.out_features
-        ).to(dtype)
+        leaves = mixture(shape).to(dtype)
 
     def forward(x: Tensor) -> Tensor:
         leaf = functions.route(x.detach(), nodes)[:, None]
         return functions.chosen_experts(x, leaf, leaves.w_in, leaves.w_out, shape.activation)
 
     run = _step(forward, [leaves.w_in, leaves.w_out], (shape.batch, shape.out_features))
-    walk, leaf = shape.of_descent(shape.depth), _work(shape.of_experts(), shape)
-    return Call(run, Work(walk.bytes + leaf.bytes, walk.flops + leaf.flops), shape, gradients=True)
+    work = shape.of_descent(shape.depth) + _work(shape.of_experts(), shape)
+    return Call(run, work, shape, gradients=True)
 
 
 BUILDERS: dict[str, Build] = {"dense": _dense, "node_tree": _node_tree, "fff": _fff}

@@ -26,6 +26,10 @@ class Work:
     bytes: int
     flops: int
 
+    def __add__(self, other: Work) -> Work:
+        """Return the work of both, one after the other."""
+        return Work(self.bytes + other.bytes, self.flops + other.flops)
+
 
 @dataclass(frozen=True)
 class Rates:
