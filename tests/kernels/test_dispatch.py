@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from kernel_cases import Draw, close, needs_cuda
+from torch.nn.utils import parametrize
 
 from fastff.kernels import backends, dispatch
 from fastff.layers import (
@@ -121,6 +122,21 @@ def test_a_compiled_layer_has_no_break(layer, calls, generator):
     with torch.no_grad():
         out = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
         close(out, layer(x))
+
+
+class Twice(torch.nn.Module):
+    def forward(self, weight):
+        return 2 * weight
+
+
+def test_a_parametrized_weight_is_the_one_that_counts(calls, generator):
+    layer = LAYERS["node tree"](generator).eval()
+    x = Draw(1)(9, 6)
+    with torch.no_grad():
+        expected = 2 * layer(x)
+        parametrize.register_parametrization(layer, "w_out", Twice())
+        close(layer(x), expected)
+    assert calls == ["node_tree", "node_tree"]
 
 
 @pytest.fixture

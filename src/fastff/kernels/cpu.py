@@ -83,7 +83,7 @@ def node_tree(
     x, stride = _rows(x)
     n_trees, n_nodes, out_features = w_out.shape
     levels = levels_of(n_nodes)
-    out = torch.empty(n_rows, out_features)
+    out = x.new_empty(n_rows, out_features)
     if n_rows >= SORTED_ROWS and levels >= SORTED_LEVELS:
         _node_tree_sorted(x, stride, w_in, w_out, activation, out, logits, leaf)
         return out
@@ -183,7 +183,7 @@ def chosen_experts(
     scale = None if scale is None else scale.contiguous()
     (n_rows, in_features), (_, top_k) = x.shape, expert.shape
     n_experts, hidden_features, out_features = w_out.shape
-    out = torch.empty(n_rows, out_features)
+    out = x.new_empty(n_rows, out_features)
     _spread(
         cpu_loops.chosen_experts, n_rows, top_k * hidden_features * (in_features + out_features),
         x.data_ptr(), stride, expert.data_ptr(), _address(scale), w_in.data_ptr(),

@@ -31,13 +31,18 @@ def applies(layer: nn.Module, x: Tensor, weight: Tensor, dims: int) -> bool:
     """
     if layer.training or torch.is_grad_enabled() or weight.dim() != dims:
         return False
-    device = x.device
-    if device != weight.device or not has_kernels(device.type, _dtype(device.type, x, weight)):
+    device, dtype = x.device, x.dtype
+    device_type = device.type
+    if torch.is_autocast_enabled(device_type):
+        dtype = torch.get_autocast_dtype(device_type)
+    elif weight.dtype != dtype:
+        return False
+    if weight.device != device or not has_kernels(device_type, dtype):
         return False
     if torch.compiler.is_compiling():
         return True
     is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
-    return kernels_for(device.type) is not None and not (
+    return kernels_for(device_type) is not None and not (
         is_transformed(x) or is_transformed(weight)
     )
 
@@ -99,10 +104,3 @@ def _kernels(x: Tensor) -> ModuleType:
     if not x.is_cpu or torch.compiler.is_compiling():
         return functions
     return kernels_for("cpu") or functions
-
-
-def _dtype(device_type: str, x: Tensor, weight: Tensor) -> torch.dtype | None:
-    """Return the dtype that both have, or get by autocast; None if they differ."""
-    if torch.is_autocast_enabled(device_type):
-        return torch.get_autocast_dtype(device_type)
-    return x.dtype if x.dtype == weight.dtype else None

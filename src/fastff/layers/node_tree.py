@@ -10,6 +10,7 @@ from fastff.layers.experts import ACTIVATIONS
 from fastff.layers.gate import one_hot
 from fastff.layers.layer import Layer
 from fastff.layers.linear import linear, uniform_fan_in
+from fastff.layers.parameter import parameter
 from fastff.layers.tree import descend, path_mask
 
 
@@ -69,9 +70,9 @@ class NodeTree(Layer):
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
-        w_in = self.w_in
+        w_in = parameter(self, "w_in")
         if dispatch.applies(self, x, w_in, dims=3):
-            return dispatch.node_tree(x, w_in, self.w_out, self.activation)
+            return dispatch.node_tree(x, w_in, parameter(self, "w_out"), self.activation)
         return self._sum_paths(self.node_logits(x))
 
     def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:
