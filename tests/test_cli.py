@@ -5,7 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from fastff.cli import _bench_spec, build_parser, main
+from fastff.bench.command import bench_spec
+from fastff.cli import build_parser, main
 from fastff.config import load_config
 from fastff.data.prepare import prepare
 
@@ -180,7 +181,7 @@ def test_a_benchmark_by_spec(prepared, config, tmp_path):
 def test_a_benchmark_of_a_config_file(config):
     options = ["bench", "--configfile", str(config), "--benchmark", "race"]
     given = build_parser().parse_args([*options, "--data", "x.npz", "--output", "x.csv"])
-    assert _bench_spec(given) == load_config(config).benchmarks["race"].spec()
+    assert bench_spec(given) == load_config(config).benchmarks["race"].spec()
 
 
 def test_operations_are_timed_without_a_dataset(config, tmp_path):

@@ -34,6 +34,7 @@ def imported(path):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_declares_all_it_imports(stage):
     todo = {path for pattern in ENTRY_POINTS[stage] for path in PACKAGE.glob(pattern)}
+    todo = {path for path in todo if path.name != "command.py"}
     assert todo
     closure = set()
     while todo:

@@ -11,24 +11,18 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, TypeAdapter
-
+from fastff.arguments import add_device, positive, text_of
 from fastff.artifact.command import add_artifact
+from fastff.bench.command import add_bench
+from fastff.claims.command import add_claims
 from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
-from fastff.spec import EngineBenchmarkSpec, TimingBenchmarkSpec, TrainSpec
+from fastff.spec import TrainSpec
 from fastff.verify.command import add_verify
 
-if TYPE_CHECKING:
-    from fastff.claims.spec import ClaimsFile
-
-BENCHMARK: TypeAdapter[EngineBenchmarkSpec | TimingBenchmarkSpec] = TypeAdapter(
-    Annotated[EngineBenchmarkSpec | TimingBenchmarkSpec, Field(discriminator="kind")]
-)
 log = logging.getLogger("fastff")
 MAX_SECONDS = 1e6  # between checkpoints: more than any job takes
 
@@ -62,8 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_prepare(commands)
     _add_train(commands)
     _add_collect(commands)
-    _add_bench(commands)
-    _add_claims(commands)
+    add_bench(commands)
+    add_claims(commands)
     _add_reference(commands)
     add_verify(commands)
     add_artifact(commands)
@@ -111,11 +105,11 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
     parser.add_argument("--output", type=Path, required=True, help="folder for the tables")
     parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
-    _add_device(parser)
-    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
+    add_device(parser)
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1)")
     parser.add_argument(
         "--runs-per-stack",
-        type=_positive,
+        type=positive,
         default=10,
         help="runs trained as one batched computation (default: 10)",
     )
@@ -133,26 +127,6 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "tables are written, and show them without scores (default: keep)",
     )
     parser.set_defaults(run=_train)
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="where to train; auto takes CUDA where there is a device (default: auto)",
-    )
-    parser.add_argument(
-        "--stacks-at-once",
-        type=_positive,
-        default=4,
-        help="batched computations that share a CUDA device (default: 4)",
-    )
-    parser.add_argument(
-        "--tf32",
-        action="store_true",
-        help="on CUDA, round the factors of matrix products to TF32: faster, less exact",
-    )
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -213,7 +187,7 @@ def _train_specs(options: argparse.Namespace) -> list[TrainSpec]:
     """Return the jobs that --spec or --configfile, --experiment and --variant name."""
     if options.spec is not None:
         with describe_faults("--spec"):
-            return [TrainSpec.model_validate_json(_text_of(options.spec))]
+            return [TrainSpec.model_validate_json(text_of(options.spec))]
     config = load_config(options.configfile)
     if options.experiment not in config.experiments:
         allowed = ", ".join(config.experiments)
@@ -242,128 +216,6 @@ def _collect(options: argparse.Namespace) -> int:
 
     collect(options.jobs, options.output)
     return 0
-
-
-def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "bench",
-        help="time something, and write a row per measurement",
-        description="Measure what a benchmark of a config file names, and write one CSV table "
-        "whose every row says on what it was measured. What to measure is either --spec, as the "
-        "workflow gives it, or a benchmark of a config file.",
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--spec", help="a benchmark as JSON text, or a file that holds it")
-    what.add_argument("--configfile", type=Path, help="a config file; needs --benchmark")
-    parser.add_argument("--benchmark", help="a benchmark of the config file")
-    parser.add_argument(
-        "--data", type=Path, help="the prepared .npz of the dataset, where the benchmark trains"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="the table to write")
-    _add_device(parser)
-    parser.set_defaults(run=_bench)
-
-
-def _bench(options: argparse.Namespace) -> int:
-    from fastff.bench.run import run_benchmark
-    from fastff.files import atomic_path
-
-    table = run_benchmark(
-        _bench_spec(options),
-        options.device,
-        options.data,
-        stacks_at_once=options.stacks_at_once,
-        tf32=options.tf32,
-    )
-    with atomic_path(options.output) as path:
-        table.to_csv(path, index=False)
-    return 0
-
-
-def _bench_spec(options: argparse.Namespace) -> EngineBenchmarkSpec | TimingBenchmarkSpec:
-    """Return what --spec, or --configfile and --benchmark, name."""
-    if options.spec is not None:
-        with describe_faults("--spec"):
-            return BENCHMARK.validate_json(_text_of(options.spec))
-    benchmarks = load_config(options.configfile).benchmarks
-    if options.benchmark not in benchmarks:
-        allowed = ", ".join(benchmarks) or "none, for it has no benchmarks"
-        raise ConfigError(f"--benchmark {options.benchmark}: allowed are {allowed}")
-    return benchmarks[options.benchmark].spec()
-
-
-def _add_claims(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "claims",
-        help="compute the ledger of claims, or insert it into a page",
-        description="Test every claim of a claims file on the tables of a run, and write the "
-        "ledger: effects, intervals, tests and verdicts. Or insert a ledger that was written into "
-        "a Markdown page, between its markers; exit code 1 of --check: the page's is another.",
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--output", type=Path, help="the ledger to write, without its ending")
-    what.add_argument("--insert", type=Path, metavar="PAGE", help="the page to insert it into")
-    parser.add_argument(
-        "--claims",
-        type=Path,
-        default=Path("config/claims.yaml"),
-        help="the claims file (default: config/claims.yaml)",
-    )
-    parser.add_argument("--spec", help="the claims as JSON text, or a file that holds it")
-    parser.add_argument(
-        "--configfile", type=Path, help="a config whose experiments the claims file may name too"
-    )
-    parser.add_argument(
-        "--tables",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="folders that hold tidy/ and benchmarks/, such as results/quick; needed for --output",
-    )
-    parser.add_argument(
-        "--only", nargs="*", help="experiments and benchmarks to read; by default all there are"
-    )
-    parser.add_argument(
-        "--ledger",
-        type=Path,
-        default=Path("results/reference/claims.csv"),
-        help="the ledger to insert (default: results/reference/claims.csv)",
-    )
-    parser.add_argument("--check", action="store_true", help="with --insert: only compare")
-    parser.set_defaults(run=_claims)
-
-
-def _claims(options: argparse.Namespace) -> int:
-    from fastff.analysis.ledger import count_verdicts, load_ledger, write_ledger
-    from fastff.analysis.tidy import TidyError
-    from fastff.claims.ledger import ledger
-    from fastff.claims.readme import insert
-    from fastff.claims.tables import Tables
-
-    try:
-        if options.insert is not None:
-            same = insert(options.insert, load_ledger(options.ledger), check=options.check)
-            if options.check and not same:
-                print(f"{options.insert} is stale: fastff claims --insert {options.insert}")
-            return 1 if options.check and not same else 0
-        table = ledger(_claims_file(options), Tables(options.tables, options.only))
-    except TidyError as error:
-        raise ConfigError(str(error)) from None
-    write_ledger(table, options.output)
-    log.info("%s", count_verdicts(table))
-    return 0
-
-
-def _claims_file(options: argparse.Namespace) -> ClaimsFile:
-    """Return the claims that --spec, or --claims with the names of --configfile, give."""
-    from fastff.claims.load import load_claims, parse_claims
-
-    if not options.tables:
-        raise ConfigError("--tables is missing; --output needs the folders that hold the tables")
-    if options.spec is not None:
-        return parse_claims(_text_of(options.spec))
-    config = load_config(options.configfile) if options.configfile is not None else None
-    return load_claims(options.claims, config)
 
 
 def _add_reference(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -408,20 +260,8 @@ def _schema(options: argparse.Namespace) -> int:
     return 0
 
 
-def _text_of(given: str) -> str:
-    """Return JSON text as it is, and of anything else the content of the file of that name."""
-    return given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
-
-
 def _seconds(text: str) -> float:
     number = float(text)
     if not 0 <= number <= MAX_SECONDS:
         raise argparse.ArgumentTypeError(f"{text}: must be between 0 and {MAX_SECONDS:g}")
-    return number
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
     return number

@@ -45,9 +45,12 @@ STAGES: dict[str, tuple[str, ...]] = {
 
 
 def stage_files(stage: str) -> list[Path]:
-    """Return the source files of a stage, sorted. Raises KeyError for an unknown stage."""
+    """Return the source files of a stage, sorted. Raises KeyError for an unknown stage.
+
+    The command line is none of them: what a command is called with, the workflow says.
+    """
     files = {path for pattern in STAGES[stage] for path in PACKAGE.glob(pattern)}
-    return sorted(files)
+    return sorted(path for path in files if path.name != "command.py")
 
 
 def stage_digest(stage: str) -> str:

@@ -57,7 +57,8 @@ def draw_expert_times(timings: Timings, title: str, *, most_columns: int = 4) ->
         for y in ("median_us", "peak_mib"):
             grid.append(
                 [
-                    Panel(f"{count} experts, {chosen} chosen", part[part["n_experts"] == count],
+                    Panel(f"{count} {'expert' if count == 1 else 'experts'}, {chosen} chosen",
+                          part[part["n_experts"] == count],
                           x="hidden_features", y=y, log_x=True)
                     for count in counts
                 ]
