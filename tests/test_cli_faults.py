@@ -20,7 +20,7 @@ experiments:
     title: A trial
     dataset: mnist5k
     seeds: [0, 1, 2]
-    recipe: {epochs: 20, batch_size: 100, learning_rate: 0.001}
+    recipe: {epochs: 80, batch_size: 100, learning_rate: 0.001}
     grid: {depth: [2], hidden_features: [8]}
     variants: [moe_mixture]
 """

@@ -101,8 +101,8 @@ def test_ctrl_c_leaves_no_process_and_a_tree_that_goes_on(stage, undisturbed, tm
     assert wait_for(stage, process, log)
     time.sleep(4)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=30) != 0
-    deadline = time.monotonic() + 10
+    assert process.wait(timeout=120) != 0
+    deadline = time.monotonic() + 30
     while (left := tree.processes()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
