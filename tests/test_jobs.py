@@ -1,12 +1,13 @@
 """How an experiment's runs are split into jobs."""
 
+from itertools import pairwise
+
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blobs import blobs
-from fastff.cli import main
 from fastff.config import parse_config
 from fastff.data.outline import outline
 from fastff.jobs import train_jobs
@@ -52,7 +53,7 @@ def test_a_job_has_whole_stacks_and_as_many_as_fit(n_points, n_seeds, runs_per_s
             for point in points
         )
         assert last - first < runs_per_job or n_stacks == 1
-    for (first, _), (_, next_last) in zip(parts, parts[1:], strict=False):
+    for (first, _), (_, next_last) in pairwise(parts):
         assert next_last - first >= runs_per_job  # two neighbours would not fit into one
 
 

@@ -20,6 +20,7 @@ from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
+from fastff.plan.command import add_plan
 from fastff.spec import EngineBenchmarkSpec, TimingBenchmarkSpec, TrainSpec
 from fastff.verify.command import add_verify
 
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_claims(commands)
     _add_reference(commands)
     add_verify(commands)
+    add_plan(commands)
     add_artifact(commands)
     _add_schema(commands)
     return parser

@@ -1,0 +1,62 @@
+"""What a computation asks of a device, counted without computing it.
+
+Tensors on torch's device "meta" have shapes and no content: the layers run on them as they are, and
+every operator that would start is counted on its way, backward pass included. So any model that can
+be trained can be counted, also one that was never measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operators that are called, floating-point operations of products, and bytes in and out."""
+
+    calls: float = 0.0
+    flops: float = 0.0
+    bytes: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        """Return the work of both."""
+        sums = (self.calls + other.calls, self.flops + other.flops, self.bytes + other.bytes)
+        return Work(*sums)
+
+    def __mul__(self, times: float) -> Work:
+        """Return the work done so many times."""
+        return Work(self.calls * times, self.flops * times, self.bytes * times)
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.work = Work()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if not func.is_view:
+            flops = flop_registry.get(func.overloadpacket)
+            tensors = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, torch.Tensor)]
+            self.work += Work(
+                calls=1,
+                flops=0 if flops is None else flops(*args, **kwargs, out_val=out),
+                bytes=sum(tensor.numel() * tensor.itemsize for tensor in tensors),
+            )
+        return out
+
+
+def count(run: Callable[[], object]) -> Work:
+    """Return the work of a call on meta tensors. Views of tensors are no work."""
+    counter = _Counter()
+    with counter:
+        run()
+    return counter.work
