@@ -34,6 +34,10 @@ class Work:
         """Return the work done so many times."""
         return Work(self.calls * times, self.flops * times, self.bytes * times)
 
+    def side_by_side(self, n: int) -> Work:
+        """Return the work of `n` such computations that are called as one."""
+        return Work(self.calls, self.flops * n, self.bytes * n)
+
 
 class _Counter(TorchDispatchMode):
     def __init__(self) -> None:

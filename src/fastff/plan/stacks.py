@@ -77,15 +77,15 @@ def _stack_cost(
     sizes = Sizes(data.in_features, data.n_classes, point, data.image_shape)
     model = _model(spec.variant, sizes)
     watched = "gradients" in spec.record
-    step, look = _works(spec.variant, sizes, n_runs, recipe.batch_size, chunk, watched)
+    step, look = _works(spec.variant, sizes, recipe.batch_size, chunk, watched)
     n_snapshots = _n_snapshots(spec)
     chunks = (recipe.epochs + n_snapshots) * math.ceil(n_looked_at / chunk)
     chunks += math.ceil(n_train / chunk) + math.ceil(n_test / chunk)
     rows = _rows(spec, model, data, n_steps, n_snapshots, n_looked_at)
     return StackCost(
         runs=n_runs,
-        steps=step * n_steps,
-        looks=look * chunks,
+        steps=step.side_by_side(n_runs) * n_steps,
+        looks=look.side_by_side(n_runs) * chunks,
         rows={table: n * n_runs for table, n in rows.items()},
         peak_bytes=n_runs * bytes_per_run(model, data, recipe.batch_size + chunk),
     )
@@ -99,22 +99,22 @@ def _model(variant: Variant, sizes: Sizes) -> Layer:
 
 @lru_cache(maxsize=4096)
 def _works(
-    variant: Variant, sizes: Sizes, n_runs: int, batch_size: int, chunk: int, watched: bool
+    variant: Variant, sizes: Sizes, batch_size: int, chunk: int, watched: bool
 ) -> tuple[Work, Work]:
-    """Return the work of an optimiser step, and of an evaluation of a chunk of samples.
+    """Return the work of a run's optimiser step, and of its evaluation of a chunk of samples.
 
     `watched` is whether gradients are recorded.
     """
     with torch.device("meta"):
-        model = stack([_model(variant, sizes)] * n_runs)
-        x = torch.empty(n_runs, batch_size, sizes.in_features)
-        y = torch.empty(n_runs * batch_size, dtype=torch.int64)
-        samples = torch.empty(chunk, sizes.in_features).expand(n_runs, -1, -1)
+        model = stack([_model(variant, sizes)])  # as a stack of one run
+        x = torch.empty(1, batch_size, sizes.in_features)
+        y = torch.empty(batch_size, dtype=torch.int64)
+        samples = torch.empty(chunk, sizes.in_features).unsqueeze(0)
 
     def step() -> None:
         outputs, own_loss = model.train().soft_with_loss(x)
         loss = F.cross_entropy(outputs.flatten(0, 1), y, reduction="none")
-        loss = loss.view(n_runs, batch_size).mean(-1)
+        loss = loss.view(1, batch_size).mean(-1)
         (loss if own_loss is None else loss + own_loss).sum().backward()
 
     @torch.no_grad()
