@@ -64,7 +64,7 @@ def _plan(options: argparse.Namespace) -> int:
     if device == "auto":
         device = choose_device(device).type
     measured = basis(options.root, device, options.costs)
-    plan = make_plan(config, device, *measured, cores=options.cores, gpus=options.gpus)
+    plan = make_plan(config, device, measured, cores=options.cores, gpus=options.gpus)
     if options.output is not None:
         with atomic_path(options.output) as path:
             plan.table.to_csv(path, index=False, float_format="%.4g")

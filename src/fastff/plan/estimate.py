@@ -10,9 +10,8 @@ import pandas as pd
 from fastff.artifact.costs import CLAIMS, MIB
 from fastff.config import Config
 from fastff.plan.demands import demands
-from fastff.plan.measured import Training
 from fastff.plan.schedule import Job, wall_seconds
-from fastff.plan.steps import MeasuredSteps
+from fastff.plan.sources import Basis
 from fastff.plan.training import together
 
 TOTAL = "total"
@@ -71,30 +70,18 @@ class _Block:
         )
 
 
-def make_plan(
-    config: Config,
-    device: str,
-    training: Training,
-    host: Training,
-    steps: MeasuredSteps,
-    *,
-    cores: int,
-    gpus: int = 1,
-) -> Plan:
+def make_plan(config: Config, device: str, measured: Basis, *, cores: int, gpus: int = 1) -> Plan:
     """Return the plan of a config.
 
     Args:
         config: what would be run.
         device: where it would train, "cpu" or "cuda".
-        training: measured on such a device.
-        host: training measured on a CPU, for the start of jobs and for what they hold in memory;
-            the same as `training` for "cpu".
-        steps: measured, for what is not training.
-        cores: how many jobs of one core may run at once.
-        gpus: how many jobs on a GPU.
+        measured: for this device.
+        cores: how many cores jobs may hold at once.
+        gpus: likewise.
 
     """
-    blocks = list(_blocks(config, device, training, host, steps, cores))
+    blocks = list(_blocks(config, device, measured, cores))
     table = pd.DataFrame([block.row() for block in blocks], columns=list(COLUMNS))
     total = dict.fromkeys(COLUMNS, "") | {"name": TOTAL}
     for key in ("runs", "jobs", "gpu_hours", "cpu_hours", "disk_mib"):
@@ -106,14 +93,8 @@ def make_plan(
     return Plan(table, seconds)
 
 
-def _blocks(
-    config: Config,
-    device: str,
-    training: Training,
-    host: Training,
-    steps: MeasuredSteps,
-    cores: int,
-) -> Iterator[_Block]:
+def _blocks(config: Config, device: str, measured: Basis, cores: int) -> Iterator[_Block]:
+    steps = measured.steps
     datasets = [block.dataset for block in config.experiments.values()]
     datasets += [block.dataset for block in config.trained_benchmarks().values()]
     for dataset in dict.fromkeys(datasets):
@@ -123,15 +104,14 @@ def _blocks(
     for name, block in config.experiments.items():
         row = _Block(name, block.dataset)
         if config.tables_from is None:
-            _train(row, config, name, device, training, host, steps)
+            _train(row, config, name, device, measured)
         row.add("draw", *steps.drawing(block.notebook or name), cores=1)
         yield row
     for name, benchmark in config.benchmarks.items():
         row = _Block(name, getattr(benchmark, "dataset", ""))
         if config.tables_from is None:
-            gpu = int(device == "cuda")
-            cost, is_measured = steps.timing(name, benchmark, device)
-            row.add("bench", cost, is_measured and not gpu, cores=cores, gpus=gpu)
+            cost = steps.timing(name, benchmark, device)
+            row.add("bench", *cost, cores=cores, gpus=int(device == "cuda"))
         row.add("draw", *steps.drawing(benchmark.notebook or name), cores=1)
         yield row
     if config.claims is not None:
@@ -140,27 +120,23 @@ def _blocks(
         yield row
 
 
-def _train(
-    row: _Block,
-    config: Config,
-    name: str,
-    device: str,
-    training: Training,
-    host: Training,
-    steps: MeasuredSteps,
-) -> None:
+def _train(row: _Block, config: Config, name: str, device: str, measured: Basis) -> None:
     """Add the training jobs of an experiment, and the joining of their tables."""
-    gpu = int(device == "cuda")
+    training, host, gpu = measured.training, measured.host, measured.gpu
+    # a reference that one process trained doesn't tell how long processes take to start
+    start = 0.0 if training.start_seconds else host.start_seconds
     jobs = demands(config, name, device)
     for demand in jobs.values():
-        seconds = training.seconds_of(demand) + gpu * host.start_seconds
-        row.jobs.append(Job("train", seconds, cores=config.threads, gpus=gpu))
+        seconds = start + training.seconds_of(demand)
+        row.jobs.append(Job("train", seconds, cores=config.threads, gpus=int(gpu is not None)))
         row.runs += demand.runs
-        row.peak_mib = max(row.peak_mib, host.peak_of(demand, elsewhere=bool(gpu)) / MIB)
-        if gpu:
-            row.gpu_peak_mib = max(row.gpu_peak_mib, training.peak_of(demand) / MIB)
+        on_host = host.peak_of(demand, elsewhere=gpu is not None)
+        row.peak_mib = max(row.peak_mib, on_host / MIB)
+        if gpu is not None:
+            row.gpu_peak_mib = max(row.gpu_peak_mib, gpu.peak_of(demand) / MIB)
     whole = together(jobs.values())
-    joined = steps.collecting(len(jobs), whole.rows())
-    row.disk_mib += joined["disk_mib"] * (1 + steps.stored_share)
+    joined = measured.steps.collecting(whole.rows())
+    # the tables of the jobs, and what is kept beside them
+    row.disk_mib += joined["disk_mib"] * (1 + measured.steps.stored_share)
     row.add("collect", joined, True, cores=1)
     row.not_measured += training.beyond(config.experiments[name], whole)

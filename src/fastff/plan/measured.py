@@ -8,15 +8,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastff.artifact.costs import MIB
 from fastff.config import Config, load_config
-from fastff.experiment import Experiment
+from fastff.experiment import Benchmark, Experiment
 from fastff.plan.demands import demands
 from fastff.plan.training import Demand, fit, left_out, together
+
+FAR = 2.0  # times as large as any that was measured: beyond it
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,8 @@ class Training:
         models = {variant.model for measured in self.blocks for variant in measured.variants}
         if others := [variant.name for variant in block.variants if variant.model not in models]:
             found.append(f"variants {', '.join(others)}")
-        if _largest_stack([demand]) > _largest_stack(self.asked):
-            found.append("stacks so large")
+        if (times := _largest_stack([demand]) / _largest_stack(self.asked)) > FAR:
+            found.append(f"stacks {times:.0f} times as large")
         return found
 
     def errors(self) -> np.ndarray:
@@ -131,10 +134,7 @@ def from_provenance(path: Path, root: Path) -> Training:
         root: the repository, to which the command that is noted in it was relative.
 
     """
-    record = json.loads(path.read_text(encoding="utf-8"))
-    words = shlex.split(record["command"])
-    config = load_config(root / words[words.index("--configfile") + 1])
-    config = config.model_copy(update={"stacks_at_once": record["stacks_at_once"]})
+    record, config = _reference(path, root)
     made = {name: cost for name, cost in record["made"].items() if name in config.experiments}
     asked = tuple(
         replace(together(demands(config, name, "cuda").values()), jobs=0) for name in made
@@ -148,6 +148,24 @@ def from_provenance(path: Path, root: Path) -> Training:
         largest=asked,
         peak_bytes=tuple(cost["peak_bytes"] for cost in made.values()),
     )
+
+
+def timed_benchmarks(path: Path, root: Path) -> dict[str, tuple[Benchmark, float]]:
+    """Return the benchmarks that a reference timed, by name, and the seconds that it took."""
+    record, config = _reference(path, root)
+    return {
+        name: (config.benchmarks[name], cost["seconds"])
+        for name, cost in record["made"].items()
+        if name in config.benchmarks
+    }
+
+
+def _reference(path: Path, root: Path) -> tuple[dict[str, Any], Config]:
+    """Return a reference's provenance, and its config as it was run."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    words = shlex.split(record["command"])
+    config = load_config(root / words[words.index("--configfile") + 1])
+    return record, config.model_copy(update={"stacks_at_once": record["stacks_at_once"]})
 
 
 def _largest_stack(asked: Iterable[Demand]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,13 +25,15 @@ def wall_seconds(blocks: Sequence[Sequence[Job]], *, cores: int, gpus: int) -> f
     Stage by stage: all datasets, all training, all tables, all figures; within a stage the longest
     jobs first, each on the first free place. Benchmarks have the machine to themselves.
 
+    Jobs of which nothing is known, with NaN seconds, don't count.
+
     Args:
         blocks: the jobs of each dataset, experiment and benchmark.
         cores: of the machine, or that a cluster gives at once.
         gpus: likewise.
 
     """
-    jobs = [job for block in blocks for job in block]
+    jobs = [job for block in blocks for job in block if not math.isnan(job.seconds)]
     alone = sum(job.seconds for job in jobs if job.step not in STAGES)
     return alone + sum(
         _makespan([job for job in jobs if job.step == stage], cores, gpus) for stage in STAGES

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fastff.config import Config, parse_config
 from fastff.faults import ConfigError
-from fastff.plan.measured import Training, from_costs, from_provenance
+from fastff.plan.measured import Training, from_costs, from_provenance, timed_benchmarks
 from fastff.plan.steps import MeasuredSteps
 from fastff.yaml_file import read_yaml
 
@@ -19,10 +19,19 @@ REFERENCE = Path("results") / "reference"
 
 
 class Basis(NamedTuple):
-    """What a plan is estimated from: training on its device and on a CPU, and the other steps."""
+    """What a plan is estimated from.
+
+    Attributes:
+        training: how long it takes on the plan's device.
+        host: what a training process takes beside it: its start, and memory.
+        gpu: what training holds of a GPU's memory, where the plan has one.
+        steps: what is not training.
+
+    """
 
     training: Training
     host: Training
+    gpu: Training | None
     steps: MeasuredSteps
 
 
@@ -40,16 +49,19 @@ def basis(root: Path, device: str, costs: Sequence[Path] = ()) -> Basis:
             such a device.
 
     """
-    paths = list(costs) or sorted((root / REFERENCE).glob("*/costs.csv"))
+    # one machine's: tables of several would not fit together
+    paths = list(costs) or sorted((root / REFERENCE).glob("*/costs.csv"))[:1]
     if not paths:
         raise ConfigError(f"{root / REFERENCE} has no */costs.csv; give --costs")
     table = pd.concat([_read(path) for path in paths], ignore_index=True)
     configs = _configs(root, table)
-    host = from_costs(table, configs, "cpu" if not costs else device)
-    training = host
-    if device == "cuda" and not costs:
-        training = _reference_on_gpu(root)
-    return Basis(training, host, MeasuredSteps(table, configs))
+    host = from_costs(table, configs, device if costs else "cpu")
+    if device == "cpu":
+        return Basis(host, host, None, MeasuredSteps(table, configs, {}))
+    provenance = _provenance_of_gpu(root)
+    gpu = from_provenance(provenance, root)
+    steps = MeasuredSteps(table, configs, {} if costs else timed_benchmarks(provenance, root))
+    return Basis(host if costs else gpu, host, gpu, steps)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -70,8 +82,8 @@ def _configs(root: Path, table: pd.DataFrame) -> dict[str, Config]:
     return {name: parse_config(by_name[name]) for name in table["config"].unique()}
 
 
-def _reference_on_gpu(root: Path) -> Training:
+def _provenance_of_gpu(root: Path) -> Path:
     for path in sorted((root / REFERENCE).glob("*/provenance.json")):
         if json.loads(path.read_text(encoding="utf-8")).get("driver"):
-            return from_provenance(path, root)
+            return path
     raise ConfigError(f"{root / REFERENCE} has no */provenance.json of a GPU; give --costs")

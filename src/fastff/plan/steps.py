@@ -18,6 +18,8 @@ from fastff.plan.demands import demands
 from fastff.plan.training import fit, together
 from fastff.tidy import TABLES
 
+FLOAT = 4  # bytes
+RESOLUTION = 0.1  # seconds, of measured costs
 MEASURES = ["seconds", "peak_mib", "disk_mib"]
 
 
@@ -27,12 +29,19 @@ class MeasuredSteps:
     Args:
         costs: the table, of one machine.
         configs: the configs that it names, by name, as they were run.
+        on_gpu: benchmarks that were measured on a GPU, by name, and the seconds.
 
     """
 
-    def __init__(self, costs: pd.DataFrame, configs: Mapping[str, Config]) -> None:
+    def __init__(
+        self,
+        costs: pd.DataFrame,
+        configs: Mapping[str, Config],
+        on_gpu: Mapping[str, tuple[Benchmark, float]],
+    ) -> None:
         self.costs = costs
         self.configs = configs
+        self.on_gpu = on_gpu
 
     def drawing(self, notebook: str) -> tuple[pd.Series, bool]:
         """Return what executing a notebook takes, and whether it is measured.
@@ -40,8 +49,8 @@ class MeasuredSteps:
         If it isn't, what notebooks take in the median.
         """
         rows = self.costs[self.costs["step"] == "draw"]
-        drawn = [self._notebook(row.config, row.name) for row in rows.itertuples(name="Row")]
-        own = rows[[name == notebook for name in drawn]]
+        drawn = [self._notebook(row.config, row.name) == notebook for row in rows.itertuples()]
+        own = rows[np.asarray(drawn, dtype=bool)]
         return (own if len(own) else rows)[MEASURES].median(), len(own) > 0
 
     def preparing(self, dataset: str) -> tuple[pd.Series, bool]:
@@ -51,25 +60,31 @@ class MeasuredSteps:
         if len(own):
             return own[MEASURES].median(), True
         sizes = np.asarray([_pixels(name) for name in rows["name"]])
-        return rows[MEASURES].div(sizes, axis=0).median() * _pixels(dataset), False
+        found = rows[MEASURES].div(sizes, axis=0).median() * _pixels(dataset)
+        # most of a small one's memory is the process
+        found["peak_mib"] = rows["peak_mib"].median() + FLOAT * _pixels(dataset) / MIB
+        return found, False
 
     def timing(self, name: str, block: Benchmark, device: str) -> tuple[pd.Series, bool]:
         """Return what a benchmark takes, by how much it measures.
 
-        One that isn't measured takes as long as others of its kind.
+        One that isn't measured on the device takes as long as on a CPU, or as others of its kind;
+        where there is none, the costs are NaN.
         """
         rows = self.costs[self.costs["step"] == "bench"]
         blocks = [self.configs[row.config].benchmarks[row.name] for row in rows.itertuples()]
-        same_kind = rows[[other.kind == block.kind for other in blocks]]
-        own = same_kind[same_kind["name"] == name]
-        chosen = own if len(own) else same_kind
-        if not len(chosen):
-            return pd.Series(math.nan, index=MEASURES), False
-        measured = [self.configs[row.config].benchmarks[row.name] for row in chosen.itertuples()]
-        per_unit = chosen["seconds"] / [_n_measurements(other, "cpu") for other in measured]
-        found = chosen[MEASURES].median()
-        found["seconds"] = per_unit.median() * _n_measurements(block, device)
-        return found, len(own) > 0
+        same_kind = np.asarray([other.kind == block.kind for other in blocks], dtype=bool)
+        own = same_kind & (rows["name"] == name).to_numpy(dtype=bool)
+        chosen = own if own.any() else same_kind
+        found = rows[chosen][MEASURES].median()
+        measured = [_n_measurements(other, "cpu") for other in blocks]
+        per_unit = (rows["seconds"] / measured)[chosen].median()
+        is_measured = bool(own.any()) and device == "cpu"
+        if device == "cuda" and name in self.on_gpu:
+            other, seconds = self.on_gpu[name]
+            per_unit, is_measured = seconds / _n_measurements(other, device), True
+        found["seconds"] = per_unit * _n_measurements(block, device)
+        return found, is_measured
 
     def ledger(self) -> tuple[pd.Series, bool]:
         """Return what the ledger of claims and its figure take together."""
@@ -79,11 +94,11 @@ class MeasuredSteps:
         found["peak_mib"] = by_step["peak_mib"].max()
         return found, len(rows) > 0
 
-    def collecting(self, n_jobs: int, rows: Mapping[str, int]) -> pd.Series:
+    def collecting(self, rows: Mapping[str, int]) -> pd.Series:
         """Return what joining the tables of an experiment takes; `rows` are those of each table."""
         collected = self._collected
         terms = [[1.0, sum(measured.values())] for measured in self._rows]
-        rates = fit(terms, collected["seconds"].clip(lower=0.1))
+        rates = fit(terms, collected["seconds"].clip(lower=RESOLUTION))
         seconds = float(np.dot([1.0, sum(rows.values())], rates))
         peak = float(collected["peak_mib"].median())
         return pd.Series([seconds, peak, self.tidy_bytes(rows) / MIB], index=MEASURES)
