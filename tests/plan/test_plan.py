@@ -18,7 +18,7 @@ from fastff.plan.schedule import Job, wall_seconds
 from fastff.plan.sources import basis
 from fastff.plan.training import fit, left_out, together
 
-RATES = [5.0, 0.1, 2e-5, 1e-5, 1e-11, 1e-10, 1e-4]  # in the order of Demand.time_terms
+RATES = [5.0, 0.1, 2e-5, 0.0, 1e-11, 0.0, 1e-10, 1e-4]  # in the order of Demand.time_terms
 PROCESS, PER_ROW = 700 * MIB, 500  # bytes
 RECIPE = {"batch_size": 500, "learning_rate": 0.01}
 GATES = {

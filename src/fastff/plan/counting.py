@@ -8,7 +8,7 @@ be trained can be counted, also one that was never measured.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import torch
@@ -16,27 +16,37 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten.convolution_backward)
+
 
 @dataclass(frozen=True)
 class Work:
-    """Operators that are called, floating-point operations of products, and bytes in and out."""
+    """Operators that are called, what they compute, and what goes in and out of them.
+
+    Attributes:
+        calls: how many operators.
+        flops: floating-point operations of matrix products.
+        convolved: floating-point operations of convolutions, which take longer.
+        bytes: of all operands and results.
+
+    """
 
     calls: float = 0.0
     flops: float = 0.0
+    convolved: float = 0.0
     bytes: float = 0.0
 
     def __add__(self, other: Work) -> Work:
         """Return the work of both."""
-        sums = (self.calls + other.calls, self.flops + other.flops, self.bytes + other.bytes)
-        return Work(*sums)
+        return Work(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
     def __mul__(self, times: float) -> Work:
         """Return the work done so many times."""
-        return Work(self.calls * times, self.flops * times, self.bytes * times)
+        return Work(*(one * times for one in astuple(self)))
 
     def side_by_side(self, n: int) -> Work:
         """Return the work of `n` such computations that are called as one."""
-        return Work(self.calls, self.flops * n, self.bytes * n)
+        return replace(self * n, calls=self.calls)
 
 
 class _Counter(TorchDispatchMode):
@@ -48,11 +58,15 @@ class _Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         if not func.is_view:
-            flops = flop_registry.get(func.overloadpacket)
+            packet = func.overloadpacket
             tensors = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, torch.Tensor)]
+            formula = flop_registry.get(packet)
+            flops = 0 if formula is None else formula(*args, **kwargs, out_val=out)
+            is_convolution = packet in CONVOLUTIONS
             self.work += Work(
                 calls=1,
-                flops=0 if flops is None else flops(*args, **kwargs, out_val=out),
+                flops=0 if is_convolution else flops,
+                convolved=flops if is_convolution else 0,
                 bytes=sum(tensor.numel() * tensor.itemsize for tensor in tensors),
             )
         return out

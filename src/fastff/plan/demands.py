@@ -24,6 +24,7 @@ def demands(config: Config, experiment: str, device: str) -> dict[str, Demand]:
         name: Demand(
             jobs=1,
             stacks=tuple(stack_costs(spec, data, device, config.runs_per_stack)),
+            on_gpu=device == "cuda",
             at_once=at_once,
             data_bytes=data.n_bytes,
         )

@@ -125,12 +125,12 @@ def _works(
 
     parameters = list(model.parameters())
     n_parameters = sum(parameter.numel() for parameter in parameters)
-    update = Work(len(parameters), 0, FLOAT * PER_UPDATE * n_parameters)
-    gather = Work(1, 0, 2 * FLOAT * x.numel())
+    update = Work(calls=len(parameters), bytes=FLOAT * PER_UPDATE * n_parameters)
+    gather = Work(calls=1, bytes=2 * FLOAT * x.numel())
     record = Work()
     if watched:
         read = sum(parameter.numel() for parameter, _ in model.units().values())
-        record = Work(3 * len(model.units()), 0, 2 * FLOAT * read)
+        record = Work(calls=3 * len(model.units()), bytes=2 * FLOAT * read)
     return count(step) + update + gather + record, count(look)
 
 

@@ -1,14 +1,15 @@
 """How long training takes, and what memory: rates of a device, fitted to what was measured on it.
 
 Seconds of jobs are a sum of what they ask for, each at a rate that is not negative: a start per
-job and per stack, operators called in steps and in evaluations, floating-point operations, bytes
-moved, and rows written. The fit makes relative errors small, so that short jobs count as long ones.
+job and per stack, operators called and operators replayed from a CUDA graph, floating-point
+operations of products and of convolutions, bytes moved, and rows written. The fit makes relative
+errors small, so that short jobs count as much as long ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import nnls
@@ -23,6 +24,7 @@ class Demand:
     Attributes:
         jobs: processes that start.
         stacks: in all of them.
+        on_gpu: where steps are replayed from a graph.
         at_once: stacks that share the device.
         data_bytes: of the dataset, resident.
 
@@ -30,6 +32,7 @@ class Demand:
 
     jobs: int
     stacks: tuple[StackCost, ...]
+    on_gpu: bool
     at_once: int
     data_bytes: int
 
@@ -45,16 +48,18 @@ class Demand:
 
     def time_terms(self) -> list[float]:
         """Return what takes time, in the order of a fit's rates."""
-        steps = sum((stack.steps.calls for stack in self.stacks), 0.0)
-        looks = sum((stack.looks.calls for stack in self.stacks), 0.0)
+        steps = sum(stack.steps.calls for stack in self.stacks)
+        looks = sum(stack.looks.calls for stack in self.stacks)
+        # replays of one stack fill the gaps of the others
+        replayed = steps / min(self.at_once, len(self.stacks)) if self.on_gpu else 0.0
         work = [stack.steps + stack.looks for stack in self.stacks]
         return [
             self.jobs,
             len(self.stacks),
-            # launches of one stack fill the gaps of the others
-            steps / min(self.at_once, len(self.stacks)),
-            looks,
+            looks if self.on_gpu else looks + steps,
+            replayed,
             sum(one.flops for one in work),
+            sum(one.convolved for one in work),
             sum(one.bytes for one in work),
             sum(self.rows().values()),
         ]
@@ -97,4 +102,4 @@ def together(demands: Iterable[Demand]) -> Demand:
     """Return what several jobs of one dataset ask for."""
     parts = list(demands)
     stacks = tuple(stack for part in parts for stack in part.stacks)
-    return Demand(sum(p.jobs for p in parts), stacks, parts[0].at_once, parts[0].data_bytes)
+    return replace(parts[0], jobs=sum(part.jobs for part in parts), stacks=stacks)
