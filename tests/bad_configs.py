@@ -71,6 +71,10 @@ BAD: dict[str, tuple[str, str, str]] = {
     "a long text": ("title: First", f"title: {'x' * 5000}", f"{FIRST}.title = '{'x' * 79}...: String should"),
     "runs per stack": ("name: trial", "name: trial\nruns_per_stack: 100000",
                        "runs_per_stack = 100000: Input should be less than or equal to 10000"),
+    "no runs per job": ("name: trial", "name: trial\nruns_per_job: 0",
+                        "runs_per_job = 0: Input should be greater than or equal to 1"),
+    "half a run per job": ("title: First", "title: First\n    runs_per_job: 0.5",
+                           f"{FIRST}.runs_per_job = 0.5: Input should be a valid integer"),
     # unknown names
     "unknown key": ("name: trial", "name: trial\nthread: 2", "config: unknown key 'thread', did you mean "
                     "'threads'? allowed: name, "),

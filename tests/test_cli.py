@@ -84,6 +84,24 @@ def test_an_experiment_trains_all_its_variants(prepared, config, tmp_path):
     assert set(runs["experiment"]) == {"trial"}
 
 
+def test_a_part_of_a_variant_s_runs(prepared, config, tmp_path, capsys):
+    arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
+    arguments += ["--data", str(prepared), "--output", str(tmp_path / "part")]
+    one = [*arguments, "--variant", "moe_mixture"]
+    assert main([*one, "--runs", "1-1"]) == 0
+    assert list(pd.read_csv(tmp_path / "part" / "runs.csv")["seed"]) == [1]
+    for bad, message in {
+        (*arguments, "--runs", "0-1"): "--runs needs --variant",
+        (*one, "--runs", "1-0"): "--runs: runs = [1, 0]: the first is behind the last",
+        (*one, "--runs", "1-2"): "trial moe_mixture, runs = 1-2: allowed are runs 0-1",
+    }.items():
+        assert main(list(bad)) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(SystemExit):
+        main([*one, "--runs", "1"])
+    assert "argument --runs: 1: should be two numbers, such as 0-19" in capsys.readouterr().err
+
+
 def test_progress_is_plain_lines_without_a_terminal(prepared, config, tmp_path, capfd):
     arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
     main([*arguments, "--data", str(prepared), "--output", str(tmp_path / "out")])
@@ -147,7 +165,7 @@ def test_comparing_nothing_is_an_error(tmp_path, capsys):
 COMMANDS = ("prepare", "train", "collect", "bench", "reference", "claims", "verify")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "costs", "artifact", "schema"])
+@pytest.mark.parametrize("command", [*COMMANDS, "plan", "costs", "artifact", "schema"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

@@ -20,6 +20,7 @@ from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
+from fastff.plan.command import add_plan
 from fastff.spec import TrainSpec
 from fastff.verify.command import add_verify
 
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_claims(commands)
     _add_reference(commands)
     add_verify(commands)
+    add_plan(commands)
     add_artifact(commands)
     _add_schema(commands)
     return parser
@@ -102,6 +104,13 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what.add_argument("--configfile", type=Path, help="a config file; needs --experiment")
     parser.add_argument("--experiment", help="an experiment of the config file")
     parser.add_argument("--variant", help="one variant of it; by default all")
+    parser.add_argument(
+        "--runs",
+        type=_run_range,
+        metavar="FIRST-LAST",
+        help="of the variant, only the runs of these numbers, counted from 0 over its points and "
+        "seeds; with another number of runs beside it a run may differ in its last bits",
+    )
     parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
     parser.add_argument("--output", type=Path, required=True, help="folder for the tables")
     parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
@@ -184,7 +193,17 @@ def _report_failures(lines: list[str], options: argparse.Namespace) -> int:
 
 
 def _train_specs(options: argparse.Namespace) -> list[TrainSpec]:
-    """Return the jobs that --spec or --configfile, --experiment and --variant name."""
+    """Return the jobs that --spec or --configfile, --experiment and --variant name, or a part."""
+    specs = _whole_train_specs(options)
+    if options.runs is None:
+        return specs
+    if len(specs) > 1:
+        raise ConfigError("--runs needs --variant: it numbers the runs of one variant")
+    with describe_faults("--runs"):
+        return [TrainSpec(**{**dict(specs[0]), "runs": options.runs})]
+
+
+def _whole_train_specs(options: argparse.Namespace) -> list[TrainSpec]:
     if options.spec is not None:
         with describe_faults("--spec"):
             return [TrainSpec.model_validate_json(text_of(options.spec))]
@@ -265,3 +284,10 @@ def _seconds(text: str) -> float:
     if not 0 <= number <= MAX_SECONDS:
         raise argparse.ArgumentTypeError(f"{text}: must be between 0 and {MAX_SECONDS:g}")
     return number
+
+
+def _run_range(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text}: should be two numbers, such as 0-19")
+    return int(first), int(last)

@@ -21,8 +21,15 @@ from pydantic import (
 
 from fastff.data.download import check_mirror
 from fastff.data.errors import DataError
-from fastff.data.names import DATASET_NAMES, N_TRAIN
-from fastff.experiment import Benchmark, Defaults, Drawn, EngineBenchmark, Experiment
+from fastff.data.names import DATASET_NAMES, DATASET_SIZES
+from fastff.experiment import (
+    Benchmark,
+    Defaults,
+    Drawn,
+    EngineBenchmark,
+    Experiment,
+    RunsPerJob,
+)
 from fastff.faults import describe_faults
 from fastff.spec import FORMS, Folder, Name, Sized, Spec, TrainSpec
 from fastff.yaml_file import read_yaml
@@ -71,6 +78,9 @@ class Config(Spec):
         threads: CPU threads of a training job. Results are the same on any number of cores, as
             long as this number is the same.
         runs_per_stack: how many runs are trained as one batched computation.
+        runs_per_job: into jobs of how many runs a variant is split; null trains it as one job. An
+            experiment may have its own. A job has whole stacks, so at least one; results are the
+            same for any number.
         stacks_at_once: how many such computations share a CUDA device.
         checkpoint_seconds: so many seconds lie between two checkpoints of a stack under way, from
             which a killed job goes on; what takes less has none.
@@ -94,6 +104,7 @@ class Config(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     runs_per_stack: int = Field(default=10, ge=1, le=10_000)
+    runs_per_job: RunsPerJob = None
     stacks_at_once: int = Field(default=4, ge=1, le=100)
     checkpoint_seconds: float = Field(default=300.0, ge=0, le=1e6)
     failed_runs: Literal["keep", "error"] = "keep"
@@ -171,8 +182,13 @@ class Config(Spec):
             if isinstance(block, EngineBenchmark)
         }
 
+    def runs_per_job_of(self, experiment: str) -> int | None:
+        """Return into jobs of how many runs an experiment's variants are split, None for one."""
+        block = self.experiments[experiment]
+        return (block if "runs_per_job" in block.model_fields_set else self).runs_per_job
+
     def train_specs(self, experiment: str) -> list[TrainSpec]:
-        """Return the training jobs of an experiment, one per variant."""
+        """Return what is trained in an experiment, a spec per variant."""
         block = self.experiments[experiment]
         specs = []
         for variant in block.variants:
@@ -200,7 +216,7 @@ class Config(Spec):
                 record_every=block.record_every,
             )
             try:
-                recipe.check_dataset(N_TRAIN[block.dataset], block.dataset)
+                recipe.check_dataset(DATASET_SIZES[block.dataset].n_train, block.dataset)
             except ValueError as error:
                 own = variant.name in block.recipes
                 fault = str(error).removeprefix("recipe") if own else f".{error}"

@@ -34,6 +34,9 @@ def _resolve_variant(value: Any) -> Any:
     return ZOO[value].model_dump()
 
 
+RunsPerJob = Annotated[int, Field(ge=1, le=10_000_000)] | None
+
+
 class Comparison(Spec):
     """Two variants to compare over the grid: the change from `baseline` to `treatment`."""
 
@@ -141,6 +144,8 @@ class Experiment(DrawnVariants):
         record: what is written down beside losses, accuracies and the last expert counts.
         record_every: so many epochs lie between two that are recorded.
         best_of_seeds: whether tables show the best run by validation beside the mean over seeds.
+        runs_per_job: into jobs of how many runs a variant is split, where that is not the
+            config's number; null trains it as one job.
         comparisons: pairs of variants for the table of paired tests.
 
     """
@@ -155,6 +160,7 @@ class Experiment(DrawnVariants):
     record: tuple[Recording, ...] = ()
     record_every: int = Field(default=1, ge=1, le=100_000)
     best_of_seeds: bool = False
+    runs_per_job: RunsPerJob = None
     comparisons: tuple[Comparison, ...] = ()
 
     @field_validator("seeds")

@@ -35,6 +35,11 @@ def run(tmp_path):
         "results/data/benchmarks/mnist5k.tsv": (100, 10, 300),
         "results/trial/benchmarks/train/one/moe_mixture.tsv": (120, 20, 700),
         "results/trial/benchmarks/train/one/moe_top1_switch.tsv": (130, 15, 900),
+        "results/trial/benchmarks/train/one/moe_mixture/0-0.tsv": (
+            125,
+            90,
+            9000,
+        ),  # another split's
         "results/trial/benchmarks/collect/one.tsv": (140, 5, "NA"),
         "results/trial/benchmarks/draw/one.tsv": (150, 10, 400),
         "results/trial/benchmarks/ledger.tsv": (155, 5, 100),

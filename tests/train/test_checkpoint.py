@@ -203,3 +203,18 @@ def test_a_job_leaves_no_checkpoints(data, tmp_path):
         specs, data, runs_per_stack=2
     )
     assert list(folder.iterdir()) == left[1:]
+
+
+def test_a_part_of_a_job_leaves_the_checkpoints_of_others(data, tmp_path):
+    from test_failures import spec_of
+
+    from fastff.train.job import job_checkpoints
+
+    specs = [spec_of().model_copy(update={"runs": (0, 1)})]
+    files = job_checkpoints(tmp_path, specs, data, 0.0, StopRequest())
+    other = tmp_path / "checkpoints" / "trial.fff_mixture_log.0.checkpoint"
+    other.parent.mkdir()
+    other.touch()
+    (results,) = train(specs, data, runs_per_stack=2, checkpoints=files)
+    assert [seed for _, seed in results] == list(spec_of().seeds[:2])
+    assert list(other.parent.iterdir()) == [other]

@@ -12,6 +12,7 @@ from fastff.claims.load import load_claims
 from fastff.config import parse_config
 from fastff.faults import ConfigError
 from fastff.files import hold
+from fastff.jobs import train_jobs
 from fastff.sources import stage_files
 from fastff.tidy import TABLES
 from fastff.yaml_file import read_yaml
@@ -64,9 +65,9 @@ HAS_GPU = CONFIG.device == "cuda" or (
     CONFIG.device == "auto" and bool(shutil.which("nvidia-smi"))
 )
 SPECS = {
-    (spec.experiment, spec.variant.name): spec
+    (experiment, job): spec
     for experiment in CONFIG.experiments
-    for spec in CONFIG.train_specs(experiment)
+    for job, spec in train_jobs(CONFIG, experiment).items()
 }
 
 
@@ -74,6 +75,7 @@ wildcard_constraints:
     experiment="|".join(CONFIG.experiments),
     benchmark="|".join(CONFIG.benchmarks),
     variant="[a-z0-9_]+",
+    shard=r"(/\d+-\d+)?",  # of a variant that is split, the first and the last run
     dataset="[a-z0-9_]+",
 
 
@@ -99,7 +101,8 @@ def dataset_options(wildcards):
 
 def spec_of(wildcards):
     """Return the job as JSON: all of the config that it reads, so that nothing else reruns it."""
-    return SPECS[wildcards.experiment, wildcards.variant].model_dump_json()
+    job = wildcards.variant + wildcards.shard
+    return SPECS[wildcards.experiment, job].model_dump_json()
 
 
 def prepared(dataset):
@@ -119,9 +122,9 @@ def data_of_benchmark(wildcards):
 
 
 def jobs_of(wildcards):
-    """Return the folders of an experiment's jobs, in the order of its variants."""
-    variants = CONFIG.experiments[wildcards.experiment].variants
-    return [f"{RESULTS}/jobs/{wildcards.experiment}/{v.name}" for v in variants]
+    """Return the folders of an experiment's jobs, in the order of its variants and runs."""
+    jobs = [job for experiment, job in SPECS if experiment == wildcards.experiment]
+    return [f"{RESULTS}/jobs/{wildcards.experiment}/{job}" for job in jobs]
 
 
 def folder_of(name, kind):

@@ -1,4 +1,5 @@
-# Training: one job per variant of an experiment, then one set of tidy tables per experiment.
+# Training: one job per variant of an experiment, or one per part of its runs (`runs_per_job`);
+# then one set of tidy tables per experiment.
 
 
 rule train:
@@ -7,13 +8,13 @@ rule train:
         sources=sources("train"),
     output:
         expand(
-            f"{RESULTS}/jobs/{{{{experiment}}}}/{{{{variant}}}}/{{table}}.csv",
+            f"{RESULTS}/jobs/{{{{experiment}}}}/{{{{variant}}}}{{{{shard}}}}/{{table}}.csv",
             table=TABLES,
         ),
     log:
-        f"{RESULTS}/logs/train/{{experiment}}/{{variant}}.log",
+        f"{RESULTS}/logs/train/{{experiment}}/{{variant}}{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train/{{experiment}}/{{variant}}.tsv"
+        f"{RESULTS}/benchmarks/train/{{experiment}}/{{variant}}{{shard}}.tsv"
     conda:
         ENVIRONMENT
     threads: CONFIG.threads

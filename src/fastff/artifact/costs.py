@@ -8,7 +8,7 @@ The workflow keeps a table of one row per job, `<results>/benchmarks/<step>/<nam
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 
 from fastff.bench.provenance import provenance
 from fastff.config import Config
+from fastff.jobs import train_jobs
 
 COLUMNS = (
     *("config", "name", "dataset", "step", "jobs", "seconds", "wall_seconds", "cpu_seconds"),
@@ -48,7 +49,8 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
     results = folder / config.results_dir / config.name
     figures = folder / config.figures_dir / config.name
     data = folder / config.data_dir
-    jobs = _jobs(results / "benchmarks")
+    training = {name: train_jobs(config, name) for name in config.experiments}
+    jobs = _jobs(training, results / "benchmarks")
     jobs += [("prepare", path.stem, path) for path in sorted((data / "benchmarks").glob("*.tsv"))]
     datasets = {name: getattr(block, "dataset", "") for name, block in config.drawn().items()}
     datasets |= {dataset: dataset for dataset in datasets.values() if dataset}
@@ -78,11 +80,16 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _jobs(folder: Path) -> list[tuple[str, str, Path]]:
-    """Return step, name and file of each measured job; a step of the whole run is of the claims."""
+def _jobs(training: Mapping[str, Collection[str]], folder: Path) -> list[tuple[str, str, Path]]:
+    """Return step, name and file of each measured job; a step of the whole run is of the claims.
+
+    Of training only the jobs in `training` count, by experiment: those of an earlier split don't.
+    """
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
-        step, name, *_ = (*path.relative_to(folder).with_suffix("").parts, CLAIMS)
+        step, name, *job = (*path.relative_to(folder).with_suffix("").parts, CLAIMS)
+        if step == "train" and "/".join(job[:-1]) not in training.get(name, ()):
+            continue
         jobs.append((step, name, path))
     return jobs
 
@@ -93,8 +100,11 @@ def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]
     figures = folder / config.figures_dir / config.name
     if step == "prepare":
         return (folder / config.data_dir).glob(f"{name}.*")
-    if step in ("train", "collect"):
-        return (results / {"train": "jobs", "collect": "tidy"}[step] / name).rglob("*")
+    if step == "train":
+        jobs = [results / "jobs" / name / job for job in train_jobs(config, name)]
+        return [file for job in jobs for file in job.glob("*")]
+    if step == "collect":
+        return (results / "tidy" / name).glob("*")
     if name == CLAIMS:
         return (figures if step == "draw" else results).glob(f"{CLAIMS}.*")
     timed = results / "benchmarks"

@@ -1,11 +1,23 @@
-"""Names of the datasets, on their own so that the config can check them without importing torch."""
+"""The datasets' names and sizes, on their own: the config checks them without importing torch."""
 
-DATASET_NAMES: tuple[str, ...] = ("mnist5k", "fashion_mnist", "mnist", "cifar10")
+from __future__ import annotations
 
-# Training samples of each, by which the config can tell that a batch is too large.
-N_TRAIN: dict[str, int] = {
-    "mnist5k": 4000,
-    "fashion_mnist": 60_000,
-    "mnist": 60_000,
-    "cifar10": 50_000,
+from typing import NamedTuple
+
+
+class DatasetSize(NamedTuple):
+    """How much a dataset holds; `image_shape` is (channels, height, width)."""
+
+    n_train: int
+    n_test: int
+    image_shape: tuple[int, int, int]
+    n_classes: int = 10
+
+
+DATASET_SIZES: dict[str, DatasetSize] = {
+    "mnist5k": DatasetSize(4000, 1000, (1, 28, 28)),
+    "fashion_mnist": DatasetSize(60_000, 10_000, (1, 28, 28)),
+    "mnist": DatasetSize(60_000, 10_000, (1, 28, 28)),
+    "cifar10": DatasetSize(50_000, 10_000, (3, 32, 32)),
 }
+DATASET_NAMES: tuple[str, ...] = tuple(DATASET_SIZES)

@@ -47,6 +47,7 @@ from fastff.spec.recipe import (
     Recipe,
     SgdSpec,
 )
+from fastff.spec.shards import shards
 from fastff.spec.timing import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 
 __all__ = [
@@ -95,5 +96,6 @@ __all__ = [
     "TreeGateSpec",
     "Variant",
     "require_unique",
+    "shards",
     "unknown",
 ]

@@ -40,6 +40,8 @@ class TrainSpec(Spec):
             "projections": where a bottleneck of 2 features puts the validation samples.
         record_every: so many epochs lie between two that are recorded; the first ("epoch 0",
             before training) and the last are, too.
+        runs: numbers of the first and the last of the runs that are trained, of all that there
+            are, counted from 0, point by point and at a point seed by seed; None is all.
 
     """
 
@@ -52,6 +54,7 @@ class TrainSpec(Spec):
     equal_to: tuple[Sized, ...] = ()
     record: tuple[Recording, ...] = ()
     record_every: int = Field(default=1, ge=1, le=100_000)
+    runs: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 
     @model_validator(mode="after")
     def _check_size(self) -> TrainSpec:
@@ -69,6 +72,12 @@ class TrainSpec(Spec):
         for part in self.variant.parts():
             if isinstance(part, RoutedSpec):
                 _check_experts(self.variant.name, part, self.grid)
+        return self
+
+    @model_validator(mode="after")
+    def _check_runs(self) -> TrainSpec:
+        if self.runs is not None and self.runs[0] > self.runs[1]:
+            raise ValueError(f"runs = {list(self.runs)}: the first is behind the last")
         return self
 
     @model_validator(mode="after")

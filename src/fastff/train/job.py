@@ -14,12 +14,11 @@ from fastff.train.loop import Training, train_stack
 from fastff.train.memory import runs_that_fit
 from fastff.train.progress import Progress
 from fastff.train.results import RunResult
-from fastff.train.sizes import points
+from fastff.train.sizes import Run, runs
 from fastff.train.store import RunStore, run_context
 from fastff.train.together import Stack, train_together
 
 log = logging.getLogger(__name__)
-Run = tuple[Point, int]
 Results = dict[Run, RunResult]
 
 
@@ -46,14 +45,14 @@ def train(
         StoppedError: where the checkpoints' stop was asked for, when each stack has its checkpoint.
 
     """
-    runs = [[(point, seed) for point in points(s, data) for seed in s.seeds] for s in specs]
+    all_runs = [runs(spec, data) for spec in specs]
     found: list[Results] = [{} for _ in specs]
     if stores:
-        for store, job_runs, results in zip(stores, runs, found, strict=True):
+        for store, job_runs, results in zip(stores, all_runs, found, strict=True):
             store.recover()
             results |= {run: result for run in job_runs if (result := store.get(*run)) is not None}
     stacks: list[Stack] = []
-    for spec, job_runs, results in zip(specs, runs, found, strict=True):
+    for spec, job_runs, results in zip(specs, all_runs, found, strict=True):
         missing = [run for run in job_runs if run not in results]
         counts = (spec.variant.name, len(job_runs), len(results), len(missing))
         log.info("%s: %d runs: %d stored, %d to train", *counts)
@@ -76,11 +75,12 @@ def train(
                 stores[job].put(stack.point, by_seed)
             if checkpoints:
                 checkpoints[job].of(stack.point, stack.seeds).remove()
-    for files in checkpoints:
-        files.clear()
+    for spec, files in zip(specs, checkpoints, strict=False):  # there may be none
+        if spec.runs is None:  # other parts of a job that is split have theirs beside these
+            files.clear()
     return [
         {run: results[run] for run in job_runs}
-        for job_runs, results in zip(runs, found, strict=True)
+        for job_runs, results in zip(all_runs, found, strict=True)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fastff.data.dataset import Dataset
-from fastff.layers import Sizes, build_model
+from fastff.layers import Layer, Sizes, build_model
 from fastff.spec import Point, TrainSpec
 from fastff.train.evaluate import CHUNKS
 
@@ -24,13 +24,26 @@ def runs_that_fit(spec: TrainSpec, point: Point, data: Dataset, stacks_at_once: 
     device = data.train_inputs.device
     if device.type != "cuda":
         return len(spec.seeds)
-    sizes = Sizes(data.in_features, data.n_classes, point, data.image_shape)
-    model = build_model(spec.variant, sizes)
+    with torch.device("meta"):
+        sizes = Sizes(data.in_features, data.n_classes, point, data.image_shape)
+        model = build_model(spec.variant, sizes)
+    n_bytes = bytes_per_run(model, data, spec.recipe.batch_size + CHUNKS["cuda"])
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(SHARE * free / stacks_at_once / n_bytes))
+
+
+def bytes_per_run(model: Layer, data: Dataset, n_samples: int) -> int:
+    """Return about how many bytes a run in training takes, beside the data.
+
+    Args:
+        model: of one run.
+        data: what it is trained on.
+        n_samples: of a batch, and of what is evaluated at once.
+
+    """
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     n_units = model.training_width + model.n_trees * model.n_experts + data.n_classes
-    n_samples = spec.recipe.batch_size + CHUNKS["cuda"]
     n_floats = PER_PARAMETER * n_parameters
     n_floats += n_samples * (2 * data.in_features + PER_UNIT * n_units)
     n_floats += len(data.train_labels) * 2  # the order of the samples, 8 bytes each
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, int(SHARE * free / stacks_at_once / (FLOAT * n_floats)))
+    return FLOAT * n_floats

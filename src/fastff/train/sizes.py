@@ -1,4 +1,4 @@
-"""Feed-forward layers of the same size as other models."""
+"""What a job trains: points and seeds, and feed-forward layers of the size of other models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,27 @@ from collections.abc import Sequence
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer, Sizes, build_model
 from fastff.spec import Point, Sized, TrainSpec, Variant
+
+Run = tuple[Point, int]
+
+
+def runs(spec: TrainSpec, data: Dataset) -> list[Run]:
+    """Return the runs of a job, point by point and at a point seed by seed.
+
+    Raises:
+        ValueError: where `spec.runs` has one that there isn't.
+
+    """
+    found = [(point, seed) for point in points(spec, data) for seed in spec.seeds]
+    if spec.runs is None:
+        return found
+    first, last = spec.runs
+    if last >= len(found):
+        raise ValueError(
+            f"{spec.experiment} {spec.variant.name}, runs = {first}-{last}: allowed are runs "
+            f"0-{len(found) - 1}"
+        )
+    return found[first : last + 1]
 
 
 def points(spec: TrainSpec, data: Dataset) -> list[Point]:

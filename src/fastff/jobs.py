@@ -1,0 +1,39 @@
+"""Which training jobs an experiment has: one per variant, or several where its runs are split."""
+
+from __future__ import annotations
+
+from fastff.config import Config
+from fastff.spec import TrainSpec, shards
+
+
+def train_jobs(config: Config, experiment: str) -> dict[str, TrainSpec]:
+    """Return the training jobs of an experiment by name, in the order of their rows.
+
+    A job's name is that of its variant, and of a variant that is split `<variant>/<first>-<last>`,
+    with the numbers of its first and last run. So a job of the same name has the same runs, however
+    the others are split.
+    """
+    runs_per_job = config.runs_per_job_of(experiment)
+    jobs: dict[str, TrainSpec] = {}
+    for spec in config.train_specs(experiment):
+        name = spec.variant.name
+        parts = []
+        if runs_per_job is not None:
+            sizes = (_n_points(spec), len(spec.seeds))
+            parts = shards(*sizes, runs_per_stack=config.runs_per_stack, runs_per_job=runs_per_job)
+        if len(parts) < 2:
+            jobs[name] = spec
+            continue
+        for first, last in parts:
+            jobs[f"{name}/{first}-{last}"] = spec.model_copy(update={"runs": (first, last)})
+    return jobs
+
+
+def _n_points(spec: TrainSpec) -> int:
+    if not spec.equal_to:
+        return len(spec.variant.points(spec.grid))
+    # counts the parameters of models; the workflow waits for torch only where it has to
+    from fastff.data.outline import outline
+    from fastff.train.sizes import points
+
+    return len(points(spec, outline(spec.dataset)))

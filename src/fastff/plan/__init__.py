@@ -1,0 +1,1 @@
+"""What a run of a config will take, before anything starts."""

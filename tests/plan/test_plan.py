@@ -1,0 +1,272 @@
+"""Plans from costs that are made up, so that what they must say is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastff.artifact.costs import MIB
+from fastff.cli import main
+from fastff.config import Config, parse_config
+from fastff.plan.demands import demands
+from fastff.plan.estimate import COLUMNS, make_plan
+from fastff.plan.schedule import Job, wall_seconds
+from fastff.plan.sources import basis
+from fastff.plan.training import fit, left_out, together
+
+RATES = [5.0, 0.1, 2e-5, 0.0, 1e-11, 0.0, 1e-10, 1e-4]  # in the order of Demand.time_terms
+PROCESS, PER_ROW = 700 * MIB, 500  # bytes
+RECIPE = {"batch_size": 500, "learning_rate": 0.01}
+GATES = {
+    "kind": "timing",
+    "title": "Gates",
+    "repeats": 3,
+    "cases": {
+        "gates": {
+            "device": "cpu",
+            "op": "gate",
+            "variants": ["linear", "product"],
+            "in_features": 8,
+            "batch": [4, 8],
+            "depth": [1, 2, 3],
+        }
+    },
+}
+
+
+def config_of(name: str, epochs: int = 1, dataset: str = "mnist5k", **more: object) -> Config:
+    def block(variants: list[str], scale: int, **changes: object) -> dict:
+        return {
+            "title": "A trial",
+            "notebook": "trial",
+            "dataset": dataset,
+            "seeds": [0, 1, 2],
+            "recipe": {"epochs": epochs * scale, **RECIPE},
+            "grid": {"depth": [1, 2], "hidden_features": [4]},
+            "variants": variants,
+            **changes,
+        }
+
+    experiments = {
+        "short": block(["moe_mixture"], 1),
+        "long": block(["moe_mixture", "mlp_relu"], 20),
+        "wide": block(["mlp_relu"], 2, grid={"depth": [1], "hidden_features": [4000]}),
+        "deep": block(["fff_mixture_log"], 3, grid={"depth": [6], "hidden_features": [2]}),
+        "three": block(["moe_mixture", "moe_top1_switch", "fff_mixture_log"], 1),
+        "watched": block(["fff_on_plane"], 2, record=["projections", "nodes"]),
+        "graded": block(["fff_mixture_log"], 5, record=["gradients"]),
+        "many": block(["moe_mixture"], 1, seeds=list(range(60))),
+    }
+    return parse_config({"name": name, "experiments": experiments, **more})
+
+
+def costs_of(config: Config) -> pd.DataFrame:
+    """Return the costs of a machine with RATES."""
+    rows = [{"name": "mnist5k", "step": "prepare", "seconds": 6, "peak_mib": 800, "disk_mib": 4}]
+    for name in config.experiments:
+        jobs = demands(config, name, "cpu")
+        whole = together(jobs.values())
+        peaks = [PROCESS + PER_ROW * sum(d.rows().values()) + d.data_bytes for d in jobs.values()]
+        tidy = 100 * sum(whole.rows().values()) / MIB
+        costs = {
+            "train": (len(jobs), np.dot(whole.time_terms(), RATES), max(peaks) / MIB, tidy),
+            "collect": (1, 0.5, 30, tidy),
+            "draw": (1, 8, 300, 2),
+        }
+        for step, values in costs.items():
+            cost = dict(zip(("jobs", "seconds", "peak_mib", "disk_mib"), values, strict=True))
+            rows.append({"name": name, "step": step, **cost})
+    parts = sum(row["disk_mib"] for row in rows)
+    tidy = sum(row["disk_mib"] for row in rows if row["step"] == "collect")
+    rows.append({"name": "all", "step": "all", "disk_mib": parts + 3 * tidy})
+    table = pd.DataFrame(rows).fillna({"jobs": 1, "seconds": 0, "peak_mib": 0})
+    return table.assign(config=config.name, device_name="A machine")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A repository with one config, and what it cost."""
+    root = tmp_path_factory.mktemp("root")
+    config = config_of("small")
+    (root / "config").mkdir()
+    (root / "config" / "small.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    (root / "results/reference/here").mkdir(parents=True)
+    costs_of(config).to_csv(root / "results/reference/here/costs.csv", index=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def measured(root):
+    return basis(root, "cpu")
+
+
+def table_of(config, measured, cores=1):
+    return make_plan(config, "cpu", measured, cores=cores).table.set_index("name")
+
+
+def test_a_measured_machine_is_known(measured):
+    assert measured.training.machine == "A machine"
+    assert measured.training.seconds_of(measured.training.asked[1]) == pytest.approx(
+        measured.training.seconds[1], rel=1e-3
+    )
+    assert measured.training.start_seconds == pytest.approx(RATES[0], rel=0.02)
+
+
+def test_another_config_takes_what_its_work_takes(measured):
+    """Thrice the epochs: nothing was measured of it but the rates."""
+    config = config_of("other", epochs=3)
+    table = table_of(config, measured)
+    for name in config.experiments:
+        jobs = demands(config, name, "cpu")
+        whole = together(jobs.values())
+        seconds = np.dot(whole.time_terms(), RATES) + 0.5 + 8
+        assert table.loc[name, "cpu_hours"] * 3600 == pytest.approx(seconds, rel=0.05)
+        assert table.loc[name, "jobs"] == len(jobs) + 2
+        assert table.loc[name, "runs"] == whole.runs
+        peak = max(PROCESS + PER_ROW * sum(d.rows().values()) + d.data_bytes for d in jobs.values())
+        assert table.loc[name, "peak_mib"] * MIB == pytest.approx(peak, rel=0.05)
+        tidy = 100 * sum(whole.rows().values()) / MIB
+        assert table.loc[name, "disk_mib"] == pytest.approx(5 * tidy + 2, rel=0.05)
+
+
+def test_the_total_adds_up(measured):
+    config = config_of("small")
+    plan = make_plan(config, "cpu", measured, cores=2)
+    assert tuple(plan.table.columns) == COLUMNS
+    table = plan.table.set_index("name")
+    whole, rows = table.loc["total"], table.drop("total")
+    assert list(rows.index) == ["mnist5k", *config.experiments]
+    for key in ("runs", "jobs", "cpu_hours", "gpu_hours", "disk_mib"):
+        assert whole[key] == pytest.approx(rows[key].sum())
+    assert whole["peak_mib"] == rows["peak_mib"].max()
+    assert whole["gpu_hours"] == 0
+    assert set(rows["not_measured"]) == {""}
+    assert 3600 * whole["cpu_hours"] / 2 <= plan.seconds < 3600 * whole["cpu_hours"]
+
+
+def test_a_split_changes_jobs_and_not_runs(measured):
+    config = config_of("small", runs_per_stack=3)
+    whole, parts = (
+        table_of(one, measured) for one in (config, config.model_copy(update={"runs_per_job": 5}))
+    )
+    assert list(whole["runs"]) == list(parts["runs"])
+    assert whole.loc["many", "jobs"] == 1 + 2
+    assert parts.loc["many", "jobs"] == 40 + 2  # stacks of three, of which two don't fit
+    assert parts.loc["many", "longest_job_minutes"] < whole.loc["many", "longest_job_minutes"]
+    assert parts.loc["many", "cpu_hours"] * 3600 == pytest.approx(
+        whole.loc["many", "cpu_hours"] * 3600 + 39 * RATES[0], rel=0.05
+    )
+
+
+def test_what_was_not_measured_is_told(measured):
+    told = table_of(config_of("other", dataset="cifar10"), measured)["not_measured"]
+    assert all(told[name].startswith("dataset cifar10") for name in config_of("x").experiments)
+    config = config_of("other")
+    variant = config.experiments["many"].variants[0]
+    assert variant.model.gate.kind == "linear"
+    changed = variant.model.model_copy(update={"hidden_features": 3})
+    block = config.experiments["many"].model_copy(
+        update={"variants": (variant.model_copy(update={"model": changed, "name": "new"}),)}
+    )
+    values = {"experiments": {**config.experiments, "many": block}}
+    table = table_of(config.model_copy(update=values), measured)
+    assert table.loc["many", "not_measured"] == "variants new"
+    grid = config.experiments["wide"].grid.model_copy(update={"hidden_features": (40_000,)})
+    wide = config.experiments["wide"].model_copy(update={"grid": grid})
+    values = {"experiments": {**config.experiments, "wide": wide}}
+    found = table_of(config.model_copy(update=values), measured).loc["wide", "not_measured"]
+    assert found.startswith("stacks ")
+
+
+def test_a_benchmark_is_planned_by_what_it_measures(root, measured):
+    more = {"benchmarks": {"gates": GATES}}
+    unknown = table_of(config_of("timed", **more), measured)
+    assert unknown.loc["gates", "not_measured"] == "bench, draw"
+    assert np.isnan(unknown.loc["gates", "cpu_hours"])
+    assert unknown.loc["total", "cpu_hours"] > 0
+
+    timed = config_of("timed", **more)
+    (root / "config" / "timed.yaml").write_text(yaml.safe_dump(timed.model_dump(mode="json")))
+    costs = costs_of(timed)
+    bench = {"name": "gates", "step": "bench", "seconds": 36, "peak_mib": 900, "disk_mib": 1}
+    draw = {"name": "gates", "step": "draw", "seconds": 9, "peak_mib": 300, "disk_mib": 1}
+    shared = {"config": "timed", "device_name": "A machine", "jobs": 1}
+    costs = pd.concat([costs, pd.DataFrame([bench | shared, draw | shared])])
+    path = root / "timed.csv"
+    costs.to_csv(path, index=False)
+    known = basis(root, "cpu", [path])
+    table = table_of(timed, known, cores=2)
+    assert table.loc["gates", "cpu_hours"] * 3600 == pytest.approx(2 * 36 + 9)
+    assert table.loc["gates", "not_measured"] == ""
+    half = {"gates": GATES | {"repeats": 1}}
+    table = table_of(config_of("timed", benchmarks=half), known, cores=2)
+    assert table.loc["gates", "cpu_hours"] * 3600 == pytest.approx(2 * 12 + 9)
+
+
+def test_the_command(root, tmp_path, capsys):
+    config, output = tmp_path / "mine.yaml", tmp_path / "plan.csv"
+    config.write_text(yaml.safe_dump(config_of("mine").model_dump(mode="json")))
+    arguments = ["plan", "--configfile", str(config), "--root", str(root), "--device", "cpu"]
+    assert main([*arguments, "--cores", "2", "--output", str(output)]) == 0
+    printed = capsys.readouterr().out
+    assert "On 2 cores: about" in printed
+    assert "From costs of A machine; training time of each of its 8 experiments" in printed
+    assert "GPU" not in printed
+    table = pd.read_csv(output)
+    assert tuple(table.columns) == COLUMNS
+    assert all(name in printed for name in table["name"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--cores": "0"}, "--cores 0: at least 1 is needed"),
+        ({"--root": "nowhere"}, "has no */costs.csv; give --costs"),
+        ({"--costs": "other.csv"}, "the costs are of a config named 'other', but no config in"),
+        ({"--costs": "empty.csv"}, "has no column 'config'; `fastff costs` writes such tables"),
+        ({"--configfile": "none.yaml"}, "config file none.yaml: No such file"),
+        ({"--device": "cuda"}, "has no */provenance.json of a GPU"),
+    ],
+)
+def test_bad_input_is_refused(changes, message, root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("other.csv").write_text("config,name,step,seconds\nother,one,train,3\n")
+    Path("empty.csv").write_text("a,b\n")
+    values = {"--configfile": str(root / "config" / "small.yaml"), "--root": str(root)}
+    values |= {"--device": "cpu", **changes}
+    assert main(["plan", *(word for pair in values.items() for word in pair)]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@given(st.lists(st.floats(0, 10), min_size=3, max_size=3), st.integers(0, 100))
+def test_rates_are_found_again(rates, seed):
+    terms = np.random.default_rng(seed).uniform(0.1, 1, (8, 3)) * [1, 1e6, 1e12]
+    terms = np.column_stack([terms, np.ones(8)])
+    values = terms @ [rates[0], rates[1] / 1e6, rates[2] / 1e12, 1e-3]
+    found = fit(terms.tolist(), values.tolist())
+    assert terms @ found == pytest.approx(values, rel=1e-3)
+    assert (found >= 0).all()
+
+
+def test_what_nothing_else_tells_of_is_far_off_when_left_out():
+    errors = left_out([[1, 0], [2, 0], [3, 0], [1, 5]], [1, 2, 3, 11])
+    assert errors == pytest.approx([0, 0, 0, 1 / 11 - 1])
+
+
+def test_wall_time_by_hand():
+    blocks = [
+        [Job("prepare", 5)],
+        [Job("train", 30), Job("train", 20), Job("collect", 1), Job("draw", 10)],
+        [Job("train", 15), Job("collect", 1), Job("draw", 10)],
+        [Job("bench", 40, cores=2), Job("bench", np.nan), Job("draw", 10)],
+    ]
+    # 5; 30 beside 20 and 15; 1 beside 1; 10 beside 10, and 10; 40 alone
+    assert wall_seconds(blocks, cores=2, gpus=1) == 5 + 35 + 1 + 20 + 40
+    assert wall_seconds(blocks, cores=1, gpus=1) == 5 + 65 + 2 + 30 + 40
+    on_gpu = [[job._replace(gpus=1) for job in block if job.step == "train"] for block in blocks]
+    assert wall_seconds(on_gpu, cores=16, gpus=1) == 65
+    assert wall_seconds(on_gpu, cores=16, gpus=4) == 30
