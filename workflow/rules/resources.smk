@@ -1,10 +1,12 @@
 # What jobs ask of a cluster, in one place. A profile changes it for one rule by `set-resources`.
 
-if workflow.non_local_exec and CONFIG.device == "auto":
+# a limit of submitted jobs, `--jobs`, is given where there is a cluster
+ON_CLUSTER = workflow.resource_settings.nodes is not None
+
+if ON_CLUSTER and CONFIG.device == "auto":
     raise WorkflowError(
-        "device = 'auto': the machine that submits jobs can't tell what the machines have that run"
-        " them. Say it: --config device=cuda (each training and benchmark asks for a GPU) or"
-        " --config device=cpu"
+        "device = 'auto': the machine that submits jobs can't tell what those have that run them;"
+        " give --config device=cuda (each training and benchmark asks for a GPU) or device=cpu"
     )
 
 # Memory in MB of the first attempt, and minutes, well above what `fastff costs` measures.
@@ -24,14 +26,14 @@ NEEDS = {
 
 
 def needs(rule):
-    """Return the resources of a rule's jobs; a job that was killed asks for more memory."""
+    """Return the resources of a rule's jobs; each further attempt asks for more memory."""
     first = NEEDS[rule]["mem_mb"]
     return NEEDS[rule] | {"mem_mb": lambda wildcards, attempt: attempt * first}
 
 
 def submitted_as(group):
-    """Return the group of short jobs that a cluster gets as one job, to wait in its queue once.
+    """Return the group of short jobs that a cluster gets as one, to wait in its queue once.
 
-    Elsewhere there is none: a dry run shows each of them.
+    Elsewhere there is none, so that a dry run shows each of them.
     """
-    return group if workflow.non_local_exec else None
+    return group if ON_CLUSTER else None

@@ -84,7 +84,7 @@ class Cluster:
         return dict(line.split(maxsplit=1) for line in shown.splitlines())
 
     def start(self, tree: Tree, *more: str, config: str, log: Path) -> subprocess.Popen[str]:
-        """Start Snakemake in a copy of the repository, with the profile; what it prints is logged."""
+        """Start Snakemake with the profile, in a copy of the repository, and log what it prints."""
         command = [sys.executable, "-m", "snakemake", *OPTIONS, *more]
         command += ["--configfile", f"config/{config}.yaml"]
         with log.open("w") as file:
@@ -129,7 +129,8 @@ def one_node(folder: Path) -> Iterator[Cluster]:
 
 def children(process: int) -> list[int]:
     """Return the ids of the processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    ids = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(child) for child in ids.split()]
 
 
 def free_port() -> int:
