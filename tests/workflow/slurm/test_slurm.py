@@ -21,6 +21,7 @@ from fastff.verify.exact import compare_runs
 pytestmark = pytest.mark.slurm
 
 ACTIVE = ("PENDING", "RUNNING", "COMPLETING")
+SUBMITTED = "has been submitted with SLURM jobid"
 LAST_WORDS = ".snakemake/slurm_logs"  # logs of Slurm, kept of jobs that failed
 
 
@@ -62,7 +63,7 @@ def test_smoke_has_the_same_bytes_through_slurm(cluster, smoke_tree, tmp_path, c
     comparison = compare_runs(local.folder, remote.folder, "smoke")
     assert comparison.identical, comparison.report()
     assert "Trying to restart" not in log.read_text()
-    submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", log.read_text())
+    submitted = re.findall(rf"{SUBMITTED} (\d+)", log.read_text())
     assert set(cluster.jobs("COMPLETED")) >= set(submitted)
     with capsys.disabled():
         print(
@@ -103,7 +104,7 @@ def test_a_killed_run_goes_on(kind, cluster, undisturbed, tmp_path):
     """Ctrl-C takes its jobs from the queue; of a run that was killed hard the run id does."""
     tree, log = copy_tree(tmp_path / "tree"), tmp_path / "log"
     run = cluster.start(tree, config="faults", log=log)
-    wait_until(lambda: cluster.jobs("RUNNING"), run, log)
+    wait_until(lambda: log.read_text().count(SUBMITTED) == 3, run, log)
     (snakemake,) = children(run.pid)
     os.kill(snakemake, kind)
     assert run.wait(timeout=60) != 0
