@@ -142,7 +142,7 @@ def free_port() -> int:
 
 def _wait_for_the_node(daemons: subprocess.Popen[bytes], folder: Path) -> int:
     """Return the id of the first process in the namespaces, once the node takes jobs."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while daemons.poll() is None and time.monotonic() < deadline:
         for child in children(daemons.pid):
             state = Cluster(child).inside(Path("/"), "sinfo", "--noheader", "--format", "%T")

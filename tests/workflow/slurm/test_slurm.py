@@ -27,7 +27,7 @@ LAST_WORDS = ".snakemake/slurm_logs"  # logs of Slurm, kept of jobs that failed
 
 def wait_until(holds: Callable[[], object], process: subprocess.Popen[str], log: Path) -> None:
     """Wait until something holds while a run goes on."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not holds():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
@@ -35,7 +35,7 @@ def wait_until(holds: Callable[[], object], process: subprocess.Popen[str], log:
 
 
 def finish(process: subprocess.Popen[str], log: Path) -> None:
-    assert process.wait(timeout=1200) == 0, log.read_text()
+    assert process.wait(timeout=3600) == 0, log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_killed_run_goes_on(kind, cluster, undisturbed, tmp_path):
     wait_until(lambda: log.read_text().count(SUBMITTED) == 3, run, log)
     (snakemake,) = children(run.pid)
     os.kill(snakemake, kind)
-    assert run.wait(timeout=60) != 0
+    assert run.wait(timeout=120) != 0
     if kind == signal.SIGKILL:
         assert cluster.jobs(*ACTIVE)
         (run_id,) = re.findall(r"SLURM run ID: (\S+)", log.read_text())
