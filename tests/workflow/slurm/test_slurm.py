@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on(kind, cluster, undisturbed, tmp_path):
 
 
 def test_jobs_ask_for_what_their_rule_needs(cluster, smoke_tree, tmp_path):
-    """Minutes, memory and CPUs by rule; a profile or the command line can change each."""
+    """Minutes, memory, CPUs, GPUs and whether the node may be shared; each can be changed."""
     tree, log = smoke_tree("asking"), tmp_path / "log"
     before = cluster.jobs("all")
     wanted = ["jobs/hypercube/moe_mixture/runs.csv", "benchmarks/gate_benchmark.csv"]
@@ -130,16 +130,16 @@ def test_jobs_ask_for_what_their_rule_needs(cluster, smoke_tree, tmp_path):
     targets = [f"results/smoke/{path}" for path in wanted]
     run = cluster.start(tree, *targets, "--set-resources", *changed, config="smoke", log=log)
     finish(run, log)
-    columns = "JobID:.9,Comment:.80,TimeLimit:.9,MinMemory:.9,MinCpus:.5,tres-per-job:.12"
+    columns = "JobID,Comment:80,TimeLimit,MinMemory,MinCpus,tres-per-job,OverSubscribe"
     shown = cluster.ask("squeue", "--noheader", "--states", "all", "--Format", columns)
     asked = {}
     for line in shown.splitlines():
         job, comment, *rest = line.split()
         if job not in before:
-            asked[comment] = rest
+            asked[comment.partition("_wildcards_")[0]] = rest
     assert asked == {
-        "rule_train_wildcards_hypercube_moe_mixture": ["7:00", "8000M", "1", "gres:gpu:1"],
-        "rule_bench_wildcards_gate_benchmark": ["4:00:00", "16000M", str(N_CPUS), "N/A"],
+        "rule_train": ["7:00", "8000M", "1", "gres:gpu:1", "OK"],
+        "rule_bench": ["4:00:00", "16000M", str(N_CPUS), "N/A", "NO"],
     }
 
 
