@@ -8,8 +8,8 @@ WORKERS = 2
 ARGS =
 PYTHON = python3.11 python3.12 python3
 
-IN_ENVIRONMENT = env run test test-slow test-faults lint format verify reference report artifact
-CHECKS = test test-slow test-faults lint format
+IN_ENVIRONMENT = env run test test-slow test-faults test-slurm lint format verify reference report artifact
+CHECKS = test test-slow test-faults test-slurm lint format
 
 .DEFAULT_GOAL := help
 .PHONY: $(IN_ENVIRONMENT) help lock clean stale
@@ -57,13 +57,16 @@ run: $(ENVIRONMENT)  ## build all results and figures of CONFIG (default: config
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 
 test: $(ENVIRONMENT)  ## run the quick tests
-	"$(BIN)/pytest" -m "not slow and not faults" -n $(WORKERS) --dist loadfile $(ARGS)
+	"$(BIN)/pytest" -m "not slow and not faults and not slurm" -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(ENVIRONMENT)  ## run the tests that take longer than half a minute each
 	"$(BIN)/pytest" -m slow $(ARGS)
 
 test-faults: $(ENVIRONMENT)  ## kill runs, fill disks, start two at once: takes minutes
 	"$(BIN)/pytest" -m faults $(ARGS)
+
+test-slurm: $(ENVIRONMENT)  ## run the smallest config through a Slurm of one node: takes minutes
+	"$(BIN)/pytest" -m slurm $(ARGS)
 
 lint: $(ENVIRONMENT)  ## check style, types, the workflow, notebooks without outputs, ARTIFACT.md
 	"$(BIN)/ruff" check .

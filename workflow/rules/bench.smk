@@ -15,7 +15,7 @@ rule bench:
         ENVIRONMENT
     threads: workflow.cores
     resources:
-        gpu=int(HAS_GPU),
+        **needs("bench"),
     params:
         spec=lambda wildcards: CONFIG.benchmarks[wildcards.benchmark]
         .spec()

@@ -35,8 +35,12 @@ if CLAIMS is not None:
             f"{RESULTS}/logs/ledger.log",
         benchmark:
             f"{RESULTS}/benchmarks/ledger.tsv"
+        group:
+            submitted_as("claims")
         conda:
             ENVIRONMENT
+        resources:
+            **needs("ledger"),
         params:
             spec=CLAIMS.model_dump_json(exclude_defaults=True),
             folders=claim_folders(),
@@ -65,8 +69,12 @@ if CLAIMS is not None:
             text=f"{RESULTS}/logs/draw/claims.log",
         benchmark:
             f"{RESULTS}/benchmarks/draw/claims.tsv"
+        group:
+            submitted_as("claims")
         conda:
             ENVIRONMENT
+        resources:
+            **needs("draw"),
         params:
             values=json.dumps(
                 {

@@ -21,8 +21,12 @@ for block in CONFIG.drawn():
             text=f"{RESULTS}/logs/draw/{block}.log",
         benchmark:
             f"{RESULTS}/benchmarks/draw/{block}.tsv"
+        group:
+            submitted_as("draw")
         conda:
             ENVIRONMENT
+        resources:
+            **needs("draw"),
         params:
             values=notebook_parameters(block),
             folder=subpath(output.html, parent=True),

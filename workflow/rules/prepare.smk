@@ -12,6 +12,8 @@ rule prepare:
         f"{CONFIG.data_dir}/logs/{{dataset}}.log",
     benchmark:
         f"{CONFIG.data_dir}/benchmarks/{{dataset}}.tsv"
+    # where the internet is: seldom on the machines of a cluster that run jobs
+    localrule: True
     conda:
         ENVIRONMENT
     params:

@@ -19,7 +19,7 @@ rule train:
         ENVIRONMENT
     threads: CONFIG.threads
     resources:
-        gpu=int(HAS_GPU),
+        **needs("train"),
     params:
         spec=spec_of,
         folder=subpath(output[0], parent=True),
@@ -51,8 +51,12 @@ rule collect:
         f"{RESULTS}/logs/collect/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect/{{experiment}}.tsv"
+    group:
+        submitted_as("draw")
     conda:
         ENVIRONMENT
+    resources:
+        **needs("collect"),
     params:
         jobs=jobs_of,
         folder=subpath(output[0], parent=True),
