@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, TypeAdapter
 
 from fastff.artifact.command import add_artifact
+from fastff.caches import redirect_caches
 from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
+from fastff.progress.command import add_progress
 from fastff.spec import EngineBenchmarkSpec, TimingBenchmarkSpec, TrainSpec
 from fastff.verify.command import add_verify
 
@@ -39,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0, 1 for a failed check, 2 for bad input, and 128 plus the signal's number where one ended it.
     """
     options = build_parser().parse_args(arguments)
+    redirect_caches()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     log.info("command: fastff %s", shlex.join(sys.argv[1:] if arguments is None else arguments))
     try:
@@ -67,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reference(commands)
     add_verify(commands)
     add_artifact(commands)
+    add_progress(commands)
     _add_schema(commands)
     return parser
 
