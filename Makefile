@@ -53,6 +53,9 @@ help:  ## list the targets
 env: $(ENVIRONMENT)  ## make .venv, unless the active environment serves
 	@echo "Commands come from $(BIN)"
 
+# Nothing is written beside the code.
+run verify reference report: export PYTHONDONTWRITEBYTECODE = 1
+
 run: $(ENVIRONMENT)  ## build all results and figures of CONFIG (default: config/config.yaml)
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 

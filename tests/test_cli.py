@@ -106,7 +106,7 @@ def test_progress_is_plain_lines_without_a_terminal(prepared, config, tmp_path, 
     arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
     main([*arguments, "--data", str(prepared), "--output", str(tmp_path / "out")])
     lines = capfd.readouterr().err.splitlines()
-    assert any(line.startswith("trial: 4/4 run·epochs, ") for line in lines)
+    assert any(line.startswith("trial: 4 of 4 runs, 4/4 run epochs, ") for line in lines)
     assert not any("\r" in line for line in lines)
 
 

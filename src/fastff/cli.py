@@ -15,12 +15,14 @@ from pathlib import Path
 from fastff.arguments import add_device, positive, text_of
 from fastff.artifact.command import add_artifact
 from fastff.bench.command import add_bench
+from fastff.caches import redirect_caches
 from fastff.claims.command import add_claims
 from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
 from fastff.plan.command import add_plan
+from fastff.progress.command import add_progress
 from fastff.spec import TrainSpec
 from fastff.verify.command import add_verify
 
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0, 1 for a failed check, 2 for bad input, and 128 plus the signal's number where one ended it.
     """
     options = build_parser().parse_args(arguments)
+    redirect_caches()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     log.info("command: fastff %s", shlex.join(sys.argv[1:] if arguments is None else arguments))
     try:
@@ -63,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_verify(commands)
     add_plan(commands)
     add_artifact(commands)
+    add_progress(commands)
     _add_schema(commands)
     return parser
 

@@ -6,6 +6,7 @@ JSON schema for editors.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,6 +92,8 @@ class Config(Spec):
         experiments: what is trained and drawn, by name.
         benchmarks: what is timed and drawn, by name.
         claims: a claims file of the repository, whose ledger is made of these results.
+        container: the image in which `--software-deployment-method apptainer` runs the jobs: a
+            file, or an address to pull from. None is published; `Containerfile` builds one.
 
     """
 
@@ -115,6 +118,7 @@ class Config(Spec):
     experiments: dict[Name, Experiment] = Field(min_length=1)
     benchmarks: dict[Name, Benchmark] = Field(default={})
     claims: Folder | None = None
+    container: str | None = Field(default=None, min_length=1, max_length=1000)
 
     @model_validator(mode="before")
     @classmethod
@@ -135,6 +139,16 @@ class Config(Spec):
     def _check_name(cls, value: str) -> str:
         if value in RESERVED_NAMES:
             raise ValueError(f"this name is reserved; allowed is any but {RESERVED}")
+        return value
+
+    @field_validator("container")
+    @classmethod
+    def _check_container(cls, value: str | None) -> str | None:
+        if value is not None and re.search(r"[\s{}<>]", value):
+            raise ValueError(
+                "Snakemake takes no spaces and no brackets here; allowed is a file, or an address "
+                "that apptainer pulls from, such as docker://registry/name:tag"
+            )
         return value
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ WORDING = (
 )
 PATTERNS = {
     NAME_PATTERN: f"should match {NAME_PATTERN}",
-    FOLDER_PATTERN: "should be the path of a folder, without braces and line breaks",
+    FOLDER_PATTERN: "should be the path of a folder, without {, }, <, > and line breaks",
 }
 
 

@@ -18,13 +18,13 @@ def hold(path: Path) -> IO[str] | None:
     """Return an open file that is locked until this process ends, None where another has it.
 
     However the process ends, even by SIGKILL, the lock ends with it. The processes that it starts
-    don't have it.
+    don't have it. None also where nobody can tell: not every file system has locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         file.close()
         return None
     return file
@@ -77,6 +77,7 @@ def _sweep(path: Path) -> None:
     """Delete the temporary files of `path` that a killed process has left: no one holds them."""
     for other in path.parent.iterdir():
         if other.name.startswith(f".{path.name}.") and other.suffix == path.suffix:
-            with suppress(OSError), other.open("rb") as file:
+            # open for writing, as a network file system wants it for an exclusive lock
+            with suppress(OSError), other.open("r+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 other.unlink()

@@ -32,7 +32,7 @@ HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\t
 def run(tmp_path):
     """A finished run: two jobs that overlap by five seconds, one that follows, and the data."""
     jobs = {
-        "results/data/benchmarks/mnist5k.tsv": (100, 10, 300),
+        "results/trial/benchmarks/prepare/mnist5k.tsv": (100, 10, 300),
         "results/trial/benchmarks/train/one/moe_mixture.tsv": (120, 20, 700),
         "results/trial/benchmarks/train/one/moe_top1_switch.tsv": (130, 15, 900),
         "results/trial/benchmarks/train/one/moe_mixture/0-0.tsv": (

@@ -42,6 +42,7 @@ def test_after_a_complete_run_there_is_nothing_to_do(finished):
         ("config/claims.yaml", "statement: Linear", "statement: The linear", LEDGER),
         ("README.md", "\n", "\n<!-- edited -->\n", set()),
         (CONFIG, "# Five", "# Edited: five", set()),
+        (CONFIG, "name: tiny", "name: tiny\ncontainer: fastff.sif", set()),
         (CONFIG, "title: Soft merging", "title: Merging", {"draw_soft_merging"}),
         ("notebooks/gate_activation.ipynb", '"cells"', ' "cells"', {"draw_gate_activation"}),
     ],

@@ -12,7 +12,10 @@ import yaml
 from trees import TINY, TINY_PATH, copy_tree
 
 from fastff.analysis import load_ledger
+from fastff.caches import FOLDERS, OWN
 from fastff.tidy import TABLES
+
+FIGURES = (".pdf", ".png", ".svg")
 
 
 def test_every_product_is_there_and_whole(finished):
@@ -153,19 +156,37 @@ def test_a_bad_claim_is_refused_before_any_job(tmp_path):
     assert not (tree.folder / "results").exists()
 
 
-def test_results_go_where_the_config_says(finished, tmp_path):
+def test_results_go_where_the_config_says_and_nothing_elsewhere(finished, tmp_path, monkeypatch):
+    """To other folders with all that a name may have, where there is no home to write to."""
     tree = copy_tree(tmp_path / "a tree")
+    storage = tmp_path / """my "storage" isn't $HOME, is it? [ü] *;&(x)#%@!`h|\\"""
     values = yaml.safe_load(TINY_PATH.read_text())
-    values |= {"name": "mine", "results_dir": "my results", "figures_dir": "my figures"}
-    values |= {"data_dir": "my data"}
+    places = {f"{kind}_dir": storage / kind for kind in ("results", "figures", "data")}
+    values |= {"name": "mine"} | {key: f"{place}/" for key, place in places.items()}
     values["experiments"] = {"again": values["experiments"]["gate_activation"]}
     values["experiments"]["again"]["notebook"] = "gate_activation"
     (tree.folder / "config" / "mine.yaml").write_text(json.dumps(values))
-    shutil.copytree(finished.folder / "results" / "data", tree.folder / "my data")
+    shutil.copytree(finished.folder / "results" / "data", places["data_dir"])
+    before = set(tree.folder.rglob("*"))
+    for variable in (*FOLDERS, OWN, "PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tree.folder / "README.md" / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
     tree.snakemake(config="mine")
-    assert (tree.folder / "my figures" / "mine" / "again.pdf").exists()
-    assert (tree.folder / "my results" / "mine" / "tables" / "again.csv").exists()
-    assert not (tree.folder / "results").exists()
+    for end in FIGURES:
+        drawn = places["figures_dir"] / "mine" / f"again{end}"
+        usual = finished.folder / "figures" / "tiny" / f"gate_activation{end}"
+        assert drawn.read_bytes() == usual.read_bytes()
+    table = places["results_dir"] / "mine" / "tables" / "again_comparisons.csv"
+    usual = finished.folder / "results" / "tiny" / "tables" / "gate_activation_comparisons.csv"
+    assert table.read_text().replace("again", "gate_activation") == usual.read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"a tree", "tmp", storage.name}
+    assert {path.name for path in storage.iterdir()} == {"results", "figures", "data"}
+    made = {
+        path for path in set(tree.folder.rglob("*")) - before if "__pycache__" not in path.parts
+    }
+    assert {path.relative_to(tree.folder).parts[0] for path in made} == {".snakemake"}
 
 
 def test_a_run_says_what_it_took(finished, tmp_path):
@@ -185,6 +206,19 @@ def test_a_run_says_what_it_took(finished, tmp_path):
     assert max(parts["wall_seconds"]) <= whole["wall_seconds"] < whole["seconds"]
     assert whole["disk_mib"] > parts["disk_mib"].sum() > 1
     assert (parts.loc[parts["step"] != "collect", "disk_mib"] > 0).all()
+
+
+def test_a_run_says_how_far_it_is(finished):
+    command = [sys.executable, "-m", "fastff", "progress", "results/tiny"]
+    n_runs = sum(
+        len(variant.points(block.grid)) * len(block.seeds)
+        for block in TINY.experiments.values()
+        for variant in block.variants
+    )
+    expected = f"tiny: {n_runs} of {n_runs} runs, 00:00 left; no training under way\n"
+    assert finished.run(command).stdout == expected
+    printed = "".join(path.read_text() for path in finished.folder.glob(".snakemake/log/*.log"))
+    assert "From elsewhere: fastff progress results/tiny" in printed
 
 
 def test_the_workflow_is_clean_of_lint(finished):

@@ -2,32 +2,41 @@
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import validate
 
+from fastff.caches import redirect_caches
 from fastff.claims.load import load_claims
 from fastff.config import parse_config
+from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError
 from fastff.files import hold
 from fastff.jobs import train_jobs
+from fastff.progress.overall import PLAN
+from fastff.progress.plan import PlannedJob, write_plan
 from fastff.sources import stage_files
 from fastff.tidy import TABLES
 from fastff.yaml_file import read_yaml
+
+redirect_caches()  # of this process and of all jobs
 
 REPOSITORY = Path(workflow.basedir).parent
 CAPTIONS = Path(workflow.basedir) / "report"
 ENVIRONMENT = str(REPOSITORY / "environment.yml")
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
 TABLE_FORMATS = (".csv", ".md", ".tex", ".html")
-# The command that executes a notebook, of rules with the same inputs, logs and params.
+# The command that executes a notebook, of rules with the same inputs, logs and params. nbconvert
+# takes its argument for a pattern, so it gets the bare name, whatever the folder is called.
 DRAW = (
     "papermill {input.notebook:q} {log.notebook:q} --parameters_yaml {params.values:q}"
     " --kernel python3 --no-progress-bar > {log.text:q} 2>&1"
-    " && jupyter nbconvert --to html {log.notebook:q} --output-dir {params.folder:q}"
-    " --output {params.part:q} >> {log.text:q} 2>&1"
+    " && (cd {params.folder:q} && jupyter nbconvert --to html $(basename {log.notebook:q})"
+    " --output {params.part:q}) >> {log.text:q} 2>&1"
     " && mv {params.folder:q}/{params.part:q} {output.html:q}"
 )
 
@@ -58,6 +67,18 @@ try:
 except ConfigError as error:
     raise WorkflowError(f"The config can't be used:\n{error}") from None
 validate(config, "../schemas/config.schema.json", set_default=False)
+
+# A container gives the packages, and this clone the code.
+if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+    if CONFIG.container is None:
+        raise WorkflowError(
+            "container is missing in the config; --software-deployment-method apptainer needs an "
+            "image, such as container: fastff.sif"
+        )
+    os.environ.update(PYTHONPATH=str(REPOSITORY / "src"))
+    os.environ.pop(
+        "VIRTUAL_ENV", None
+    )  # an IPython kernel adds the packages of what it names
 
 RESULTS = f"{CONFIG.results_dir}/{CONFIG.name}"
 FIGURES = f"{CONFIG.figures_dir}/{CONFIG.name}"
@@ -100,14 +121,36 @@ def dataset_options(wildcards):
 
 
 def spec_of(wildcards):
-    """Return the job as JSON: all of the config that it reads, so that nothing else reruns it."""
-    job = wildcards.variant + wildcards.shard
-    return SPECS[wildcards.experiment, job].model_dump_json()
+    """Return a training job: all of the config that it reads, so that nothing else reruns it."""
+    return SPECS[wildcards.experiment, wildcards.variant + wildcards.shard]
 
 
 def prepared(dataset):
     """Return the prepared files of a dataset."""
+    paths = files_of(dataset)
+    if missing := [
+        path for path in paths if is_given(dataset) and not Path(path).exists()
+    ]:
+        raise WorkflowError(
+            f"data_dir = {CONFIG.data_dir!r} can't be written by this user, and {missing[0]} is "
+            f"missing; who can write there prepares it: "
+            f"fastff prepare {dataset} --data-dir {shlex.quote(CONFIG.data_dir)}"
+        )
+    return paths
+
+
+def files_of(dataset):
+    """Return the paths of a dataset's prepared files."""
     return [f"{CONFIG.data_dir}/{dataset}{end}" for end in (".npz", ".json")]
+
+
+def is_given(dataset):
+    """Return whether another user's files are to be taken as they are: they can't be replaced."""
+    folder = Path(CONFIG.data_dir)
+    while not folder.exists():
+        folder = folder.parent
+    there = [path for path in files_of(dataset) if Path(path).exists()]
+    return not all(os.access(path, os.W_OK) for path in (folder, *there))
 
 
 def data_of(wildcards):
@@ -125,6 +168,24 @@ def jobs_of(wildcards):
     """Return the folders of an experiment's jobs, in the order of its variants and runs."""
     jobs = [job for experiment, job in SPECS if experiment == wildcards.experiment]
     return [f"{RESULTS}/jobs/{wildcards.experiment}/{job}" for job in jobs]
+
+
+def planned_jobs(dag):
+    """Return the training jobs of a run, with those whose results it has found."""
+    found = []
+    for job in dag.jobs:
+        if job.rule.name == "train":
+            spec = spec_of(job.wildcards)
+            in_grid = len(spec.variant.points(spec.grid)) * len(spec.seeds)
+            planned = PlannedJob(
+                title=f"{spec.experiment} {spec.variant.name}",
+                log=os.path.relpath(job.log[0], RESULTS),
+                n_runs=spec.runs[1] - spec.runs[0] + 1 if spec.runs else in_grid,
+                epochs=spec.recipe.epochs,
+                is_needed=dag.needrun(job),
+            )
+            found.append(planned)
+    return found
 
 
 def folder_of(name, kind):

@@ -9,9 +9,11 @@ rule prepare:
         update(f"{CONFIG.data_dir}/{{dataset}}.npz"),
         update(f"{CONFIG.data_dir}/{{dataset}}.json"),
     log:
-        f"{CONFIG.data_dir}/logs/{{dataset}}.log",
+        f"{RESULTS}/logs/prepare/{{dataset}}.log",
     benchmark:
-        f"{CONFIG.data_dir}/benchmarks/{{dataset}}.tsv"
+        f"{RESULTS}/benchmarks/prepare/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset="|".join(name for name in DATASET_NAMES if not is_given(name)),
     # where the internet is: seldom on the machines of a cluster that run jobs
     localrule: True
     conda:

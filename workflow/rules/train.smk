@@ -21,7 +21,7 @@ rule train:
     resources:
         **needs("train"),
     params:
-        spec=spec_of,
+        spec=lambda wildcards: spec_of(wildcards).model_dump_json(),
         folder=subpath(output[0], parent=True),
         store=f"{RESULTS}/store",
         device=CONFIG.device,

@@ -1,8 +1,8 @@
 """What a run of a config cost: time, memory and disk per experiment and step.
 
 The workflow keeps a table of one row per job, `<results>/benchmarks/<step>/<name>.tsv` or
-`.../<step>/<name>/<job>.tsv` (and `<data>/benchmarks/<dataset>.tsv`): `s` is the time on the clock,
-`cpu_time` that of all its processes, `max_rss` the memory that they held at once, in MiB.
+`.../<step>/<name>/<job>.tsv`: `s` is the time on the clock, `cpu_time` that of all its processes,
+`max_rss` the memory that they held at once, in MiB. A dataset that was there already has none.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
     data = folder / config.data_dir
     training = {name: train_jobs(config, name) for name in config.experiments}
     jobs = _jobs(training, results / "benchmarks")
-    jobs += [("prepare", path.stem, path) for path in sorted((data / "benchmarks").glob("*.tsv"))]
     datasets = {name: getattr(block, "dataset", "") for name, block in config.drawn().items()}
-    datasets |= {dataset: dataset for dataset in datasets.values() if dataset}
     if config.claims is not None:
         datasets[CLAIMS] = ""
+    required = tuple(datasets)
+    datasets |= {dataset: dataset for dataset in datasets.values() if dataset}
     everything = [path for *_, path in jobs]
     jobs = [job for job in jobs if job[1] in datasets]
     found = {name for _, name, _ in jobs}
-    if missing := [name for name in datasets if name not in found]:
+    if missing := [name for name in required if name not in found]:
         raise ValueError(
             f"{results / 'benchmarks'} has no measurements of {', '.join(missing)}: "
             f"run the whole config first"

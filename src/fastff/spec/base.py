@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
-FOLDER_PATTERN = r"^[^{}\x00-\x1f]+$"  # Snakemake takes braces for wildcards
+FOLDER_PATTERN = r"^[^{}<>\x00-\x1f]+$"  # Snakemake takes brackets for wildcards and variables
 
 T = TypeVar("T")
 
-Folder = Annotated[str, Field(pattern=FOLDER_PATTERN, max_length=1000)]
+
+def _check_folder(value: str) -> str:
+    """Return a path without doubled and trailing slashes, or raise ValueError for none at all."""
+    if "://" in value:
+        raise ValueError("an address is no folder; allowed is the path of a mounted file system")
+    if value.startswith("~"):
+        raise ValueError("~ is not expanded; allowed is the whole path of the home folder")
+    if value != value.strip():
+        raise ValueError("Snakemake takes no path that starts or ends with a space")
+    return os.path.normpath(value)
+
+
+Folder = Annotated[
+    str, Field(pattern=FOLDER_PATTERN, max_length=1000), AfterValidator(_check_folder)
+]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
 
 

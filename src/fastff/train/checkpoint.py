@@ -35,6 +35,9 @@ class Checkpoint:
         interval: seconds from the start, or from the last checkpoint, to the next.
         stop: once it is made, a checkpoint is due.
 
+    Attributes:
+        epoch: of the state that was loaded, 0 for none.
+
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Checkpoint:
         self.interval = interval
         self.stop = stop
         self.last = time.monotonic()
+        self.epoch = 0
 
     def is_due(self) -> bool:
         """Whether the interval is over, or the process is asked to stop."""
@@ -89,7 +93,8 @@ class Checkpoint:
             )
             return None
         state: dict[str, Any] = found["state"]
-        log.info("checkpoint %s: training goes on after epoch %d", self.path, state["epoch"])
+        self.epoch = state["epoch"]
+        log.info("checkpoint %s: training goes on after epoch %d", self.path, self.epoch)
         return state
 
     def remove(self) -> None:

@@ -59,17 +59,23 @@ def train(
         stacks += _stacks(spec, missing, data, runs_per_stack, stacks_at_once)
 
     title = specs[0].experiment + (f" {specs[0].variant.name}" if len(specs) == 1 else "")
-    total = sum(len(stack.seeds) * stack.spec.recipe.epochs for stack in stacks)
-    with Progress(title, total) as progress:
+    epochs = {
+        (specs.index(stack.spec), stack.point, seed): stack.spec.recipe.epochs
+        for stack in stacks
+        for seed in stack.seeds
+    }
+    with Progress(title, epochs, sum(map(len, found))) as progress:
 
         def start(stack: Stack) -> Training:
-            files = checkpoints[specs.index(stack.spec)] if checkpoints else None
-            return _start(stack, data, progress, files)
+            job = specs.index(stack.spec)
+            files = checkpoints[job] if checkpoints else None
+            return _start(stack, job, data, progress, files)
 
         device = data.train_inputs.device
         for stack, trained in train_together(stacks, start, device=device, at_once=stacks_at_once):
             job = specs.index(stack.spec)
             by_seed = dict(zip(stack.seeds, trained, strict=True))
+            progress.finish((job, stack.point, seed) for seed in stack.seeds)
             found[job] |= {(stack.point, seed): result for seed, result in by_seed.items()}
             if stores:
                 stores[job].put(stack.point, by_seed)
@@ -100,13 +106,20 @@ def _stacks(
 
 
 def _start(
-    stack: Stack, data: Dataset, progress: Progress, checkpoints: Checkpoints | None
+    stack: Stack,
+    job: int,
+    data: Dataset,
+    progress: Progress[tuple[int, Point, int]],
+    checkpoints: Checkpoints | None,
 ) -> Training:
     spec, point = stack.spec, stack.point
-    where = f"{spec.variant.name}, {_say(point)}"
+    runs = [(job, point, seed) for seed in stack.seeds]
+    checkpoint = None if checkpoints is None else checkpoints.of(point, stack.seeds)
 
     def on_epoch(epoch: int, loss: float) -> None:
-        progress.advance(len(stack.seeds), f"{where}, epoch {epoch}, loss {loss:.4f}")
+        where = f"{spec.variant.name}, {_say(point)}, epoch {epoch}, loss {loss:.4f}"
+        resumed = checkpoint is not None and epoch <= checkpoint.epoch
+        progress.advance(runs, epoch, where, resumed=resumed)
 
     return train_stack(
         spec.variant,
@@ -117,7 +130,7 @@ def _start(
         record=spec.record,
         record_every=spec.record_every,
         on_epoch=on_epoch,
-        checkpoint=None if checkpoints is None else checkpoints.of(point, stack.seeds),
+        checkpoint=checkpoint,
     )
 
 

@@ -2,35 +2,94 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Generic, TextIO, TypeVar
 
 from tqdm import tqdm
 
-LINE_INTERVAL = 10.0  # seconds between plain lines
+R = TypeVar("R", bound=Hashable)
+LINE_INTERVAL, BAR_INTERVAL = 10.0, 0.2  # seconds between plain lines, and between looks of a bar
+STANDING = re.compile(
+    r"^(?P<title>[^:]+): (?P<n_done>\d+) of (?P<n_runs>\d+) runs, "
+    r"(?P<epochs_done>\d+)/(?P<n_epochs>\d+) run epochs, ",
+    re.MULTILINE,
+)
 
 
-class Progress:
-    """Counts runs times epochs and shows rate, epoch and loss on stderr.
+@dataclass(frozen=True)
+class Standing:
+    """How far a job is.
 
-    Args:
-        description: what is trained.
-        total: runs times epochs in all.
+    Attributes:
+        title: experiment and variant.
+        n_done: finished runs, stored ones among them.
+        n_runs: all of the job's.
+        epochs_done: over all runs that were not stored.
+        n_epochs: that these have in all.
 
     """
 
-    def __init__(self, description: str, total: int) -> None:
-        self.description = description
+    title: str
+    n_done: int
+    n_runs: int
+    epochs_done: int
+    n_epochs: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.title}: {self.n_done} of {self.n_runs} runs, "
+            f"{self.epochs_done}/{self.n_epochs} run epochs"
+        )
+
+    @classmethod
+    def last_of(cls, text: str) -> Standing | None:
+        """Return what the last line of a job's log that says so tells, None for none."""
+        found = STANDING.findall(text)
+        if not found:
+            return None
+        title, *numbers = found[-1]
+        return cls(title, *map(int, numbers))
+
+
+class Progress(Generic[R]):
+    """Shows on stderr, in one line, how many runs are done, their epochs, rate and time left.
+
+    Slurm keeps what a job writes to stdout, so in a Slurm job the lines go there too.
+
+    Args:
+        title: what is trained: experiment and variant.
+        epochs: of each run that is to be trained.
+        n_stored: runs that need not be trained.
+
+    """
+
+    def __init__(self, title: str, epochs: Mapping[R, int], n_stored: int) -> None:
+        self.title = title
+        self.epochs = epochs
+        self.n_runs = n_stored + len(epochs)
+        self.n_done = n_stored
+        self.total = sum(epochs.values())
+        self.reached = dict.fromkeys(epochs, 0)
+        self.done = self.resumed = 0
         self.is_terminal = sys.stderr.isatty()
         self.bar = tqdm(
-            total=total, desc=description, unit="run·epoch", disable=not self.is_terminal
+            total=self.total,
+            bar_format="{desc} |{bar:12}| {postfix}",
+            dynamic_ncols=True,
+            disable=not self.is_terminal,
         )
-        self.total = total
-        self.done = 0
-        self.start = self.last_line = time.monotonic()
+        self.start = time.monotonic()
+        self.interval = BAR_INTERVAL if self.is_terminal else LINE_INTERVAL
+        self.shown = -LINE_INTERVAL
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Progress[R]:
+        self._show("starting")
         return self
 
     def __exit__(
@@ -39,24 +98,58 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is None:
+            self._show("done", now=True)
         self.bar.close()
-        if error is None and not self.is_terminal:
-            self._line("done")
 
-    def advance(self, run_epochs: int, state: str) -> None:
-        """Count `run_epochs` more; `state` says where the job is (shape, epoch, loss)."""
-        self.done += run_epochs
+    def advance(self, runs: Iterable[R], epoch: int, state: str, *, resumed: bool = False) -> None:
+        """Note that runs have reached an epoch; `state` says where the job is.
+
+        Those of a stack that starts again begin again, too. Epochs that come from a checkpoint
+        were `resumed`: they are done, but say nothing of the rate.
+        """
+        before = self.done
+        for run in runs:
+            self.done += epoch - self.reached[run]
+            self.reached[run] = epoch
+        if resumed:
+            self.resumed += self.done - before
+        self._show(state)
+
+    def finish(self, runs: Iterable[R]) -> None:
+        """Note that runs are finished, perhaps before their last epoch."""
+        for run in runs:
+            self.n_done += 1
+            self.done += self.epochs[run] - self.reached[run]
+            self.reached[run] = self.epochs[run]
+
+    def _show(self, state: str, *, now: bool = False) -> None:
+        if not now and time.monotonic() - self.shown < self.interval:
+            return
+        self.shown = time.monotonic()
         if self.is_terminal:
-            self.bar.set_postfix_str(state, refresh=False)
-            self.bar.update(run_epochs)
-        elif time.monotonic() - self.last_line > LINE_INTERVAL:
-            self._line(state)
+            self.bar.n = self.done
+            self.bar.set_description_str(str(self._standing()), refresh=False)
+            self.bar.set_postfix_str(f"{self._speed()}; {state}")
+        else:
+            for stream in _streams():
+                line = f"{self._standing()}, {self._speed()}; {state}"
+                print(line, file=stream, flush=True)
 
-    def _line(self, state: str) -> None:
-        self.last_line = time.monotonic()
-        rate = self.done / max(self.last_line - self.start, 1e-9)
-        print(
-            f"{self.description}: {self.done}/{self.total} run·epochs, {rate:.1f}/s, {state}",
-            file=sys.stderr,
-            flush=True,
-        )
+    def _standing(self) -> Standing:
+        return Standing(self.title, self.n_done, self.n_runs, self.done, self.total)
+
+    def _speed(self) -> str:
+        rate = (self.done - self.resumed) / max(time.monotonic() - self.start, 1e-9)
+        return f"{rate:.1f}/s, {time_left((self.total - self.done) / rate if rate > 0 else None)}"
+
+
+def time_left(seconds: float | None) -> str:
+    """Return "1:02:03 left" for seconds, "? left" for None."""
+    return f"{'?' if seconds is None else tqdm.format_interval(seconds)} left"
+
+
+def _streams() -> list[TextIO]:
+    if "SLURM_JOB_ID" not in os.environ or sys.stdout.isatty():
+        return [sys.stderr]
+    return [sys.stderr] if os.path.sameopenfile(1, 2) else [sys.stderr, sys.stdout]

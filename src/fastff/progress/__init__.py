@@ -1,0 +1,1 @@
+"""How far a whole run is: what it trains, and what the logs of its jobs say."""

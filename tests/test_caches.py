@@ -1,0 +1,92 @@
+"""What libraries write for themselves lies in the temporary folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from fastff.caches import FOLDERS, OWN, cache_folder, redirect_caches
+
+# Writes every cache that there is without a GPU: fonts, compiled loops, a kernel's history.
+USE_ALL = """
+import fastff.caches; fastff.caches.redirect_caches()
+import torch, matplotlib.font_manager, IPython
+from fastff import kernels
+kernels.route(torch.zeros(2, 4), torch.zeros(3, 4))
+IPython.core.interactiveshell.InteractiveShell.instance().run_cell("1 + 1")
+print("used")
+"""
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    kept = {key: value for key, value in os.environ.items() if key not in (*FOLDERS, OWN)}
+    with mock.patch.dict(os.environ, kept, clear=True):
+        yield folder
+
+
+def test_the_folder_is_the_user_s_own_and_stays(temporary):
+    folder = cache_folder()
+    assert folder == temporary / f"fastff-{os.geteuid()}" == cache_folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("kind", ["open to others", "a link", "a file"])
+def test_a_name_that_another_has_taken_is_not_used(kind, temporary, tmp_path, monkeypatch):
+    taken = temporary / f"fastff-{os.geteuid()}"
+    if kind == "open to others":
+        taken.mkdir()
+        taken.chmod(0o777)
+    elif kind == "a link":
+        taken.symlink_to(tmp_path)
+    else:
+        taken.touch()
+    folder = cache_folder()
+    assert folder != taken
+    assert folder.parent == temporary
+    assert folder.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setenv(OWN, str(folder))
+    assert cache_folder() == folder  # processes that inherit it share it
+
+
+def test_what_the_user_has_set_stays(temporary, monkeypatch):
+    monkeypatch.setenv("MPLCONFIGDIR", "/my/fonts")
+    redirect_caches()
+    assert os.environ["MPLCONFIGDIR"] == "/my/fonts"
+    assert os.environ["NUMBA_CACHE_DIR"] == str(cache_folder() / "numba")
+
+
+def test_a_job_on_another_machine_has_its_own(temporary, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/my/kernels")
+    redirect_caches()
+    other = temporary / "of the job"
+    other.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(other))
+    redirect_caches()
+    assert os.environ["NUMBA_CACHE_DIR"] == str(other / f"fastff-{os.geteuid()}" / "numba")
+    assert os.environ["TRITON_CACHE_DIR"] == "/my/kernels"
+
+
+def test_nothing_is_written_to_the_home_or_beside_the_code(tmp_path):
+    for name in ("home", "tmp"):
+        (tmp_path / name).mkdir()
+    unset = (*FOLDERS, OWN, "PYTHONDONTWRITEBYTECODE")
+    kept = {key: value for key, value in os.environ.items() if key not in unset}
+    variables = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
+    package = Path(sys.modules["fastff"].__file__).parent
+    before = set(package.rglob("*.nb[ic]"))
+    done = subprocess.run([sys.executable, "-c", USE_ALL], env=kept | variables, text=True,
+                          capture_output=True, check=True)  # fmt: skip
+    assert done.stdout.endswith(": 2\nused\n")
+    assert list((tmp_path / "home").iterdir()) == []
+    assert set(package.rglob("*.nb[ic]")) == before
+    made = {path.name for path in (tmp_path / "tmp" / f"fastff-{os.geteuid()}").iterdir()}
+    assert made == {"matplotlib", "numba", "ipython"}
