@@ -107,8 +107,10 @@ reference: run  ## redraw reference figures, tables and ledger, and compare with
 	"$(BIN)/fastff" claims --insert README.md --check || failed=yes; \
 	[ -z "$$failed" ] && echo 'The committed figures, tables and ledger are those that are drawn here'
 
-report: run  ## write results/report.html: every figure and table with its caption
+report: $(ENVIRONMENT)  ## write a site with every figure, table and notebook, and results/report.html
+	$(SNAKEMAKE) --cores $(CORES) all site $(ARGS)
 	$(SNAKEMAKE) --cores $(CORES) --report results/report.html
+	@name=$$($(CONFIG_NAME)); echo "Open results/$$name/site/index.html in a browser"
 
 artifact: $(ENVIRONMENT)  ## write ARTIFACT.md: what to run for which claim, and what it takes
 	"$(BIN)/fastff" artifact

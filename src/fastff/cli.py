@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter
 
+from fastff.arguments import text_of
 from fastff.artifact.command import add_artifact
 from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
+from fastff.site.command import add_site
 from fastff.spec import EngineBenchmarkSpec, TimingBenchmarkSpec, TrainSpec
 from fastff.verify.command import add_verify
 
@@ -67,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reference(commands)
     add_verify(commands)
     add_artifact(commands)
+    add_site(commands)
     _add_schema(commands)
     return parser
 
@@ -213,7 +216,7 @@ def _train_specs(options: argparse.Namespace) -> list[TrainSpec]:
     """Return the jobs that --spec or --configfile, --experiment and --variant name."""
     if options.spec is not None:
         with describe_faults("--spec"):
-            return [TrainSpec.model_validate_json(_text_of(options.spec))]
+            return [TrainSpec.model_validate_json(text_of(options.spec))]
     config = load_config(options.configfile)
     if options.experiment not in config.experiments:
         allowed = ", ".join(config.experiments)
@@ -284,7 +287,7 @@ def _bench_spec(options: argparse.Namespace) -> EngineBenchmarkSpec | TimingBenc
     """Return what --spec, or --configfile and --benchmark, name."""
     if options.spec is not None:
         with describe_faults("--spec"):
-            return BENCHMARK.validate_json(_text_of(options.spec))
+            return BENCHMARK.validate_json(text_of(options.spec))
     benchmarks = load_config(options.configfile).benchmarks
     if options.benchmark not in benchmarks:
         allowed = ", ".join(benchmarks) or "none, for it has no benchmarks"
@@ -361,7 +364,7 @@ def _claims_file(options: argparse.Namespace) -> ClaimsFile:
     if not options.tables:
         raise ConfigError("--tables is missing; --output needs the folders that hold the tables")
     if options.spec is not None:
-        return parse_claims(_text_of(options.spec))
+        return parse_claims(text_of(options.spec))
     config = load_config(options.configfile) if options.configfile is not None else None
     return load_claims(options.claims, config)
 
@@ -406,11 +409,6 @@ def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _schema(options: argparse.Namespace) -> int:
     print(json.dumps(json_schema(), indent=2))
     return 0
-
-
-def _text_of(given: str) -> str:
-    """Return JSON text as it is, and of anything else the content of the file of that name."""
-    return given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
 
 
 def _seconds(text: str) -> float:

@@ -174,11 +174,15 @@ def references_of(name):
     ]
 
 
+def caption_of(name, kind):
+    """Return the file with the caption of a block's figures or tables."""
+    own = CAPTIONS / f"{Path(notebook_of(name)).stem}.rst"
+    return own if kind == "figures" and own.exists() else CAPTIONS / f"{kind}.rst"
+
+
 def reported(name, kind, ending):
     """Return the figures or tables of one format as entries of the report, with their caption."""
-    caption = CAPTIONS / f"{Path(notebook_of(name)).stem}.rst"
-    if kind == "tables" or not caption.exists():
-        caption = CAPTIONS / f"{kind}.rst"
+    caption = caption_of(name, kind)
     entries = []
     for path in paths_of(name, kind, [ending]):
         # One label: of two, the report makes a switch where it can, and fails on an unpaired one.

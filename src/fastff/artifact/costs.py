@@ -48,7 +48,7 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
     results = folder / config.results_dir / config.name
     figures = folder / config.figures_dir / config.name
     data = folder / config.data_dir
-    jobs = _jobs(results / "benchmarks")
+    jobs = measured_jobs(results / "benchmarks")
     jobs += [("prepare", path.stem, path) for path in sorted((data / "benchmarks").glob("*.tsv"))]
     datasets = {name: getattr(block, "dataset", "") for name, block in config.drawn().items()}
     datasets |= {dataset: dataset for dataset in datasets.values() if dataset}
@@ -78,7 +78,7 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _jobs(folder: Path) -> list[tuple[str, str, Path]]:
+def measured_jobs(folder: Path) -> list[tuple[str, str, Path]]:
     """Return step, name and file of each measured job; a step of the whole run is of the claims."""
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
@@ -115,9 +115,14 @@ def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]
     return drawn - {timed / f"{name}.csv"} | set((results / "notebooks").glob(f"{name}.*"))
 
 
-def _cost(paths: list[Path], files: Iterable[Path]) -> dict[str, Any]:
+def job_times(paths: Iterable[Path]) -> pd.DataFrame:
+    """Return what Snakemake measured of jobs, a row each, with the columns named above."""
     tables = [pd.read_csv(path, sep="\t", na_values=["-", "NA"]) for path in paths]
-    jobs = pd.concat([table.tail(1) for table in tables])
+    return pd.concat([table.tail(1) for table in tables], ignore_index=True)
+
+
+def _cost(paths: list[Path], files: Iterable[Path]) -> dict[str, Any]:
+    jobs = job_times(paths)
     ends = [path.stat().st_mtime for path in paths]
     return {
         "jobs": len(paths),

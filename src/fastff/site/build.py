@@ -1,0 +1,112 @@
+"""From the sources of a site to its pages."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from itables.options import dt_bundle
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+from fastff.config import parse_config
+from fastff.faults import ConfigError
+from fastff.site.pages import write_sources
+from fastff.site.plan import Plan
+from fastff.yaml_file import read_yaml
+
+STATIC = Path(__file__).parent / "static"
+SETTINGS: dict[str, Any] = {
+    "project": "FastFF",
+    "extensions": ["myst_nb", "fastff.site.formulas"],
+    "html_theme": "pydata_sphinx_theme",
+    "html_css_files": ["datatables.css", "site.css"],
+    "html_js_files": ["datatables.js", "sort.js"],
+    "html_math_renderer": "mathml",
+    "exclude_patterns": ["tables"],  # what pages show of them is HTML
+    "html_use_index": False,
+    "html_show_sourcelink": False,
+    "html_copy_source": False,
+    "nb_execution_mode": "off",
+    "nb_render_markdown_format": "gfm",
+    "suppress_warnings": ["myst.header"],
+    "html_theme_options": {
+        "navbar_align": "left",
+        "navbar_end": ["theme-switcher"],
+        "navbar_persistent": ["search-button"],
+        "footer_start": [],
+        "footer_end": [],
+        "header_links_before_dropdown": 8,
+        "show_nav_level": 2,
+    },
+}
+
+
+def build_site(configfile: Path, plan: Plan, output: Path) -> int:
+    """Write the site of a finished run into a folder, whole or not at all.
+
+    Args:
+        configfile: the config of the run.
+        plan: the files that it made.
+        output: the folder; one that is there is replaced.
+
+    Returns:
+        How many pages it has.
+
+    Raises:
+        ConfigError: for a config that can't be used, or a file of the plan that isn't there.
+
+    """
+    values = read_yaml(configfile)
+    config = parse_config(values)
+    if missing := plan.missing():
+        raise ConfigError("\n".join(f"{path}: missing; the run must be finished" for path in missing))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
+        sources, static, pages = (Path(temporary) / part for part in ("rst", "static", "html"))
+        for folder in (sources, static):
+            folder.mkdir()
+        write_sources(config, values, configfile, plan, sources)
+        shutil.copytree(STATIC, static, dirs_exist_ok=True)
+        _write_sorter(static)
+        title = f"FastFF: {config.name}"
+        settings = SETTINGS | {"html_title": title, "html_static_path": [str(static.resolve())]}
+        _run_sphinx(sources, pages, Path(temporary) / "doctrees", settings)
+        if output.exists():
+            shutil.rmtree(output)
+        pages.rename(output)
+    return sum(1 for _ in output.rglob("*.html"))
+
+
+def _write_sorter(folder: Path) -> None:
+    """Write DataTables' style, and a script that imports DataTables.
+
+    A page that is opened as a file may load a script from another file, but no module, which
+    DataTables is; so that the script has it as text.
+    """
+    bundle = Path(dt_bundle)
+    shutil.copyfile(bundle.with_suffix(".css"), folder / "datatables.css")
+    text = json.dumps(bundle.read_text(encoding="utf-8"))
+    module = f'new Blob([{text}], {{ type: "text/javascript" }})'
+    script = f"window.dataTables = import(URL.createObjectURL({module}));\n"
+    (folder / "datatables.js").write_text(script, encoding="utf-8")
+
+
+def _run_sphinx(sources: Path, pages: Path, trees: Path, settings: dict[str, Any]) -> None:
+    logging.getLogger("markdown_it").setLevel(logging.WARNING)  # else each token
+    with patch_docutils(), docutils_namespace():
+        sphinx = Sphinx(
+            *(sources, None, pages, trees, "html"),
+            confoverrides=settings,
+            status=None,
+            warning=sys.stderr,
+            freshenv=True,
+        )
+        sphinx.build()
+    if sphinx.statuscode:
+        raise RuntimeError(f"Sphinx ended with code {sphinx.statuscode}; its messages are above")
