@@ -12,6 +12,7 @@ from typing import Any
 
 from itables.options import dt_bundle
 from sphinx.application import Sphinx
+from sphinx.util.console import nocolor
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from fastff.config import parse_config
@@ -29,9 +30,12 @@ SETTINGS: dict[str, Any] = {
     "html_js_files": ["datatables.js", "sort.js"],
     "html_math_renderer": "mathml",
     "exclude_patterns": ["tables"],  # what pages show of them is HTML
+    "html_context": {"default_mode": "auto"},
+    "html_sidebars": {page: [] for page in ("index", "workflow", "provenance", "config", "search")},
     "html_use_index": False,
     "html_show_sourcelink": False,
     "html_copy_source": False,
+    "myst_enable_extensions": ["amsmath", "dollarmath"],
     "nb_execution_mode": "off",
     "nb_render_markdown_format": "gfm",
     "suppress_warnings": ["myst.header"],
@@ -42,7 +46,10 @@ SETTINGS: dict[str, Any] = {
         "footer_start": [],
         "footer_end": [],
         "header_links_before_dropdown": 8,
-        "show_nav_level": 2,
+        # not beside experiments: figures are as wide as what such a list would leave
+        "secondary_sidebar_items": {
+            page: ["page-toc"] for page in ("index", "workflow", "provenance", "notebooks/*")
+        },
     },
 }
 
@@ -65,7 +72,9 @@ def build_site(configfile: Path, plan: Plan, output: Path) -> int:
     values = read_yaml(configfile)
     config = parse_config(values)
     if missing := plan.missing():
-        raise ConfigError("\n".join(f"{path}: missing; the run must be finished" for path in missing))
+        raise ConfigError(
+            "\n".join(f"{path}: missing; the run must be finished" for path in missing)
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
         sources, static, pages = (Path(temporary) / part for part in ("rst", "static", "html"))
@@ -80,7 +89,7 @@ def build_site(configfile: Path, plan: Plan, output: Path) -> int:
         if output.exists():
             shutil.rmtree(output)
         pages.rename(output)
-    return sum(1 for _ in output.rglob("*.html"))
+    return sum("_static" not in page.parts for page in output.rglob("*.html"))
 
 
 def _write_sorter(folder: Path) -> None:
@@ -99,6 +108,7 @@ def _write_sorter(folder: Path) -> None:
 
 def _run_sphinx(sources: Path, pages: Path, trees: Path, settings: dict[str, Any]) -> None:
     logging.getLogger("markdown_it").setLevel(logging.WARNING)  # else each token
+    nocolor()
     with patch_docutils(), docutils_namespace():
         sphinx = Sphinx(
             *(sources, None, pages, trees, "html"),

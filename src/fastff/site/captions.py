@@ -24,6 +24,4 @@ def read_caption(path: Path, config: Mapping[str, Any]) -> str:
         template = environment.from_string(path.read_text(encoding="utf-8"))
         return template.render(snakemake=SimpleNamespace(config=config)).strip()
     except jinja2.TemplateError as error:
-        raise ConfigError(
-            f"{path}: {error}; a caption of the site may use snakemake.config"
-        ) from None
+        raise ConfigError(f"{path}: {error}; a caption may use snakemake.config") from None

@@ -1,4 +1,4 @@
-"""Formulas of notebooks and captions as MathML, which browsers show without a script: for Sphinx."""
+"""Formulas of notebooks and captions as MathML, which browsers show without a script."""
 
 from __future__ import annotations
 

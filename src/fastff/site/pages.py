@@ -73,9 +73,7 @@ def write_sources(
 class _Writer:
     """Writes pages, and the files that they show, into a folder."""
 
-    def __init__(
-        self, config: Config, plan: Plan, pages: Mapping[str, str], folder: Path
-    ) -> None:
+    def __init__(self, config: Config, plan: Plan, pages: Mapping[str, str], folder: Path) -> None:
         self.config, self.plan, self.pages, self.folder = config, plan, pages, folder
         self.jinja = jinja2.Environment(
             loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -126,7 +124,7 @@ class _Writer:
 
     def overview(self) -> None:
         """Write the table of all experiments and benchmarks."""
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "title": block.title,
                 "name": name,
@@ -147,8 +145,9 @@ class _Writer:
         self.page("workflow.rst.j2", "workflow")
 
     def provenance(self, configfile: Path) -> None:
-        """Write the page that says how the results came about."""
-        self._copy(configfile, f"config{configfile.suffix}")
+        """Write the pages that say how the results came about, and the config."""
+        self._copy(configfile, "config.yaml")
+        self.page("config.rst.j2", "config")
         frames = {
             "jobs": record.jobs(self.plan),
             "versions": record.versions(),
@@ -165,7 +164,6 @@ class _Writer:
             facts=self._facts() | record.here() | record.dates(made),
             earlier=record.earlier(self.plan),
             tables=list(frames),
-            configfile=f"config{configfile.suffix}",
         )
 
     def _facts(self) -> dict[str, str]:
@@ -183,7 +181,10 @@ class _Writer:
     def _copy(self, source: Path, name: str, *, pack: bool = False) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as file, lzma.open(path, "wb", preset=1) if pack else path.open("wb") as copy:
+        with (
+            source.open("rb") as file,
+            lzma.open(path, "wb", preset=1) if pack else path.open("wb") as copy,
+        ):
             shutil.copyfileobj(file, copy)
 
     def _data(self, name: str, paths: Sequence[Path]) -> list[str]:

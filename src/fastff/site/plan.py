@@ -68,5 +68,7 @@ class Plan(Spec):
         for block in self.drawn().values():
             wanted += [block.caption, block.notebook, *block.data]
             wanted += [f"{stem}{end}" for stem in block.figures for end in (".svg", ".pdf")]
-            wanted += [f"{stem}{end}" for stem in block.tables for end in (".html", ".csv", ".md", ".tex")]
+            wanted += [
+                f"{stem}{end}" for stem in block.tables for end in (".html", ".csv", ".md", ".tex")
+            ]
         return [path for path in dict.fromkeys(wanted) if not Path(path).is_file()]

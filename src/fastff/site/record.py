@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from fastff.analysis.columns import DASH
 from fastff.artifact.costs import job_times, measured_jobs
 from fastff.bench.provenance import provenance
 from fastff.site.plan import Plan
@@ -47,7 +48,7 @@ def dates(paths: Iterable[str]) -> Facts:
     """Return when the oldest and the newest of some files were written."""
     times = sorted(Path(path).stat().st_mtime for path in paths)
     shown = [f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC" for time in times]
-    return {"first result": shown[0], "last result": shown[-1]}
+    return {"first figure drawn": shown[0], "last figure drawn": shown[-1]}
 
 
 def jobs(plan: Plan) -> pd.DataFrame:
@@ -61,8 +62,8 @@ def jobs(plan: Plan) -> pd.DataFrame:
         return pd.DataFrame(columns=shown)
     times = job_times([path for *_, path in found])
     table = pd.DataFrame([(step, name, path.stem) for step, name, path in found])
-    numbers = [times["s"], times["cpu_time"], times["max_rss"]]
-    table = pd.concat([table, *(column.map("{:.1f}".format) for column in numbers)], axis=1)
+    for column in ("s", "cpu_time", "max_rss"):
+        table[column] = [DASH if pd.isna(value) else f"{value:.1f}" for value in times[column]]
     return table.set_axis(shown, axis=1)
 
 
@@ -100,7 +101,7 @@ def earlier(plan: Plan) -> dict[str, Facts]:
         path = Path(folder) / "provenance.json"
         if path.exists():
             record = _read(path)
-            record |= record.pop("versions", {})
+            record = {**record.pop("versions", {}), **record}
             record["dataset"] = " ".join(record.pop("dataset", {}).values())
             found[folder] = {k: str(v) for k, v in record.items() if not isinstance(v, dict | list)}
     return found

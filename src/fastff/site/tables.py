@@ -11,7 +11,8 @@ from bs4 import BeautifulSoup, Tag
 from fastff.analysis.columns import DASH
 
 CLASS = "sortable"
-NUMBER = re.compile(r"<?([+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?)", re.IGNORECASE)
+ONE_LINE = 30  # characters of a text that isn't broken
+NUMBER = re.compile(r"<?([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?![\w.])")  # and no version
 
 
 def sortable(page: str) -> str:
@@ -27,8 +28,11 @@ def sortable(page: str) -> str:
     table["class"] = CLASS
     rows = [row.find_all("td") for row in table.select("tbody tr")]
     for header, cells in zip(table.select("thead th"), zip(*rows, strict=True), strict=False):
-        orders = [_order(cell.get_text().strip()) for cell in cells]
+        texts = [cell.get_text().strip() for cell in cells]
+        orders = [_order(text) for text in texts]
         if None in orders:
+            for cell in cells if max(map(len, texts)) <= ONE_LINE else ():
+                cell["class"] = "short"
             continue
         header["class"] = "number"
         for cell, order in zip(cells, orders, strict=True):

@@ -2,7 +2,7 @@
 const sortTables = async () => {
   const { ITable } = await window.dataTables;
   for (const table of document.querySelectorAll("table.sortable")) {
-    const isLong = table.tBodies[0].rows.length > 25;
+    const isLong = table.tBodies[0].rows.length > 50;
     new ITable(table, {
       order: [],
       paging: isLong,
