@@ -146,7 +146,7 @@ def test_comparing_nothing_is_an_error(tmp_path, capsys):
 COMMANDS = ("prepare", "train", "collect", "bench", "reference", "claims", "verify")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "costs", "artifact", "schema"])
+@pytest.mark.parametrize("command", [*COMMANDS, "costs", "artifact", "site", "schema"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

@@ -83,7 +83,7 @@ def test_provenance_says_how_results_came_about(site):
     assert "NVIDIA H100 80GB HBM3" in page  # of the earlier results
     config = read_page(site / "config.html")
     assert "own_benchmark:" in config.text
-    assert ">train</text>" in (site / "_images" / "rule_graph.svg").read_text()
+    assert ">train</text>" in (site / "_images" / "rule-graph.svg").read_text()
 
 
 def test_columns_of_numbers_are_ordered_by_them(site):

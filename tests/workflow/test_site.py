@@ -88,7 +88,7 @@ def check_site(site, config):
         assert "_images/claims.svg" in front.images
         assert (site / "notebooks" / "claims.html").exists()
     assert "../_images" not in "".join(front.images)
-    assert "_images/rule_graph.svg" in read_page(site / "workflow.html").images
+    assert "_images/rule-graph.svg" in read_page(site / "workflow.html").images
     assert f"name: {config.name}" in read_page(site / "config.html").text
 
 
@@ -98,7 +98,7 @@ def test_a_site_has_all_that_its_config_draws(edited):
     front = read_page(site / "index.html")
     assert "Which claims hold?" in front.text
     assert "does not reproduce" in front.text
-    graph = (site / "_images" / "rule_graph.svg").read_text()
+    graph = (site / "_images" / "rule-graph.svg").read_text()
     assert all(f">{rule}</text>" in graph for rule in ("train", "draw_soft_merging", "ledger"))
     provenance = read_page(site / "provenance.html").text
     assert "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d" in provenance

@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {
     "html_css_files": ["datatables.css", "site.css"],
     "html_js_files": ["datatables.js", "sort.js"],
     "html_math_renderer": "mathml",
-    "exclude_patterns": ["tables"],  # what pages show of them is HTML
+    "exclude_patterns": ["tables"],  # their Markdown is a download, and no page
     "html_context": {"default_mode": "auto"},
     "html_sidebars": {page: [] for page in ("index", "workflow", "provenance", "config", "search")},
     "html_use_index": False,

@@ -28,10 +28,16 @@ def add_site(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _site(options: argparse.Namespace) -> int:
     from fastff.arguments import text_of
-    from fastff.faults import describe_faults
-    from fastff.site.build import build_site
+    from fastff.faults import ConfigError, describe_faults
     from fastff.site.plan import Plan
 
+    try:
+        from fastff.site.build import build_site
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"package {error.name} is missing; requirements.lock has all that a site needs, as the "
+            "group `site` of fastff"
+        ) from None
     with describe_faults("--plan"):
         plan = Plan.model_validate_json(text_of(options.plan))
     pages = build_site(options.configfile, plan, options.output)

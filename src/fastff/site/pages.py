@@ -59,8 +59,7 @@ def write_sources(
         write.block(name, block, values)
     table_caption = read_caption(Path(plan.table_caption), values)
     for name, page in pages.items():
-        title = config.drawn()[name].title
-        write.page("block.rst.j2", page, name=name, title=title, table_caption=table_caption)
+        write.page("block.rst.j2", page, name=name, table_caption=table_caption)
     for group in groups:
         write.page("group.rst.j2", f"{group.folder}/index", group=group)
     write.page("notebooks.rst.j2", "notebooks/index")
@@ -89,6 +88,8 @@ class _Writer:
             "config": config,
             "plan": plan,
             "pages": pages,
+            "titles": {name: block.title for name, block in config.drawn().items()}
+            | {"claims": "Which claims hold?"},
             "captions": self.captions,
             "data": self.data,
         }
@@ -106,9 +107,9 @@ class _Writer:
                 self._copy(Path(f"{stem}{end}"), f"figures/{Path(stem).name}{end}")
         for stem in block.tables:
             for end in (".csv", ".md", ".tex"):
-                self._copy(Path(f"{stem}{end}"), f"tables/{Path(stem).name}{end}")
+                self._copy(Path(f"{stem}{end}"), f"tables/{name}/{Path(stem).name}{end}")
             page = Path(f"{stem}.html").read_text(encoding="utf-8")
-            self._text(f"tables/{Path(stem).name}.html", sortable(page))
+            self._text(f"tables/{name}/{Path(stem).name}.html", sortable(page))
         self._copy(Path(block.notebook), f"notebooks/{name}.ipynb")
         self.data[name] = self._data(name, [Path(path) for path in block.data])
 
@@ -119,7 +120,7 @@ class _Writer:
         table = load_ledger(f"{self.plan.ledger.tables[0]}.csv")
         targets = [f"{self.pages[b]}.html" if b in self.pages else "" for b in table["experiment"]]
         html = linked(shown_ledger(table), "claim", targets)
-        self._text(f"tables/{Path(self.plan.ledger.tables[0]).name}.html", html)
+        self._text(f"tables/claims/{Path(self.plan.ledger.tables[0]).name}.html", html)
         return count_verdicts(table)
 
     def overview(self) -> None:
@@ -136,12 +137,12 @@ class _Writer:
             for name, block in self.config.drawn().items()
         ]
         targets = [f"{self.pages[row['name']]}.html" for row in rows]
-        self._text("tables/overview.html", linked(pd.DataFrame(rows), "title", targets))
+        self._text("facts/overview.html", linked(pd.DataFrame(rows), "title", targets))
 
     def workflow(self) -> None:
         """Write the page with the picture of the rules."""
         dot = Path(self.plan.rule_graph).read_text(encoding="utf-8")
-        draw_rule_graph(dot, self.folder / "rule_graph.svg")
+        draw_rule_graph(dot, self.folder / "rule-graph.svg")
         self.page("workflow.rst.j2", "workflow")
 
     def provenance(self, configfile: Path) -> None:
@@ -156,7 +157,7 @@ class _Writer:
         }
         frames = {name: frame for name, frame in frames.items() if len(frame)}
         for name, frame in frames.items():
-            self._text(f"tables/{name}.html", sortable(frame.to_html(index=False, border=0)))
+            self._text(f"facts/{name}.html", sortable(frame.to_html(index=False, border=0)))
         made = [f"{s}.svg" for block in self.plan.drawn().values() for s in block.figures]
         self.page(
             "provenance.rst.j2",
