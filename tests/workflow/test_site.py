@@ -5,11 +5,11 @@ import shutil
 import pytest
 from browser import CHROMIUM
 from devtools import browser
-from links import broken, pages_of, read_page
 from trees import ROOT, TINY, copy_tree
 
 from fastff.config import load_config
 from fastff.tidy import TABLES
+from links import broken, pages_of, read_page
 
 DESK, PHONE = (1280, 900), (390, 844)
 IS_TOO_WIDE = "document.documentElement.scrollWidth > window.innerWidth"
@@ -36,13 +36,6 @@ CLICK_HEADERS = """(async () => {
   }
   return failed;
 })()"""
-
-
-def build(tree, config):
-    """Return the folder of a site that the workflow built, of which Sphinx had nothing to say."""
-    tree.snakemake("site", config=config)
-    assert "WARNING" not in (tree.folder / f"results/{config}/logs/site.log").read_text()
-    return tree.folder / "results" / config / "site"
 
 
 def words(text):
@@ -92,8 +85,11 @@ def check_site(site, config):
     assert f"name: {config.name}" in read_page(site / "config.html").text
 
 
+@pytest.mark.slow
 def test_a_site_has_all_that_its_config_draws(edited):
-    site = build(edited, "tiny")
+    edited.snakemake("site")
+    assert "WARNING" not in (edited.folder / "results/tiny/logs/site.log").read_text()
+    site = edited.folder / "results" / "tiny" / "site"
     check_site(site, TINY)
     front = read_page(site / "index.html")
     assert "Which claims hold?" in front.text
@@ -104,6 +100,9 @@ def test_a_site_has_all_that_its_config_draws(edited):
     assert "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d" in provenance
     assert "fff_mixture_softplus" in provenance  # a job
     assert "snakemake" in provenance  # a version
+    assert edited.planned("site") == set()
+    edited.edit("src/fastff/site/static/site.css", "figure img", "/* edited */ figure img")
+    assert edited.planned("site") == {"site"}
 
 
 @pytest.mark.slow

@@ -298,11 +298,21 @@ def site_plan():
         "table_caption": from_here(CAPTIONS / "tables.rst"),
         "rule_graph": f"{RESULTS}/rule_graph.dot",
         "configfiles": [from_here(path) for path in workflow.configfiles],
-        "changes": [f"{k}={v}" for k, v in workflow.config_settings.config.items()],
+        "changes": [
+            f"{key}={as_given(value)}"
+            for key, value in workflow.config_settings.config.items()
+        ],
         "jobs": f"{RESULTS}/benchmarks",
         "datasets": [path for path in prepared_here() if path.endswith(".json")],
         "earlier": [from_here(REPOSITORY / folder) for folder in earlier if folder],
     }
+
+
+def as_given(value):
+    """Return a value of the config as the command line takes it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def prepared_here():
