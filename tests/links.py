@@ -64,6 +64,8 @@ def broken(folder: Path) -> list[str]:
             if url.scheme or url.netloc:
                 if (tag, attribute) in LOADED and url.scheme != "data":
                     faults.append(f"{path}: loads {address}")
+            elif not address:
+                faults.append(f"{path}: an empty address of {tag}")
             elif not target.is_relative_to(folder.resolve()):
                 faults.append(f"{path}: leaves the site: {address}")
             elif not target.is_file():

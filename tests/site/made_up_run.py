@@ -72,7 +72,9 @@ def made_up_run(folder: Path, *, with_ledger: bool) -> tuple[Path, Plan]:
     if with_ledger:
         config = config.model_copy(update={"claims": "config/claims.yaml"})
         table = load_ledger(ROOT / "results" / "reference" / "claims.csv")
-        write_ledger(table.assign(experiment="own_experiment"), folder / "claims")
+        table["experiment"] = "own_experiment"
+        table.loc[1, "experiment"] = "of_another_config"
+        write_ledger(table, folder / "claims")
         ledger = {
             "caption": str(ROOT / "workflow" / "report" / "claims.rst"),
             "figures": [_figure(folder, "claims")],

@@ -18,9 +18,15 @@ TITLE = VALUES["experiments"]["own_experiment"]["title"].replace("$f$", "").stri
 
 @pytest.fixture(scope="module", params=[True, False], ids=["ledger", "no ledger"])
 def site(request, tmp_path_factory):
-    """The site of a run with and without a ledger; Sphinx had nothing to say."""
+    """The site of a run with and without a ledger; Sphinx had nothing to say.
+
+    There was one before, and half of another, which a process that was killed has left.
+    """
     folder = tmp_path_factory.mktemp("run")
     path, plan = made_up_run(folder, with_ledger=request.param)
+    for left in ("a site/stale.html", ".a site.part/rst/stale.rst"):
+        (folder / left).parent.mkdir(parents=True)
+        (folder / left).touch()
     with redirect_stderr(io.StringIO()) as said:
         n_pages = build_site(path, plan, folder / "a site")
     assert said.getvalue() == ""
@@ -34,6 +40,11 @@ def has_ledger(site):
 
 def test_every_address_resolves_and_none_needs_a_network(site):
     assert broken(site) == []
+
+
+def test_nothing_is_left_of_what_was_there(site):
+    assert not (site.parent / ".a site.part").exists()
+    assert not [*site.rglob("stale.*")]
 
 
 def test_the_front_has_the_ledger_and_all_experiments(site):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from itables.options import dt_bundle
 from sphinx.application import Sphinx
+from sphinx.errors import SphinxError
 from sphinx.util.console import nocolor
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
@@ -67,6 +66,7 @@ def build_site(configfile: Path, plan: Plan, output: Path) -> int:
 
     Raises:
         ConfigError: for a config that can't be used, or a file of the plan that isn't there.
+        ValueError: for what Sphinx can't make a page of.
 
     """
     values = read_yaml(configfile)
@@ -75,21 +75,27 @@ def build_site(configfile: Path, plan: Plan, output: Path) -> int:
         raise ConfigError(
             "\n".join(f"{path}: missing; the run must be finished" for path in missing)
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
-        sources, static, pages = (Path(temporary) / part for part in ("rst", "static", "html"))
-        for folder in (sources, static):
-            folder.mkdir()
+    part = output.with_name(f".{output.name}.part")
+    _remove(part)  # of a process that was killed
+    try:
+        sources, static, pages = part / "rst", part / "static", part / "html"
+        sources.mkdir(parents=True)
         write_sources(config, values, configfile, plan, sources)
-        shutil.copytree(STATIC, static, dirs_exist_ok=True)
+        shutil.copytree(STATIC, static)
         _write_sorter(static)
         title = f"FastFF: {config.name}"
         settings = SETTINGS | {"html_title": title, "html_static_path": [str(static.resolve())]}
-        _run_sphinx(sources, pages, Path(temporary) / "doctrees", settings)
-        if output.exists():
-            shutil.rmtree(output)
+        _run_sphinx(sources, pages, part / "doctrees", settings)
+        _remove(output)
         pages.rename(output)
+    finally:
+        _remove(part)
     return sum("_static" not in page.parts for page in output.rglob("*.html"))
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _write_sorter(folder: Path) -> None:
@@ -107,16 +113,15 @@ def _write_sorter(folder: Path) -> None:
 
 
 def _run_sphinx(sources: Path, pages: Path, trees: Path, settings: dict[str, Any]) -> None:
-    logging.getLogger("markdown_it").setLevel(logging.WARNING)  # else each token
     nocolor()
-    with patch_docutils(), docutils_namespace():
-        sphinx = Sphinx(
-            *(sources, None, pages, trees, "html"),
-            confoverrides=settings,
-            status=None,
-            warning=sys.stderr,
-            freshenv=True,
-        )
-        sphinx.build()
-    if sphinx.statuscode:
-        raise RuntimeError(f"Sphinx ended with code {sphinx.statuscode}; its messages are above")
+    try:
+        with patch_docutils(), docutils_namespace():
+            Sphinx(
+                *(sources, None, pages, trees, "html"),
+                confoverrides=settings,
+                status=None,
+                warning=sys.stderr,
+                freshenv=True,
+            ).build()
+    except SphinxError as error:
+        raise ValueError(f"Sphinx, which writes the pages: {error}") from error

@@ -42,10 +42,12 @@ def sortable(page: str) -> str:
 
 
 def linked(frame: pd.DataFrame, column: str, targets: Sequence[str]) -> str:
-    """Return a frame of texts as a table to sort, a column's cells linked to a target each."""
+    """Return a frame as a table to sort, a column's cells linked to a target each, if any."""
     soup = BeautifulSoup(sortable(frame.to_html(index=False, border=0)), "html.parser")
     place = list(frame.columns).index(column)
     for row, target in zip(soup.select("tbody tr"), targets, strict=True):
+        if not target:
+            continue
         cell = row.find_all("td")[place]
         link = soup.new_tag("a", href=target)
         link.extend(list(cell.contents))
