@@ -16,6 +16,7 @@ IS_TOO_WIDE = "document.documentElement.scrollWidth > window.innerWidth"
 IS_SHOWN = "[...document.images].every((image) => image.complete && image.naturalWidth > 0)"
 # Clicks the headers of the sortable tables twice each; returns those that put nothing in order.
 CLICK_HEADERS = """(async () => {
+  const ASIDE = { numeric: true, ignorePunctuation: true };  // texts with other signs than ASCII's
   const failed = [];
   for (const table of document.querySelectorAll("table.sortable")) {
     for (const header of table.tHead.rows[0].cells) {
@@ -29,7 +30,7 @@ CLICK_HEADERS = """(async () => {
       };
       const inOrder = (values, less) => values.every((v, i) => i === 0 || less(values[i - 1], v));
       const isRising = (values) => inOrder(values, (a, b) => a <= b)
-        || !isNumber && inOrder(values, (a, b) => a.localeCompare(b) <= 0);
+        || !isNumber && inOrder(values, (a, b) => a.localeCompare(b, undefined, ASIDE) <= 0);
       if (!isRising(await column()) || !isRising((await column()).reverse()))
         failed.push(header.innerText);
     }
