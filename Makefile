@@ -24,7 +24,9 @@ PROBE = from importlib.util import find_spec as find; from pathlib import Path; 
 	here = Path(find("fastff").origin).samefile("src/fastff/__init__.py"); \
 	all(map(find, sys.argv[1:])) and here and Path(commands, "fastff").exists() and print(commands)
 MODULES = snakemake papermill \
-	$(if $(filter $(CHECKS),$(MAKECMDGOALS)),hypothesis mypy nbstripout pytest ruff snakefmt xdist)
+	$(if $(filter $(CHECKS),$(MAKECMDGOALS)),hypothesis mypy nbstripout pytest ruff snakefmt xdist) \
+	$(if $(filter report $(CHECKS),$(MAKECMDGOALS)),$(SITE_MODULES))
+SITE_MODULES = bs4 itables latex2mathml myst_nb pydata_sphinx_theme pygraphviz sphinx
 
 BIN := $(shell python -c '$(PROBE)' $(MODULES) 2>/dev/null)
 # A .venv that was made here is kept up to date, active or not.
@@ -113,7 +115,8 @@ reference: run  ## redraw reference figures, tables and ledger, and compare with
 	"$(BIN)/fastff" claims --insert README.md --check || failed=yes; \
 	[ -z "$$failed" ] && echo 'The committed figures, tables and ledger are those that are drawn here'
 
-report: run  ## write results/report.html: every figure and table with its caption
+report: run  ## write results/NAME/site, all of a run to look at, and results/report.html
+	$(SNAKEMAKE) --cores $(CORES) site $(ARGS)
 	$(SNAKEMAKE) --cores $(CORES) --report results/report.html
 
 artifact: $(ENVIRONMENT)  ## write ARTIFACT.md: what to run for which claim, and what it takes

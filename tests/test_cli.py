@@ -165,7 +165,9 @@ def test_comparing_nothing_is_an_error(tmp_path, capsys):
 COMMANDS = ("prepare", "train", "collect", "bench", "reference", "claims", "verify")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "plan", "costs", "artifact", "schema"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "plan", "costs", "artifact", "progress", "site", "schema"]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

@@ -392,7 +392,7 @@ def test_the_ledger_s_figure_has_its_name_alone():
     values["experiments"]["soft_merging"]["figures"] = ["claims"]
     with pytest.raises(ConfigError, match="figures: two blocks would write 'claims'"):
         parse_config(values)
-    for name in ("claims", "ledger"):
+    for name in ("claims", "ledger", "rule_graph", "site"):
         with pytest.raises(ConfigError, match=f"experiments.{name}: this name is reserved"):
             parse_config({**GOOD, "experiments": {name: GOOD["experiments"]["soft_merging"]}})
 

@@ -12,6 +12,7 @@ ENTRY_POINTS = {
     "bench": ["bench/*.py"],
     "analysis": ["analysis/*.py"],
     "claims": ["claims/*.py"],
+    "site": ["site/build.py"],
 }
 
 

@@ -23,6 +23,7 @@ from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError, describe_faults
 from fastff.plan.command import add_plan
 from fastff.progress.command import add_progress
+from fastff.site.command import add_site
 from fastff.spec import TrainSpec
 from fastff.verify.command import add_verify
 
@@ -67,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_plan(commands)
     add_artifact(commands)
     add_progress(commands)
+    add_site(commands)
     _add_schema(commands)
     return parser
 

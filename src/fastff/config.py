@@ -37,7 +37,10 @@ from fastff.yaml_file import read_yaml
 from fastff.zoo import ZOO
 
 RESERVED_NAMES = frozenset(
-    {"all", "prepare", "train", "collect", "ledger", "claims", "data", "reference"}
+    {
+        *("all", "prepare", "train", "collect", "ledger", "claims", "rule_graph", "site"),
+        *("data", "reference"),
+    }
 )
 RESERVED = ", ".join(sorted(RESERVED_NAMES))
 

@@ -41,6 +41,11 @@ STAGES: dict[str, tuple[str, ...]] = {
         *(*ANALYSIS, "claims/*.py", "config.py", "experiment.py", "faults.py", "yaml_file.py"),
         *("data/checksum.py", "data/download.py", "data/errors.py"),
     ),
+    "site": (
+        *(*ANALYSIS, "site/*.py", "site/templates/*", "site/static/*", "artifact/costs.py"),
+        *("bench/provenance.py", "config.py", "experiment.py", "faults.py", "yaml_file.py"),
+        *("data/checksum.py", "data/download.py", "data/errors.py", "train/device.py"),
+    ),
 }
 
 

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import validate
@@ -238,11 +239,15 @@ def references_of(name):
     ]
 
 
+def caption_of(name, kind):
+    """Return the file with the caption of a block's figures or tables."""
+    own = CAPTIONS / f"{Path(notebook_of(name)).stem}.rst"
+    return own if kind == "figures" and own.exists() else CAPTIONS / f"{kind}.rst"
+
+
 def reported(name, kind, ending):
     """Return the figures or tables of one format as entries of the report, with their caption."""
-    caption = CAPTIONS / f"{Path(notebook_of(name)).stem}.rst"
-    if kind == "tables" or not caption.exists():
-        caption = CAPTIONS / f"{kind}.rst"
+    caption = caption_of(name, kind)
     entries = []
     for path in paths_of(name, kind, [ending]):
         # One label: of two, the report makes a switch where it can, and fails on an unpaired one.
@@ -318,3 +323,66 @@ def claim_tables():
     if CONFIG.tables_from is not None:
         measured = [path for path in measured if Path(path).exists()]
     return tables + measured
+
+
+def drawn_block(name, caption, figures, tables, data):
+    """Return what has been drawn of a block, as `fastff site` takes it."""
+    return {
+        "caption": from_here(caption),
+        "figures": figures,
+        "tables": tables,
+        "data": data,
+        "notebook": f"{RESULTS}/notebooks/{name}.ipynb",
+    }
+
+
+def site_plan():
+    """Return the files of this run that the site shows, as `fastff site` takes them."""
+    blocks = {
+        name: drawn_block(
+            name,
+            caption_of(name, "figures"),
+            figures=paths_of(name, "figures", [""]),
+            tables=paths_of(name, "tables", [""]),
+            data=drawn_from(name),
+        )
+        for name in CONFIG.drawn()
+    }
+    ledger = drawn_block(
+        "claims",
+        CAPTIONS / "claims.rst",
+        figures=[f"{FIGURES}/claims"],
+        tables=[f"{RESULTS}/claims"],
+        data=[f"{RESULTS}/claims.csv"],
+    )
+    earlier = dict.fromkeys([CONFIG.tables_from, *CONFIG.benchmarks_from])
+    return {
+        "blocks": blocks,
+        "ledger": ledger if CLAIMS is not None else None,
+        "table_caption": from_here(CAPTIONS / "tables.rst"),
+        "rule_graph": f"{RESULTS}/rule_graph.dot",
+        "configfiles": [from_here(path) for path in workflow.configfiles],
+        "changes": [
+            f"{key}={as_given(value)}"
+            for key, value in workflow.config_settings.config.items()
+        ],
+        "jobs": f"{RESULTS}/benchmarks",
+        "datasets": [path for path in prepared_here() if path.endswith(".json")],
+        "earlier": [from_here(REPOSITORY / folder) for folder in earlier if folder],
+    }
+
+
+def as_given(value):
+    """Return a value of the config as the command line takes it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def prepared_here():
+    """Return the prepared files of all datasets that this run trains on."""
+    if CONFIG.tables_from is not None:
+        return []
+    blocks = [*CONFIG.experiments.values(), *CONFIG.trained_benchmarks().values()]
+    datasets = dict.fromkeys(block.dataset for block in blocks)
+    return [path for dataset in datasets for path in prepared(dataset)]

@@ -49,8 +49,7 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
     results = folder / config.results_dir / config.name
     figures = folder / config.figures_dir / config.name
     data = folder / config.data_dir
-    training = {name: train_jobs(config, name) for name in config.experiments}
-    jobs = _jobs(training, results / "benchmarks")
+    jobs = measured_jobs(config, results / "benchmarks")
     datasets = {name: getattr(block, "dataset", "") for name, block in config.drawn().items()}
     if config.claims is not None:
         datasets[CLAIMS] = ""
@@ -80,11 +79,17 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _jobs(training: Mapping[str, Collection[str]], folder: Path) -> list[tuple[str, str, Path]]:
+def measured_jobs(config: Config, folder: Path) -> list[tuple[str, str, Path]]:
     """Return step, name and file of each measured job; a step of the whole run is of the claims.
 
-    Of training only the jobs in `training` count, by experiment: those of an earlier split don't.
+    Of training only the jobs that the config has count: those of an earlier split don't.
+
+    Args:
+        config: of the run.
+        folder: the measurements that Snakemake wrote.
+
     """
+    training = {name: train_jobs(config, name) for name in config.experiments}
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
         step, name, *job = (*path.relative_to(folder).with_suffix("").parts, CLAIMS)
@@ -125,9 +130,14 @@ def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]
     return drawn - {timed / f"{name}.csv"} | set((results / "notebooks").glob(f"{name}.*"))
 
 
-def _cost(paths: list[Path], files: Iterable[Path]) -> dict[str, Any]:
+def job_times(paths: Iterable[Path]) -> pd.DataFrame:
+    """Return what Snakemake measured of jobs, a row each, with the columns named above."""
     tables = [pd.read_csv(path, sep="\t", na_values=["-", "NA"]) for path in paths]
-    jobs = pd.concat([table.tail(1) for table in tables])
+    return pd.concat([table.tail(1) for table in tables], ignore_index=True)
+
+
+def _cost(paths: list[Path], files: Iterable[Path]) -> dict[str, Any]:
+    jobs = job_times(paths)
     ends = [path.stat().st_mtime for path in paths]
     return {
         "jobs": len(paths),

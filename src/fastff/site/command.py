@@ -1,0 +1,45 @@
+"""`fastff site`: the command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+log = logging.getLogger("fastff")
+
+
+def add_site(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser's sub-commands."""
+    parser = commands.add_parser(
+        "site",
+        help="write the pages that show a finished run",
+        description="Write a folder of pages with every figure, table and executed notebook of a "
+        "finished run, its ledger of claims and its provenance. Open its index.html in a browser; "
+        "it needs no server and no network. The workflow calls this: snakemake --cores all site",
+    )
+    parser.add_argument("--configfile", type=Path, required=True, help="the config of the run")
+    parser.add_argument(
+        "--plan", required=True, help="the files of the run as JSON text, or a file that holds it"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the folder to write")
+    parser.set_defaults(run=_site)
+
+
+def _site(options: argparse.Namespace) -> int:
+    from fastff.arguments import text_of
+    from fastff.faults import ConfigError, describe_faults
+    from fastff.site.plan import Plan
+
+    try:
+        from fastff.site.build import build_site
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"package {error.name} is missing; requirements.lock has all that a site needs, as the "
+            "group `site` of fastff"
+        ) from None
+    with describe_faults("--plan"):
+        plan = Plan.model_validate_json(text_of(options.plan))
+    pages = build_site(options.configfile, plan, options.output)
+    log.info("wrote %d pages: %s", pages, options.output / "index.html")
+    return 0

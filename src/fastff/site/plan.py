@@ -1,0 +1,74 @@
+"""What of a run goes onto its site, beside what its config says: as the workflow gives it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from fastff.spec import Spec
+
+
+class Block(Spec):
+    """What an experiment, a benchmark or the ledger has drawn.
+
+    Attributes:
+        caption: the file with the caption of its figures.
+        figures: the files of its figures without their ending, for `.svg` and `.pdf`.
+        tables: likewise of its tables, for `.html`, `.csv`, `.md` and `.tex`.
+        data: the tables that its notebook read.
+        notebook: its executed notebook.
+
+    """
+
+    caption: str
+    figures: tuple[str, ...]
+    tables: tuple[str, ...]
+    data: tuple[str, ...]
+    notebook: str
+
+
+class Plan(Spec):
+    """The files of a site.
+
+    Attributes:
+        blocks: every experiment and benchmark, by name.
+        ledger: the claims, where the config has a ledger; its only table is the ledger itself.
+        table_caption: the file with the caption of all tables.
+        rule_graph: what `snakemake --rulegraph dot` printed.
+        configfiles: what the config was read from, and
+        changes: what was changed on the command line, as `key=value`.
+        jobs: the folder with what Snakemake measured of each job.
+        datasets: what is known of each prepared dataset, a JSON file each.
+        earlier: folders of earlier results that this run has drawn from.
+
+    """
+
+    blocks: dict[str, Block]
+    ledger: Block | None
+    table_caption: str
+    rule_graph: str
+    configfiles: tuple[str, ...]
+    changes: tuple[str, ...]
+    jobs: str
+    datasets: tuple[str, ...]
+    earlier: tuple[str, ...]
+
+    def command(self, target: str) -> str:
+        """Return the command that makes a file or what a rule is named for."""
+        words = ["snakemake", "--cores", "all", target, "--configfile", *self.configfiles]
+        return shlex.join([*words, *(["--config", *self.changes] if self.changes else [])])
+
+    def drawn(self) -> dict[str, Block]:
+        """Return all blocks, the ledger last, as `claims`."""
+        return {**self.blocks, **({"claims": self.ledger} if self.ledger else {})}
+
+    def missing(self) -> list[str]:
+        """Return the files of the plan that aren't there."""
+        wanted = [self.table_caption, self.rule_graph, *self.datasets]
+        for block in self.drawn().values():
+            wanted += [block.caption, block.notebook, *block.data]
+            wanted += [f"{stem}{end}" for stem in block.figures for end in (".svg", ".pdf")]
+            wanted += [
+                f"{stem}{end}" for stem in block.tables for end in (".html", ".csv", ".md", ".tex")
+            ]
+        return [path for path in dict.fromkeys(wanted) if not Path(path).is_file()]

@@ -1,0 +1,117 @@
+"""How a run's results came about: config, commit, versions, machines, data and times."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fastff.analysis.columns import DASH
+from fastff.artifact.costs import job_times, measured_jobs
+from fastff.bench.provenance import provenance
+from fastff.config import Config
+from fastff.site.plan import Plan
+from fastff.train.device import choose_device
+
+MEASURED_ON = ("device_name", "driver", "torch", "commit")
+Facts = dict[str, str]
+
+
+def here() -> Facts:
+    """Return on what, and with which code, a site was written; of a GPU where there is one."""
+    found = provenance(choose_device("auto"))
+    facts = {"machine": found["device_name"], "driver": found["driver"], "commit": found["commit"]}
+    system = f"{platform.system()} {platform.machine()}"
+    facts |= {"system": system, "Python": platform.python_version()}
+    return {key: str(value) for key, value in facts.items() if value}
+
+
+def versions() -> pd.DataFrame:
+    """Return the installed version of the package and of what it needs, a row each."""
+    needed = [re.split(r"[^\w.-]", text)[0] for text in metadata.requires("fastff") or []]
+    found = []
+    for name in sorted({"fastff", *needed}, key=str.lower):
+        try:
+            found.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            continue  # of an optional group
+    return pd.DataFrame(found, columns=["package", "version"])
+
+
+def dates(paths: Iterable[str]) -> Facts:
+    """Return when the oldest and the newest of some files were written."""
+    times = sorted(Path(path).stat().st_mtime for path in paths)
+    shown = [f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC" for time in times]
+    return {"first figure drawn": shown[0], "last figure drawn": shown[-1]}
+
+
+def jobs(config: Config, plan: Plan) -> pd.DataFrame:
+    """Return time and memory of each job that Snakemake measured, a row each."""
+    folder = Path(plan.jobs)
+    found = measured_jobs(config, folder)
+    shown = ["step", "of", "job", "seconds", "CPU seconds", "peak memory (MiB)"]
+    if not found:
+        return pd.DataFrame(columns=shown)
+    times = job_times([path for *_, path in found])
+    table = pd.DataFrame([(step, name, _job(path, folder)) for step, name, path in found])
+    for column in ("s", "cpu_time", "max_rss"):
+        table[column] = [DASH if pd.isna(value) else f"{value:.1f}" for value in times[column]]
+    return table.set_axis(shown, axis=1)
+
+
+def datasets(plan: Plan) -> pd.DataFrame:
+    """Return source and checksums of the prepared datasets, a row for each file."""
+    rows = []
+    for path in plan.datasets:
+        record = _read(Path(path))
+        about = {"dataset": record["name"], "source": record["source"]}
+        about |= {"licence": record["licence"], "split": record["split"]}
+        files = [(archive["file"], archive["sha256"]) for archive in record["archives"]]
+        for file, digest in [*files, ("prepared", record["sha256"])]:
+            rows.append(about | {"file": file, "SHA-256": digest})
+    return pd.DataFrame(rows)
+
+
+def machines(plan: Plan) -> pd.DataFrame:
+    """Return on what the tables of benchmarks were measured, a row for each machine and commit."""
+    rows = []
+    for name, block in plan.blocks.items():
+        for path in block.data:
+            header = pd.read_csv(path, nrows=0).columns
+            if not set(MEASURED_ON) <= set(header):
+                continue
+            table = pd.read_csv(path, usecols=list(MEASURED_ON), dtype=str, keep_default_na=False)
+            told = table.drop_duplicates()[list(MEASURED_ON)]
+            rows += [(name, *row) for row in told.itertuples(index=False)]
+    return pd.DataFrame(rows, columns=["benchmark", "machine", "driver", "torch", "commit"])
+
+
+def earlier(plan: Plan) -> dict[str, Facts]:
+    """Return how the earlier results came about that were drawn, by their folder."""
+    found = {}
+    for folder in plan.earlier:
+        path = Path(folder) / "provenance.json"
+        if path.exists():
+            record = _read(path)
+            record = {**record.pop("versions", {}), **record}
+            record["dataset"] = " ".join(record.pop("dataset", {}).values())
+            found[folder] = {k: str(v) for k, v in record.items() if not isinstance(v, dict | list)}
+    return found
+
+
+def _job(path: Path, folder: Path) -> str:
+    """Return what a job is called within its step and experiment."""
+    parts = path.relative_to(folder).with_suffix("").parts
+    return "/".join(parts[2:]) or parts[-1]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
