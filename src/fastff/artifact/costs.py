@@ -8,7 +8,7 @@ The workflow keeps a table of one row per job, `<results>/benchmarks/<step>/<nam
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
