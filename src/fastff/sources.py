@@ -42,9 +42,10 @@ STAGES: dict[str, tuple[str, ...]] = {
         *("data/checksum.py", "data/download.py", "data/errors.py"),
     ),
     "site": (
-        *(*ANALYSIS, "site/*.py", "site/templates/*", "site/static/*", "artifact/costs.py"),
+        *(*TRAIN, *ANALYSIS, "site/*.py", "site/templates/*", "site/static/*"),
+        *("artifact/costs.py", "jobs.py", "data/outline.py"),
         *("bench/provenance.py", "config.py", "experiment.py", "faults.py", "yaml_file.py"),
-        *("data/checksum.py", "data/download.py", "data/errors.py", "train/device.py"),
+        *("data/checksum.py", "data/download.py"),
     ),
 }
 
