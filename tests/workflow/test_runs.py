@@ -61,6 +61,7 @@ def test_the_ledger_says_what_the_tables_can_test(finished):
     assert "Which claims hold?" in page.read_text()
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes_on_any_number_of_cores(finished, tmp_path):
     other = copy_tree(tmp_path / "other")
     other.snakemake("--cores", "1")
