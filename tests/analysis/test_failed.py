@@ -136,6 +136,7 @@ def test_figures_have_a_cross_and_the_number(one_failed):
         crosses = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "x"]
         assert len(crosses) == n_crosses  # one in each panel of a metric
         assert all(len(line.get_xdata()) == 1 for line in crosses)
+        assert "cross: a run failed" in texts(figure)
 
 
 @pytest.mark.faults

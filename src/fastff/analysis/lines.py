@@ -17,6 +17,7 @@ from fastff.analysis.looks import Look
 from fastff.analysis.style import CHARACTER, wrap
 
 FLOOR = 0.05  # height of a cross, as a share of the panel's
+CROSS = "x"  # the marker of a missing mean
 
 
 def draw_lines(
@@ -83,7 +84,7 @@ def _draw_failed(axes: Axes, places: pd.Series[float], look: Look) -> None:
     if heights:
         style: dict[str, Any] = {
             "color": look.colour,
-            "marker": "x",
+            "marker": CROSS,
             "markeredgewidth": 0.8,
             "linestyle": "",
         }
@@ -102,6 +103,8 @@ def add_legend(
 
     `interval` says how the intervals are drawn, and `note` what else is.
     """
+    if any(line.get_marker() == CROSS for axes in figure.axes for line in axes.lines):
+        note += "; cross: a run failed"
     names = [labels[variant] for variant in styles]
     handles = [Line2D([], [], label=labels[v], **look.line) for v, look in styles.items()]
     return figure.legend(
