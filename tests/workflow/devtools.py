@@ -8,8 +8,9 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from browser import CHROMIUM
 
@@ -22,8 +23,8 @@ OPTIONS = (
 class Page:
     """A page of a browser: opens files, runs scripts, and keeps what the console says."""
 
-    def __init__(self, to: int, back: int) -> None:
-        self._to, self._back = os.fdopen(to, "wb"), os.fdopen(back, "rb")
+    def __init__(self, to: BinaryIO, back: BufferedReader) -> None:
+        self._to, self._back = to, back
         self._count, self._rest, self._session = 0, b"", ""
         self._events: list[dict[str, Any]] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
@@ -115,7 +116,8 @@ def browser(folder: Path) -> Iterator[Page]:
     os.close(to_browser)
     os.close(from_browser)
     try:
-        yield Page(to, back)
+        with os.fdopen(to, "wb") as writer, os.fdopen(back, "rb") as reader:
+            yield Page(writer, reader)
     finally:
         process.terminate()
         process.wait(timeout=30)
