@@ -183,11 +183,19 @@ def test_the_schema_is_json(capsys):
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x"])
-def test_counts_must_be_positive(value, capsys):
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("train --spec {} --data d --output o", "--threads"),
+        ("plan --configfile c", "--cores"),
+        ("plan --configfile c", "--gpus"),
+    ],
+)
+def test_counts_must_be_positive(command, option, value, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["train", "--spec", "{}", "--data", "d", "--output", "o", "--threads", value])
+        main([*command.split(), option, value])
     assert stopped.value.code == 2
-    assert "--threads" in capsys.readouterr().err
+    assert f"argument {option}: " in capsys.readouterr().err
 
 
 def test_a_benchmark_by_spec(prepared, config, tmp_path):

@@ -224,7 +224,6 @@ def test_the_command(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"--cores": "0"}, "--cores 0: at least 1 is needed"),
         ({"--root": "nowhere"}, "has no */costs.csv; give --costs"),
         ({"--costs": "other.csv"}, "the costs are of a config named 'other', but no config in"),
         ({"--costs": "empty.csv"}, "has no column 'config'; `fastff costs` writes such tables"),

@@ -18,7 +18,7 @@ import snakemake_logger_plugin_fastff as plugin
 from fastff.progress.overall import PLAN
 from fastff.progress.plan import PlannedJob, write_plan
 
-LINE = "quick: 3 of 3 runs, 00:00 left; no training under way"
+LINE = "quick: 3 of 3 runs, training is done"
 
 
 @pytest.fixture

@@ -43,19 +43,31 @@ def test_it_counts_what_is_stored_done_and_under_way(folder):
     assert (found.n_done, found.n_runs) == (10 + 10 + 8, 10 + 10 + 12 + 10 + 10)
     # 75 epochs in 100 s; 5 of the job under way and 50 of each other are missing
     assert found.seconds_left == pytest.approx(105 * 100 / 75)
-    assert str(found) == "quick: 28 of 52 runs, 02:20 left; training trial under_way 8/12"
+    assert str(found) == "quick: 28 of 52 runs, 02:20 left of training: trial under_way 8/12"
 
 
 def test_a_line_names_a_few_jobs_only(folder):
     jobs = tuple(Standing(f"trial {name}", 0, 4, 0, 4) for name in "abcde")
-    line = str(replace(overall(folder), under_way=jobs))
-    assert line.endswith("; training trial a 0/4, trial b 0/4, trial c 0/4, 2 more")
+    line = str(replace(overall(folder), under_way=jobs, silent=0.0))
+    assert line.endswith(": trial a 0/4, trial b 0/4, trial c 0/4, 2 more")
 
 
 def test_before_the_first_epoch_nothing_tells_the_time(folder):
     for log in (folder / "logs" / "train").rglob("*.log"):
         log.unlink()
-    assert str(overall(folder)) == "quick: 10 of 50 runs, ? left; no training under way"
+    assert str(overall(folder)) == "quick: 10 of 50 runs, ? left of training, none under way"
+
+
+def test_time_left_is_of_training_only(folder):
+    line = str(replace(overall(folder), seconds_left=0.0, under_way=()))
+    assert line == "quick: 28 of 52 runs, training is done"
+
+
+def test_a_line_says_when_no_job_has_said_anything_for_long(folder):
+    started = read_plan(folder / PLAN).started
+    assert "nothing new" not in str(overall(folder, now=lambda: started + 90 + 59))
+    line = str(overall(folder, now=lambda: started + 90 + 3723))
+    assert line.endswith(": trial under_way 8/12, nothing new for 1:02:03")
 
 
 def test_a_log_without_a_line_is_of_a_job_that_starts(folder):

@@ -216,7 +216,7 @@ def test_a_run_says_how_far_it_is(finished):
         for block in TINY.experiments.values()
         for variant in block.variants
     )
-    expected = f"tiny: {n_runs} of {n_runs} runs, 00:00 left; no training under way\n"
+    expected = f"tiny: {n_runs} of {n_runs} runs, training is done\n"
     assert finished.run(command).stdout == expected
     printed = "".join(path.read_text() for path in finished.folder.glob(".snakemake/log/*.log"))
     assert "From elsewhere: fastff progress results/tiny" in printed

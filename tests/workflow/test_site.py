@@ -3,8 +3,7 @@
 import shutil
 
 import pytest
-from browser import CHROMIUM
-from devtools import browser
+from browser import CHROMIUM, browser
 from trees import ROOT, TINY, copy_tree
 
 from fastff.config import load_config

@@ -1,10 +1,12 @@
 // Goes through a Snakemake report as a reader does: opens every category, and of every result its
-// caption and what is shown. What it found becomes the text of an element that is added to the page.
+// caption and what is shown. Comes to what it found: `start` is the text of the first page, and
+// `categories` has, by name, a list of results with `label`, `path`, `caption` and `shown`: an
+// `image` of a `width`, or a `page` with its `text`. `errors` has what could not be opened.
 (async () => {
   const pause = () => new Promise((done) => setTimeout(done, 30));
   const click = async (element) => { element.click(); await pause(); };
   const loaded = (image) => new Promise((done) => image.complete ? done() : (image.onload = done));
-  const found = { categories: {}, errors: window.reportErrors };
+  const found = { categories: {}, errors: [] };
   const menu = async () => { app.setView({ navbarMode: "menu" }); await pause(); };
   const rows = () => [...document.querySelectorAll("table.table-auto tbody tr")];
 
@@ -38,9 +40,6 @@
   await menu();
   };
 
-  try { await visit(); } catch (error) { found.errors.push(`${error.stack}`); }
-  const text = document.createElement("pre");
-  text.id = "found";
-  text.textContent = JSON.stringify(found);
-  document.body.append(text);
-})();
+  await visit();
+  return found;
+})()

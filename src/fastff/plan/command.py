@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from fastff.arguments import positive
+
 
 def add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser's sub-commands."""
@@ -26,11 +28,11 @@ def add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument(
         "--cores",
-        type=int,
+        type=positive,
         default=os.cpu_count(),
         help="CPU cores at once, of the machine or the cluster (default: this machine's)",
     )
-    parser.add_argument("--gpus", type=int, default=1, help="GPUs at once (default: 1)")
+    parser.add_argument("--gpus", type=positive, default=1, help="GPUs at once (default: 1)")
     parser.add_argument(
         "--costs",
         type=Path,
@@ -49,16 +51,12 @@ def add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _plan(options: argparse.Namespace) -> int:
     from fastff.config import load_config
-    from fastff.faults import ConfigError
     from fastff.files import atomic_path
     from fastff.plan.estimate import make_plan
     from fastff.plan.report import report
     from fastff.plan.sources import basis
     from fastff.train.device import choose_device
 
-    for name in ("cores", "gpus"):
-        if getattr(options, name) < 1:
-            raise ConfigError(f"--{name} {getattr(options, name)}: at least 1 is needed")
     config = load_config(options.configfile)
     device = options.device or config.device
     if device == "auto":

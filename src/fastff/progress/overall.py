@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from fastff.progress.plan import Plan, PlannedJob, read_plan
 from fastff.train.progress import Standing, time_left
 
 PLAN = Path("logs") / "plan.json"  # in a run's folder of results
 TAIL = 4096  # bytes of a log that hold its last line
 MOST_NAMED = 3  # jobs in a line
+SILENCE = 60.0  # seconds without a new line in any log, from which a line says so
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Overall:
         n_done: finished runs, and those that needed no training.
         n_runs: in all.
         seconds_left: of training, None while nothing tells.
-        under_way: the jobs that train.
+        under_way: the jobs that train, by their logs.
+        silent: seconds since one of these logs was written, 0 without such jobs.
 
     """
 
@@ -33,14 +37,19 @@ class Overall:
     n_runs: int
     seconds_left: float | None
     under_way: tuple[Standing, ...]
+    silent: float
 
     def __str__(self) -> str:
         jobs = [f"{job.title} {job.n_done}/{job.n_runs}" for job in self.under_way[:MOST_NAMED]]
         if more := len(self.under_way) - len(jobs):
             jobs.append(f"{more} more")
-        state = f"training {', '.join(jobs)}" if jobs else "no training under way"
-        left = time_left(self.seconds_left)
-        return f"{self.name}: {self.n_done} of {self.n_runs} runs, {left}; {state}"
+        state = f": {', '.join(jobs)}" if jobs else ", none under way"
+        if self.silent >= SILENCE:
+            state += f", nothing new for {tqdm.format_interval(self.silent)}"
+        runs = f"{self.name}: {self.n_done} of {self.n_runs} runs"
+        if self.seconds_left == 0:
+            return f"{runs}, training is done"
+        return f"{runs}, {time_left(self.seconds_left)} of training{state}"
 
 
 def overall(folder: Path, now: Callable[[], float] = time.time) -> Overall:
@@ -56,19 +65,25 @@ def overall(folder: Path, now: Callable[[], float] = time.time) -> Overall:
     """
     plan = read_plan(folder / PLAN)
     standings = [_standing(job, plan, folder) for job in plan.jobs]
-    needed = [one for job, one in zip(plan.jobs, standings, strict=True) if job.is_needed]
-    done = sum(one.epochs_done for one in needed)
-    missing = sum(one.n_epochs - one.epochs_done for one in needed)
+    needed = [(job, one) for job, one in zip(plan.jobs, standings, strict=True) if job.is_needed]
+    done = sum(one.epochs_done for _, one in needed)
+    missing = sum(one.n_epochs - one.epochs_done for _, one in needed)
+    under_way = [
+        (folder / job.log, one)
+        for job, one in needed
+        if one.n_done < one.n_runs and _is_of(plan, folder / job.log)
+    ]
+    time_now = now()
+    seconds_left = None if missing else 0.0
+    if done:
+        seconds_left = missing * (time_now - plan.started) / done
     return Overall(
         name=folder.resolve().name,
         n_done=sum(one.n_done for one in standings),
         n_runs=sum(one.n_runs for one in standings),
-        seconds_left=missing * (now() - plan.started) / done if done else None if missing else 0.0,
-        under_way=tuple(
-            one
-            for job, one in zip(plan.jobs, standings, strict=True)
-            if job.is_needed and one.n_done < one.n_runs and _is_of(plan, folder / job.log)
-        ),
+        seconds_left=seconds_left,
+        under_way=tuple(one for _, one in under_way),
+        silent=min((time_now - log.stat().st_mtime for log, _ in under_way), default=0.0),
     )
 
 
