@@ -119,7 +119,9 @@ class _Writer:
             return ""
         table = load_ledger(f"{self.plan.ledger.tables[0]}.csv")
         targets = [f"{self.pages[b]}.html" if b in self.pages else "" for b in table["experiment"]]
-        html = linked(shown_ledger(table), "claim", targets)
+        shown = shown_ledger(table)
+        shown.insert(1, "verdict", shown.pop("verdict"))  # to be seen on a phone without scrolling
+        html = linked(shown, "claim", targets)
         self._text(f"tables/claims/{Path(self.plan.ledger.tables[0]).name}.html", html)
         return count_verdicts(table)
 
