@@ -157,6 +157,7 @@ def test_a_bad_claim_is_refused_before_any_job(tmp_path):
     assert not (tree.folder / "results").exists()
 
 
+@pytest.mark.slow
 def test_results_go_where_the_config_says_and_nothing_elsewhere(finished, tmp_path, monkeypatch):
     """To other folders with all that a name may have, where there is no home to write to."""
     tree = copy_tree(tmp_path / "a tree")
