@@ -31,8 +31,11 @@ N_LINES = {
 }
 
 
-# Other tests draw these grids whole; here two depths and two widths will do, in half the time.
-LARGE = ("soft_merging", "gate_activation", "expert_distribution")
+# `make reference` draws whole grids; of large ones two depths and two widths will do here.
+LARGE = (
+    *("soft_merging", "gate_activation", "expert_distribution", "learned_transition"),
+    "hypercube",
+)
 
 
 def corner(folder: Path, to: Path) -> Path:
@@ -150,25 +153,26 @@ def test_draws_what_the_config_names(name, default_folders, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("name", "measured_here"), [*((name, True) for name in TIMED), (TIMED[0], False)]
+    ("name", "measured_here"), [*((name, True) for name in TIMED), ("node_tree_benchmark", False)]
 )
 def test_draws_times_that_the_config_names(name, measured_here, tmp_path, monkeypatch):
-    """Of what this machine can't measure, the reference is drawn; the notebook serves any block."""
+    """Of what this machine can't measure, the reference is drawn; the notebook serves any block.
+
+    Of one number format only: `make reference` draws them all.
+    """
     block, alias = CONFIG.benchmarks[name], f"{name}_again"
-    machines = [REPOSITORY / folder / "benchmarks" for folder in CONFIG.benchmarks_from]
-    measured = []
-    if measured_here:  # a table of the CPU's, as if it were this run's
-        gpu, cpu = (pd.read_csv(f / f"{name}.csv") for f in machines)
-        assert set(gpu["device"]) == {"cuda"}
-        assert set(cpu["device"]) == {"cpu"}
-        measured = [str(tmp_path / "measured.csv")]
-        cpu.to_csv(*measured, index=False)
-        machines = machines[:1]
+    tables = []
+    for folder, device in zip(CONFIG.benchmarks_from, ("cuda", "cpu"), strict=True):
+        table = pd.read_csv(REPOSITORY / folder / "benchmarks" / f"{name}.csv")
+        assert set(table["device"]) == {device}
+        tables.append(str(tmp_path / f"{device}.csv"))
+        table[table["dtype"] == "float32"].to_csv(tables[-1], index=False)
+    n_references = 1 if measured_here else 2  # the CPU's table as if it were this run's
     parameters = {
         "experiment": alias,
         "title": block.title,
-        "measured": measured,
-        "references": [str(f / f"{name}.csv") for f in machines if (f / f"{name}.csv").exists()],
+        "measured": tables[n_references:],
+        "references": tables[:n_references],
         "figures": str(tmp_path / "figures"),
         "tables": str(tmp_path / "tables"),
     }

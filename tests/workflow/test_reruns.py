@@ -12,7 +12,7 @@ VARIANTS = {
 LEDGER = {"ledger", "draw_claims"}
 DRAWN = {f"draw_{name}" for name in TINY.drawn()} | LEDGER
 # What claims are about; of the other experiments of the tiny config there are none.
-CLAIMED = {"soft_merging", "gate_activation", "expert_distribution", "hypercube"}
+CLAIMED = {"soft_merging", "gate_activation", "hypercube"}
 CONFIG = "config/tiny.yaml"
 
 
@@ -41,7 +41,7 @@ def test_after_a_complete_run_there_is_nothing_to_do(finished):
         ("config/claims.yaml", "# Every claim", "# Edited: every claim", set()),
         ("config/claims.yaml", "statement: Linear", "statement: The linear", LEDGER),
         ("README.md", "\n", "\n<!-- edited -->\n", set()),
-        (CONFIG, "# Five", "# Edited: five", set()),
+        (CONFIG, "# Four", "# Edited: four", set()),
         (CONFIG, "name: tiny", "name: tiny\ncontainer: fastff.sif", set()),
         (CONFIG, "title: Soft merging", "title: Merging", {"draw_soft_merging"}),
         ("notebooks/gate_activation.ipynb", '"cells"', ' "cells"', {"draw_gate_activation"}),
@@ -90,10 +90,10 @@ def test_a_new_variant_trains_only_itself(edited):
 def test_a_target_builds_only_what_it_needs(edited):
     for path in ("results", "figures", ".snakemake"):
         (edited.folder / path).rename(edited.folder / f"{path}.old")
-    needed = {"prepare mnist5k"} | trained("expert_distribution", ledger=False)
-    assert edited.planned("figures/tiny/expert_distribution.pdf") == needed
-    assert edited.planned("results/tiny/tables/expert_distribution_trend.tex") == needed
-    assert edited.planned("expert_distribution") - {"expert_distribution"} == needed
+    needed = {"prepare mnist5k"} | trained("hypercube", ledger=False)
+    assert edited.planned("figures/tiny/hypercube_gradients.pdf") == needed
+    assert edited.planned("results/tiny/tables/hypercube.tex") == needed
+    assert edited.planned("hypercube") - {"hypercube"} == needed
 
 
 def test_a_new_seed_trains_only_the_new_runs(edited):
