@@ -182,7 +182,14 @@ def test_the_schema_is_json(capsys):
     assert json.loads(capsys.readouterr().out)["title"] == "Config"
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "x"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("0", "0: must be at least 1"),
+        ("-1", "-1: must be at least 1"),
+        ("x", "invalid positive value: 'x'"),
+    ],
+)
 @pytest.mark.parametrize(
     ("command", "option"),
     [
@@ -191,11 +198,11 @@ def test_the_schema_is_json(capsys):
         ("plan --configfile c", "--gpus"),
     ],
 )
-def test_counts_must_be_positive(command, option, value, capsys):
+def test_counts_must_be_positive(command, option, value, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([*command.split(), option, value])
     assert stopped.value.code == 2
-    assert f"argument {option}: " in capsys.readouterr().err
+    assert f"argument {option}: {message}" in capsys.readouterr().err
 
 
 def test_a_benchmark_by_spec(prepared, config, tmp_path):

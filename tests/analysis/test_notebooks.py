@@ -32,10 +32,13 @@ N_LINES = {
 
 
 # `make reference` draws whole grids; of large ones two depths and two widths will do here.
-LARGE = (
-    *("soft_merging", "gate_activation", "expert_distribution", "learned_transition"),
+LARGE = {
+    "soft_merging",
+    "gate_activation",
+    "expert_distribution",
+    "learned_transition",
     "hypercube",
-)
+}
 
 
 def corner(folder: Path, to: Path) -> Path:
