@@ -114,6 +114,8 @@ def record(layer: nn.Module, out: Tensor, loss: Tensor) -> Tensor:
         return pending.recompute(out, loss, type(layer).__name__)
     pending.held.clear()  # what aux_loss took belongs to an earlier pass
     pending.is_out_of_reach = False
+    if loss.requires_grad and _finds_unused_parameters():
+        out = _Attach.apply(out, loss, None)
     if out.requires_grad and loss.requires_grad:
         owner = _owner(out, loss)
         if owner is None:
@@ -254,7 +256,7 @@ class PendingLosses:
         if self.weights:
             self.weight = self.weights.pop()[1]
         if self.weight is not None:
-            injected: Tensor = _Inject.apply(out, loss, self.weight)
+            injected: Tensor = _Attach.apply(out, loss, self.weight)
             return injected
         if self.held:
             raise RuntimeError(
@@ -352,16 +354,24 @@ def _owner(out: Tensor, loss: Tensor) -> Tensor | None:
     return owner if loss.grad_fn._sequence_nr() < owner.grad_fn._sequence_nr() else None
 
 
-class _Inject(torch.autograd.Function):
-    """The output as it is, with a loss that gets a given gradient when the output gets one."""
+def _finds_unused_parameters() -> bool:
+    """Return whether DDP will look, from the outputs alone, for parameters without a gradient."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+    active = getattr(nn.parallel.DistributedDataParallel, "_active_ddp_module", None)
+    return active is not None and bool(active.find_unused_parameters)
+
+
+class _Attach(torch.autograd.Function):
+    """The output as it is, and behind it a loss, which gets a gradient of its own or none."""
 
     @staticmethod
-    def forward(ctx: Any, out: Tensor, loss: Tensor, weight: Tensor) -> Tensor:
-        ctx.weight = weight.to(loss.device, loss.dtype)
+    def forward(ctx: Any, out: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
+        ctx.weight = None if weight is None else weight.to(loss.device, loss.dtype)
         return out.clone()  # an alias couldn't be changed in place
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         return grads[0], ctx.weight, None
 
 
