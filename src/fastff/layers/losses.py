@@ -85,7 +85,8 @@ def hardening(z: Tensor) -> Tensor:
 
     Belcak & Wattenhofer, arXiv 2308.14711, section 2.3. An empty batch has a loss of 0.
     """
-    return node_entropies(_wide(z)).sum((-2, -1)) / max(z.shape[-2], 1)
+    entropies = node_entropies(_wide(z)).sum(-1)  # (..., b)
+    return entropies.mean(-1) if z.shape[-2] else entropies.sum(-1)
 
 
 def record(layer: nn.Module, out: Tensor, loss: Tensor) -> Tensor:
