@@ -116,6 +116,7 @@ def _node_tree(spec: NodeTreeSpec, sizes: Sizes, generator: torch.Generator | No
         levels=(spec.depth or sizes.point.depth) + spec.leaf_nodes,
         n_trees=spec.n_trees,
         leaf_nodes=spec.leaf_nodes,
+        bias=False,
         activation=spec.activation,
         generator=generator,
     )
