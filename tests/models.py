@@ -2,8 +2,9 @@
 
 import torch
 
-from fastff.layers import Layer, Sizes, build_model
+from fastff.layers import Layer
 from fastff.spec import GridPoint, Variant
+from fastff.train.build import Sizes, build_model
 
 
 def small_model(

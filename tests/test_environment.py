@@ -18,14 +18,19 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import fastff
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-GROUPS = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-DECLARED = [Requirement(text) for group in GROUPS for text in group]
+EXTRAS = PROJECT["optional-dependencies"]
+GROUPS = [PROJECT["dependencies"], *EXTRAS.values()]
+# An extra that builds on another names the package itself.
+DECLARED = [Requirement(text) for group in GROUPS for text in group if "fastff[" not in text]
 # A requirement of the lock goes over several lines, one for each hash.
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
 LINES = [line.partition(" --hash=") for line in LOCK if not line.lstrip().startswith("#")]
 PINS = [Requirement(pin.strip()) for pin, _, _ in LINES]
+TRIED = SpecifierSet(">=3.11,<3.13")
 PLATFORMS = [
     {"python_full_version": python, "sys_platform": system, "platform_machine": machine}
     | {"python_version": python[:4]}
@@ -49,6 +54,14 @@ def is_installed(name: str, version: str) -> bool:
     """Tell whether the version is the installed one, but for a local part such as `+cpu`."""
     found = metadata.distributions(name=name)
     return any(SpecifierSet(f"=={version}").contains(one.version) for one in found)
+
+
+def test_the_layers_need_torch_and_numpy_and_the_study_the_rest() -> None:
+    assert {Requirement(text).name for text in PROJECT["dependencies"]} == {"numpy", "torch"}
+    assert [Requirement(text).name for text in EXTRAS["cpu"]] == ["numba"]
+    assert "fastff[cpu]" in EXTRAS["study"]
+    for name in EXTRAS.keys() - {"cpu", "study"}:
+        assert "fastff[study]" in EXTRAS[name], name
 
 
 def test_every_line_of_the_lock_is_one_exact_version() -> None:
@@ -105,16 +118,24 @@ def test_conda_installs_the_lock_only() -> None:
     assert content["name"] == PROJECT["name"]
     assert content["channels"] == ["conda-forge"]
     assert Requirement(python).name == "python"
-    assert Requirement(python).specifier == SpecifierSet(PROJECT["requires-python"])
+    assert Requirement(python).specifier == TRIED
     assert tools == ["pip", "make"]
     assert pip == {"pip": ["-r requirements.lock"]}
     commands = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "conda activate fastff && pip install --no-deps --editable ." in commands
 
 
+def test_environments_have_a_python_that_was_tried_and_the_package_takes_later_ones() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "(3, 11) <= sys.version_info < (3, 13)" in makefile
+    assert all(TRIED.contains(platform["python_full_version"]) for platform in PLATFORMS)
+    assert SpecifierSet(PROJECT["requires-python"]) == SpecifierSet(">=3.11")
+    assert "3.13 is untried" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_citation_names_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert str(citation["version"]) == PROJECT["version"]
+    assert str(citation["version"]) == fastff.__version__
     assert citation["license"] == PROJECT["license"]
 
 

@@ -10,6 +10,17 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # of Triton's kernels
 HALVES = [torch.bfloat16, torch.float16]
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
+# inputs (b, i) whose rows repeat, overlap, or lie otherwise than a new tensor's
+LAYOUTS = {
+    "steps": lambda draw, b, i: draw(2 * b, 2 * i)[::2, ::2],
+    "repeated": lambda draw, b, i: draw(1, i).expand(b, i),
+    "windows": lambda draw, b, i: draw(b + i).unfold(0, i, 1)[:b],
+    "wide windows": lambda draw, b, i: draw(3 * (b + i)).unfold(0, i, 2)[:b],
+    "transposed": lambda draw, b, i: draw(i, b).mT,
+    "one number a row": lambda draw, b, i: draw(b, 1).expand(b, i),
+    "part of a row": lambda draw, b, i: draw(b, 3, i)[:, 1],
+    "every third row": lambda draw, b, i: draw(3 * b, i)[::3],
+}
 # Triton takes about a second a case, to interpret it or to compile it
 few = settings(max_examples=6)
 
@@ -28,9 +39,9 @@ class Draw:
             values = torch.randn(shape, generator=self.generator, dtype=torch.float64)
         return values.to(self.device, self.dtype)
 
-    def inputs(self, batch, features):
-        """Return inputs (b, i) that are not contiguous: every other row and column of a tensor."""
-        return self(2 * batch, 2 * features)[::2, ::2]
+    def inputs(self, batch, features, layout="steps"):
+        """Return inputs (b, i) that are not contiguous, as LAYOUTS has them."""
+        return LAYOUTS[layout](self, batch, features)
 
     def choice(self, n, *shape):
         return torch.randint(n, shape, generator=self.generator).to(self.device)

@@ -1,6 +1,6 @@
 """Layers in evaluation mode: the same results by the kernels, and when they aren't used."""
 
-import warnings
+import sys
 
 import pytest
 import torch
@@ -139,25 +139,31 @@ def test_a_parametrized_weight_is_the_one_that_counts(calls, generator):
     assert calls == ["node_tree", "node_tree"]
 
 
-@pytest.fixture
-def without_packages(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+@pytest.fixture(params=["ModuleNotFoundError", "ImportError", "OSError"])
+def without_numba(request, tmp_path, monkeypatch):
+    """Return what the import of numba says: it isn't installed, or it is and can't be used."""
+    reason = f"numba raises {request.param}"
+    (tmp_path / "numba.py").write_text(f"raise {request.param}({reason!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
     backends.kernels_for.cache_clear()
-    yield
+    yield reason
     backends.kernels_for.cache_clear()
 
 
-def test_without_numba_a_layer_stays_dense_and_says_so_once(without_packages, calls, generator):
+def test_without_numba_a_layer_stays_dense_and_says_so_once(
+    without_numba, calls, generator, caplog
+):
     layer = LAYERS["fff"](generator).eval()
     x = Draw(1)(9, 6)
-    with torch.no_grad():
-        with pytest.warns(UserWarning, match="numba isn't installed"):
-            out = layer(x)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            layer(x)
+    with caplog.at_level("INFO"), torch.no_grad():
+        out = layer(x)
+        layer(x)
     assert calls == []
     close(out, layer(x).detach())
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("fastff", "INFO")
+    assert f"form on cpu: numba can't be imported ({without_numba})" in record.message
 
 
 @needs_cuda

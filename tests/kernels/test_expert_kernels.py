@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DEVICE, HALVES, Draw, close, doubles, few, needs_cuda
+from kernel_cases import DEVICE, HALVES, LAYOUTS, Draw, close, doubles, few, needs_cuda
 
 from fastff.kernels import cpu, reference
 from fastff.kernels.activations import ACTIVATIONS
@@ -21,10 +21,12 @@ shapes = given(
 )  # fmt: skip
 
 
-def draw_case(device, dtype, batch, features, hidden, out, n_experts, top_k, plain, seed):
+def draw_case(
+    device, dtype, batch, features, hidden, out, n_experts, top_k, plain, seed, layout="steps"
+):
     draw = Draw(seed, device, dtype)
     case = [
-        draw.inputs(batch, features),
+        draw.inputs(batch, features, layout),
         draw.choice(n_experts, batch, top_k),
         draw(n_experts, hidden, features) / features**0.5,
         draw(n_experts, hidden, out) / hidden**0.5,
@@ -62,6 +64,50 @@ def check_backward(device, dtype, activation, **shape):
 @shapes
 def test_cpu(**shape):
     check(cpu.chosen_experts_with_hidden, "cpu", torch.float32, **shape)
+
+
+small = given(
+    batch=st.integers(0, 20), features=st.integers(1, 20), out=st.integers(1, 20),
+    seed=st.integers(0, 2**16),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@small
+def test_layouts_on_the_cpu(layout, **shape):
+    options = {"hidden": 3, "n_experts": 4, "top_k": 2, "plain": False, "activation": "gelu"}
+    forward = cpu.chosen_experts_with_hidden
+    check(forward, "cpu", torch.float32, **shape, **options, layout=layout)
+
+
+@pytest.mark.parametrize("forward", [experts_gathered, experts_grouped])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout, forward):
+    shape = {"batch": 5, "features": 20, "hidden": 3, "out": 7, "n_experts": 4, "top_k": 2}
+    options = {"plain": False, "activation": "gelu", "seed": 1, "layout": layout}
+    check(forward, DEVICE, torch.float32, **shape, **options)
+
+
+@pytest.mark.parametrize("index", [-1, 4, 2**40, -(2**63)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_expert_that_there_is_not(index, threads, monkeypatch):
+    monkeypatch.setattr(cpu, "WORK_PER_THREAD", 1)
+    torch.set_num_threads(threads)
+    draw = Draw(0)
+    expert, w = draw.choice(4, 9, 2), draw(4, 3, 5)
+    expert[0, 0] = 4 if index > 0 else -1
+    expert[7, 1] = index
+    with pytest.raises(IndexError, match=f"^expert: index {index} is out of range for 4 experts$"):
+        cpu.chosen_experts(draw(9, 5), expert, w, w, "relu")
+
+
+def test_weights_whose_memory_was_freed():
+    draw = Draw(0)
+    x, expert, w, freed = draw(9, 5), draw.choice(4, 9, 2), draw(4, 3, 5), draw(4, 3, 5)
+    freed.untyped_storage().resize_(0)
+    for w_in, w_out in [(w, freed), (freed, w)]:
+        with pytest.raises(RuntimeError, match=r"shape \(4, 3, 5\) has no memory: it was freed"):
+            cpu.chosen_experts(x, expert, w_in, w_out, "relu")
 
 
 @pytest.mark.parametrize("forward", [experts_gathered, experts_grouped])

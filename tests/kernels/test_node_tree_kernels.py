@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from kernel_cases import (
     DEVICE,
     HALVES,
+    LAYOUTS,
     TOLERANCE,
     Draw,
     close,
@@ -42,11 +43,11 @@ def along(x, w_in, w_out, leaf, activation):
 
 def check(
     forward, device, dtype, batch, features, out, levels, trees, activation, ties, seed,
-    tolerance=None,
+    tolerance=None, layout="steps",
 ):  # fmt: skip
     draw = Draw(seed, device, dtype, ties=ties)
     n_nodes = 2**levels - 1
-    x = draw.inputs(batch, features)
+    x = draw.inputs(batch, features, layout)
     w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
     outputs, logits, leaf = forward(x, w_in, w_out, activation)
     for w, reached in zip(w_in, leaf, strict=True):
@@ -73,13 +74,50 @@ def test_cpu(**shape):
     check(cpu.node_tree_with_path, "cpu", torch.float32, **shape)
 
 
-@shapes
-def test_cpu_in_sorted_order(**shape):
+def cpu_sorted(*given):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu, "SORTED_ROWS", 1)
         patch.setattr(cpu, "SORTED_LEVELS", 1)
         patch.setattr(cpu, "WORK_PER_THREAD", 1)  # on as many threads as there are
-        check(cpu.node_tree_with_path, "cpu", torch.float32, **shape)
+        return cpu.node_tree_with_path(*given)
+
+
+@shapes
+def test_cpu_in_sorted_order(**shape):
+    check(cpu_sorted, "cpu", torch.float32, **shape)
+
+
+small = given(
+    batch=st.integers(1, 20), features=st.integers(1, 20), out=st.integers(1, 20),
+    seed=st.integers(0, 2**16),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("forward", [cpu.node_tree_with_path, cpu_sorted])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@small
+def test_layouts_on_the_cpu(layout, forward, **shape):
+    options = {"levels": 3, "trees": 2, "activation": "gelu", "ties": True, "layout": layout}
+    check(forward, "cpu", torch.float32, **shape, **options)
+
+
+@pytest.mark.parametrize("forward", [cpu.node_tree_with_path, cpu_sorted])
+def test_outputs_of_the_cpu_are_on_the_cpu(forward):
+    draw = Draw(0)
+    given = draw(4, 5), draw(2, 7, 5), draw(2, 7, 3), "gelu"
+    expected = forward(*given)
+    with torch.device("meta"):
+        outputs = forward(*given)
+        leaf = cpu.route(given[0], given[1][0])
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=0)
+    assert leaf.equal(expected[2][0])
+
+
+@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout, forward):
+    shape = {"batch": 5, "features": 20, "out": 3, "levels": 5, "trees": 2, "seed": 1}
+    check(forward, DEVICE, torch.float32, **shape, activation="gelu", ties=True, layout=layout)
 
 
 def test_many_rows_of_a_deep_tree_are_sorted_on_the_cpu(monkeypatch):

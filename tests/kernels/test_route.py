@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DEVICE, HALVES, Draw, close, few, needs_cuda, right_turns
+from kernel_cases import DEVICE, HALVES, LAYOUTS, Draw, close, few, needs_cuda, right_turns
 
 from fastff.kernels import cpu, cuda, reference
 from fastff.kernels.cuda.descent_blocks import descend_blocks
@@ -26,9 +26,9 @@ shapes = given(
 )  # fmt: skip
 
 
-def check(route, device, dtype, batch, features, depth, bias, ties, seed):
+def check(route, device, dtype, batch, features, depth, bias, ties, seed, layout="steps"):
     draw = Draw(seed, device, dtype, ties=ties)
-    x, weight = draw.inputs(batch, features), draw(2**depth - 1, features)
+    x, weight = draw.inputs(batch, features, layout), draw(2**depth - 1, features)
     b = draw(2**depth - 1) if bias else None
     leaf = route(x, weight, b)
     right_turns(x, weight, leaf, b, tolerance=0.0 if ties else 1e-4)
@@ -48,6 +48,23 @@ def test_cpu(**shape):
 @shapes
 def test_triton(route, **shape):
     check(route, DEVICE, torch.float32, **shape)
+
+
+small = given(batch=st.integers(0, 20), features=st.integers(1, 20), seed=st.integers(0, 2**16))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@small
+def test_layouts_on_the_cpu(layout, **shape):
+    options = {"depth": 3, "bias": True, "ties": True, "layout": layout}
+    check(cpu.route, "cpu", torch.float32, **shape, **options)
+
+
+@pytest.mark.parametrize("route", [by_rows, by_blocks])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout, route):
+    shape = {"batch": 5, "features": 20, "depth": 3, "bias": True, "ties": True, "seed": 1}
+    check(route, DEVICE, torch.float32, **shape, layout=layout)
 
 
 @needs_cuda

@@ -162,14 +162,16 @@ def datasets() -> list[Row]:
 
 
 def versions(root: Path) -> list[tuple[str, str]]:
-    """Return the locked version of each direct dependency, in the order of pyproject.toml."""
+    """Return the locked version of each direct dependency of the study, by name."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lock = (root / "requirements.lock").read_text(encoding="utf-8")
     locked: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE):
         locked.setdefault(name.lower(), []).append(version)
-    names = [re.split(r"[^\w.-]", wanted)[0].lower() for wanted in project["dependencies"]]
-    return [(name, " or ".join(dict.fromkeys(locked.get(name, ["–"])))) for name in names]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["cpu"], *extras["study"]]
+    names = {re.split(r"[^\w.-]", text)[0].lower() for text in wanted} - {project["name"]}
+    return [(name, " or ".join(dict.fromkeys(locked.get(name, ["–"])))) for name in sorted(names)]
 
 
 def _costs_of(config: Config, measured: list[Machine]) -> tuple[Machine | None, pd.DataFrame]:

@@ -20,8 +20,8 @@ import torch
 from fastff.bench.plain import PlainTraining
 from fastff.bench.provenance import provenance
 from fastff.data.dataset import Dataset, load
-from fastff.layers import Sizes, build_model
 from fastff.spec import EngineBenchmarkSpec, Grid, Point, TrainSpec, Variant
+from fastff.train.build import Sizes, build_model
 from fastff.train.job import train
 from fastff.train.seeds import generator
 

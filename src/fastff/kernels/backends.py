@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
-import warnings
+import logging
 from types import ModuleType
 
 import torch
 
+log = logging.getLogger("fastff")
 DTYPES = {
     "cpu": (torch.float32,),
     "cuda": (torch.float32, torch.bfloat16, torch.float16),
@@ -26,13 +26,14 @@ def has_kernels(device_type: str, dtype: torch.dtype | None) -> bool:
 def kernels_for(device_type: str) -> ModuleType | None:
     """Return the module of the kernels for "cpu" or "cuda".
 
-    None, with one warning, where the package that compiles them is missing.
+    None where the package that compiles them isn't installed, or is broken; the logger "fastff"
+    says so once, as information.
     """
     package = PACKAGES[device_type]
-    if importlib.util.find_spec(package) is None:
-        warnings.warn(
-            f"{package} isn't installed: fast feed-forward layers use their plain, slower form",
-            stacklevel=2,
-        )
+    try:
+        importlib.import_module(package)
+    except (ImportError, OSError) as error:  # OSError: a library beneath that can't be loaded
+        reason = f"{package} can't be imported ({error})"
+        log.info("layers take their plain, slower form on %s: %s", device_type, reason)
         return None
     return importlib.import_module(f"fastff.kernels.{device_type}")

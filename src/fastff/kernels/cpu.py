@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fastff.kernels import cpu_loops, cpu_tree_loops
 from fastff.kernels.activations import CODES
-from fastff.kernels.reference import levels_of
+from fastff.kernels.reference import levels_of, no_such_expert
 
 SORTED_ROWS = 1024  # from which on a tree's rows are sorted on their way down, ...
 SORTED_LEVELS = 8  # ... if it has so many levels: a smaller tree stays in the cache as it is
@@ -42,10 +42,10 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     n_rows, in_features = x.shape
     x, stride = _rows(x)
     levels = levels_of(len(weight))
-    leaf = torch.empty(n_rows, dtype=torch.int64)
+    leaf = x.new_empty(n_rows, dtype=torch.int64)
     _spread(
-        cpu_loops.route, n_rows, levels * in_features, x.data_ptr(), stride,
-        weight.data_ptr(), _address(bias), leaf.data_ptr(), levels, in_features,
+        cpu_loops.route, n_rows, levels * in_features, _address(x), stride,
+        _address(weight), _address(bias), _address(leaf), levels, in_features,
     )  # fmt: skip
     return leaf
 
@@ -56,7 +56,7 @@ def node_tree_with_path(
     """Return outputs (b, o), logits (t, b, l) and leaves (t, b), as in `reference`."""
     n_trees, n_nodes, _ = w_in.shape
     logits = x.new_empty(n_trees, len(x), levels_of(n_nodes))
-    leaf = torch.empty(n_trees, len(x), dtype=torch.int64)
+    leaf = x.new_empty(n_trees, len(x), dtype=torch.int64)
     return node_tree(x, w_in, w_out, activation, logits, leaf), logits, leaf
 
 
@@ -89,7 +89,7 @@ def node_tree(
         return out
     _spread(
         cpu_tree_loops.node_tree, n_rows, n_trees * levels * (in_features + out_features),
-        x.data_ptr(), stride, w_in.data_ptr(), w_out.data_ptr(), out.data_ptr(),
+        _address(x), stride, _address(w_in), _address(w_out), _address(out),
         _address(logits), _address(leaf), n_rows, n_trees, levels, in_features, out_features,
         CODES[activation],
     )  # fmt: skip
@@ -115,21 +115,21 @@ def _node_tree_sorted(
     n_trees, n_nodes, out_features = w_out.shape
     levels = levels_of(n_nodes)
     half = levels // 2
-    in_turn = torch.arange(n_rows)
+    in_turn = torch.arange(n_rows, device="cpu")
     for tree in range(n_trees):
-        z = torch.empty(n_rows, levels) if logits is None else logits[tree]
-        node = torch.zeros(n_rows, dtype=torch.int64)
+        z = x.new_empty(n_rows, levels) if logits is None else logits[tree]
+        node = x.new_zeros(n_rows, dtype=torch.int64)
         order = in_turn
         for first, last in ((0, half), (half, levels)):
             _spread(
-                cpu_tree_loops.descend, n_rows, (last - first) * in_features, x.data_ptr(), stride,
-                order.data_ptr(), w_in[tree].data_ptr(), node.data_ptr(), z.data_ptr(),
+                cpu_tree_loops.descend, n_rows, (last - first) * in_features, _address(x), stride,
+                _address(order), _address(w_in[tree]), _address(node), _address(z),
                 first, last, levels, in_features,
             )  # fmt: skip
             order = node.argsort()
         _spread(
-            cpu_tree_loops.sum_paths, n_rows, levels * out_features, order.data_ptr(),
-            node.data_ptr(), z.data_ptr(), w_out[tree].data_ptr(), out.data_ptr(),
+            cpu_tree_loops.sum_paths, n_rows, levels * out_features, _address(order),
+            _address(node), _address(z), _address(w_out[tree]), _address(out),
             _address(None if leaf is None else leaf[tree]), int(tree > 0), levels, out_features,
             CODES[activation],
         )  # fmt: skip
@@ -167,6 +167,8 @@ def chosen_experts(
 ) -> Tensor:
     """Return Σ s_k E_k(x) over the k experts chosen for an input, (b, o).
 
+    Raises IndexError for an expert that there isn't.
+
     Args:
         x: inputs (b, i), float32, with any strides.
         expert: indices of the chosen experts, (b, k), int64.
@@ -184,28 +186,33 @@ def chosen_experts(
     (n_rows, in_features), (_, top_k) = x.shape, expert.shape
     n_experts, hidden_features, out_features = w_out.shape
     out = x.new_empty(n_rows, out_features)
-    _spread(
+    stopped = _spread(
         cpu_loops.chosen_experts, n_rows, top_k * hidden_features * (in_features + out_features),
-        x.data_ptr(), stride, expert.data_ptr(), _address(scale), w_in.data_ptr(),
-        _address(b_in), w_out.data_ptr(), _address(b_out), out.data_ptr(), _address(hidden),
+        _address(x), stride, _address(expert), _address(scale), _address(w_in),
+        _address(b_in), _address(w_out), _address(b_out), _address(out), _address(hidden),
         top_k, n_experts, hidden_features, in_features, out_features, CODES[activation],
     )  # fmt: skip
+    if stopped:
+        raise no_such_expert(expert, n_experts)
     return out
 
 
-def _spread(loop: Callable[..., None], n_rows: int, work: int, *arguments: int) -> None:
-    """Run `loop` over all rows, `work` multiplications each, in parts on as many threads as pay."""
+def _spread(
+    loop: Callable[..., bool | None], n_rows: int, work: int, *arguments: int
+) -> bool | None:
+    """Run `loop` over all rows, `work` multiplications each, in parts on as many threads as pay.
+
+    Returns whether it stopped early in any part.
+    """
     n_threads = 1
     if n_rows * work >= 2 * WORK_PER_THREAD:
         n_threads = min(n_rows, n_rows * work // WORK_PER_THREAD, torch.get_num_threads())
     if n_threads == 1:
-        loop(0, n_rows, *arguments)
-        return
+        return loop(0, n_rows, *arguments)
     bounds = [n_rows * part // n_threads for part in range(n_threads + 1)]
     with ThreadPoolExecutor(n_threads) as pool:
-        parts = itertools.pairwise(bounds)
-        for done in [pool.submit(loop, begin, end, *arguments) for begin, end in parts]:
-            done.result()
+        parts = [pool.submit(loop, *part, *arguments) for part in itertools.pairwise(bounds)]
+        return any(part.result() for part in parts)
 
 
 def _rows(x: Tensor) -> tuple[Tensor, int]:
@@ -215,4 +222,10 @@ def _rows(x: Tensor) -> tuple[Tensor, int]:
 
 
 def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+    """Return where the elements of `tensor` are, 0 for None; RuntimeError if they are nowhere."""
+    if tensor is None:
+        return 0
+    address = tensor.data_ptr()
+    if address == 0 and tensor.numel() > 0:
+        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has no memory: it was freed")
+    return address

@@ -47,6 +47,12 @@ integers = _pointer_to(types.int64)
 
 
 @compiled
+def row_of(x: int, row: int, stride: int, features: int) -> Any:
+    """Return one row of the floats at `x`, found by its own address: rows may share memory."""
+    return carray(floats(x + 4 * row * stride), features)
+
+
+@compiled
 def dot(x: Any, w: Any) -> Any:
     """Return <x, w>."""
     total = ZERO
@@ -94,12 +100,11 @@ def route(
 ) -> None:  # fmt: skip
     """Write the leaves of rows begin..end-1; `bias` 0 is none."""
     n_nodes = (1 << levels) - 1
-    x_ = carray(floats(x), end * stride)
     w_ = carray(floats(weight), (n_nodes, in_features))
     b_ = carray(floats(bias), n_nodes)
     leaf_ = carray(integers(leaf), end)
     for row in range(begin, end):
-        values = x_[row * stride : row * stride + in_features]
+        values = row_of(x, row, stride, in_features)
         node = 0
         for _ in range(levels):
             z = dot(values, w_[node])
@@ -114,9 +119,11 @@ def chosen_experts(
     begin: int, end: int, x: int, stride: int, expert: int, scale: int, w_in: int, b_in: int,
     w_out: int, b_out: int, out: int, hidden: int, top_k: int, n_experts: int,
     hidden_features: int, in_features: int, out_features: int, code: int,
-) -> None:  # fmt: skip
-    """Write the outputs of rows begin..end-1; `scale`, a bias or `hidden` 0 is none."""
-    x_ = carray(floats(x), end * stride)
+) -> bool:  # fmt: skip
+    """Write the outputs of rows begin..end-1; `scale`, a bias or `hidden` 0 is none.
+
+    Returns whether it stopped at an index of an expert that there isn't.
+    """
     expert_ = carray(integers(expert), (end, top_k))
     scale_ = carray(floats(scale), (end, top_k))
     w_in_ = carray(floats(w_in), (n_experts, hidden_features, in_features))
@@ -128,11 +135,13 @@ def chosen_experts(
     units = np.arange(hidden_features)
     weighted = np.empty(hidden_features, np.float32)
     for row in range(begin, end):
-        values = x_[row * stride : row * stride + in_features]
+        values = row_of(x, row, stride, in_features)
         total = out_[row]
         total[:] = ZERO
         for k in range(top_k):
             e = expert_[row, k]
+            if e < 0 or e >= n_experts:
+                return True
             factor = scale_[row, k] if scale != 0 else ONE
             for unit in range(hidden_features):
                 z = dot(values, w_in_[e, unit])
@@ -144,3 +153,4 @@ def chosen_experts(
             add_rows(total, weighted, w_out_[e], units)
             if b_out != 0:
                 add_scaled(total, factor, b_out_[e])
+    return False

@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
-from fastff.kernels.cpu_loops import ZERO, activate, add_rows, compiled, dot, floats, integers
+from fastff.kernels.cpu_loops import (
+    ZERO,
+    activate,
+    add_rows,
+    compiled,
+    dot,
+    floats,
+    integers,
+    row_of,
+)
 
 
 @compiled
@@ -21,7 +30,6 @@ def node_tree(
 ) -> None:  # fmt: skip
     """Write the outputs of rows begin..end-1, and unless 0 their `logits` and leaves."""
     n_nodes = (1 << levels) - 1
-    x_ = carray(floats(x), end * stride)
     w_ = carray(floats(w_in), (n_trees * n_nodes, in_features))
     v_ = carray(floats(w_out), (n_trees * n_nodes, out_features))
     out_ = carray(floats(out), (end, out_features))
@@ -30,7 +38,7 @@ def node_tree(
     visited = np.empty(levels, np.int64)
     hidden = np.empty(levels, np.float32)
     for row in range(begin, end):
-        values = x_[row * stride : row * stride + in_features]
+        values = row_of(x, row, stride, in_features)
         total = out_[row]
         total[:] = ZERO
         for tree in range(n_trees):
@@ -57,13 +65,12 @@ def descend(
     `node` holds where each row is and is moved on: in heap order, a leaf's being past the nodes.
     """
     n_nodes = (1 << levels) - 1
-    x_ = floats(x)
     order_ = carray(integers(order), end)
     node_, logits_ = integers(node), floats(logits)
     w_ = carray(floats(w_in), (n_nodes, in_features))
     for at in range(begin, end):
         row = order_[at]
-        values = carray(x_, (row + 1) * stride)[row * stride : row * stride + in_features]
+        values = row_of(x, row, stride, in_features)
         here = node_[row]
         for level in range(first, last):
             z = dot(values, w_[here])
@@ -89,7 +96,7 @@ def sum_paths(
     hidden = np.empty(levels, np.float32)
     for at in range(begin, end):
         row = order_[at]
-        total = carray(floats(out), ((row + 1), out_features))[row]
+        total = row_of(out, row, out_features, out_features)
         if add == 0:
             total[:] = ZERO
         here = node_[row]

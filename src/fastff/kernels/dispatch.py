@@ -1,106 +1,109 @@
-"""When a layer uses the kernels: the one place that decides.
+"""The one place that decides how a layer or function is computed: plainly, or by a kernel.
 
-In evaluation mode without gradients, for one model of plain shape, in a dtype and on a device
-that there are kernels for. All else takes the layer's own dense form: training, many runs in one
-stack, float64, transforms of torch.func.
+A kernel is taken only where it gives the same function: for ordinary strided tensors, in a dtype
+and on a device that there are kernels for, with nothing in the way that has to see every operation.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
+import enum
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
-from fastff.kernels import functions
-from fastff.kernels.activations import CODES
 from fastff.kernels.backends import has_kernels, kernels_for
 
 MIN_EXPERTS_PER_CHOICE = 4  # with fewer, one dense product of all is about as fast
 
+_tracing_state = torch._C._get_tracing_state
+_transforms = torch._C._functorch.peek_interpreter_stack
+_n_modes = torch._C._len_torch_dispatch_stack
+_any_autocast = torch._C._is_any_autocast_enabled
 
-def applies(layer: nn.Module, x: Tensor, weight: Tensor, dims: int) -> bool:
-    """Return whether `layer` uses the kernels for inputs `x`.
 
-    Args:
-        layer: the module.
-        x: inputs (..., b, i).
-        weight: one of its weights.
-        dims: dimensions of `weight` in a single model: one more is a stack of runs.
+class Form(enum.Enum):
+    """How something is computed.
 
+    PLAIN: by PyTorch's own operations: a dtype or device without kernels, subclasses of Tensor
+        (DTensor, fake and functional tensors), negative views, `torch.func` transforms,
+        forward-mode AD, `torch.jit.trace`, `torch.export` and what builds on it, whose programs
+        then need nothing of this package.
+    OPERATOR: by a kernel behind an operator of torch, which autograd, `torch.compile`, CUDA graphs
+        and dispatch modes (make_fx, FlopCounterMode) see.
+    DIRECT: by a CPU kernel at once, where nobody needs to see it: the operator around it takes
+        several times as long as one input's walk.
     """
-    if layer.training or torch.is_grad_enabled() or weight.dim() != dims:
-        return False
-    device, dtype = x.device, x.dtype
-    device_type = device.type
-    if torch.is_autocast_enabled(device_type):
-        dtype = torch.get_autocast_dtype(device_type)
-    elif weight.dtype != dtype:
-        return False
-    if weight.device != device or not has_kernels(device_type, dtype):
-        return False
+
+    PLAIN = enum.auto()
+    OPERATOR = enum.auto()
+    DIRECT = enum.auto()
+
+
+def form_for(x: Tensor, *others: Tensor | None) -> Form:
+    """Return how to compute a function of inputs `x` and `others`, which are weights and the like.
+
+    Indices need no gradient and are left out; None stands for a tensor that isn't there.
+    """
     if torch.compiler.is_compiling():
-        return True
-    is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
-    return kernels_for(device_type) is not None and not (
-        is_transformed(x) or is_transformed(weight)
+        return _compiled_form(x, *others)
+    if (
+        _tracing_state() is not None
+        or _transforms() is not None
+        or forward_ad._current_level >= 0
+        or not _is_ordinary(x)
+    ):
+        return Form.PLAIN
+    needs_gradient = x.requires_grad
+    for tensor in others:
+        if tensor is not None:
+            if not _is_ordinary(tensor):
+                return Form.PLAIN
+            needs_gradient = needs_gradient or tensor.requires_grad
+    if _any_autocast():
+        return _operator_if(x.device.type, computed_dtype(x))
+    if not x.is_cpu:
+        return _operator_if(x.device.type, x.dtype)
+    if x.dtype is not torch.float32 or kernels_for("cpu") is None:
+        return Form.PLAIN
+    if _n_modes() > 0 or (needs_gradient and torch.is_grad_enabled()):
+        return Form.OPERATOR
+    return Form.DIRECT
+
+
+def pays(n_experts: int, n_chosen: int) -> bool:
+    """Return whether computing `n_chosen` of the experts alone beats computing all."""
+    return n_experts >= MIN_EXPERTS_PER_CHOICE * n_chosen
+
+
+def computed_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype in which a function of `x` is computed: its own, or autocast's."""
+    device_type = x.device.type
+    if torch.is_autocast_enabled(device_type) and x.dtype is not torch.float64:
+        return torch.get_autocast_dtype(device_type)
+    return x.dtype
+
+
+def _is_ordinary(tensor: Tensor) -> bool:
+    kind = type(tensor)
+    return (
+        (kind is Tensor or kind is nn.Parameter)
+        and tensor.layout is torch.strided
+        and not tensor.is_neg()
     )
 
 
-def pays(activation: str, n_experts: int, n_chosen: int) -> bool:
-    """Return whether computing `n_chosen` of the experts alone beats computing all."""
-    return activation in CODES and n_experts >= MIN_EXPERTS_PER_CHOICE * n_chosen
+def _operator_if(device_type: str, dtype: torch.dtype) -> Form:
+    if not has_kernels(device_type, dtype) or kernels_for(device_type) is None:
+        return Form.PLAIN
+    return Form.OPERATOR
 
 
-def route(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return the leaves (..., b) of inputs (..., b, i), as `functions.route`."""
-    leaf: Tensor = _kernels(x).route(_flat(x), weight, bias)
-    return leaf if x.dim() == 2 else leaf.view(x.shape[:-1])
-
-
-def node_tree(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> Tensor:
-    """Return the outputs (..., b, o) of inputs (..., b, i), as `functions.node_tree`."""
-    out: Tensor = _kernels(x).node_tree(_flat(x), w_in, w_out, activation)
-    return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[-1])
-
-
-def chosen_experts(
-    x: Tensor,
-    expert: Tensor,
-    scale: Tensor | None,
-    w_in: Tensor,
-    w_out: Tensor,
-    activation: str,
-    b_in: Tensor | None,
-    b_out: Tensor | None,
-) -> Tensor:
-    """Return the outputs (..., b, o) of chosen experts, as `functions.chosen_experts`.
-
-    Args:
-        x: inputs (..., b, i).
-        expert: indices (..., b, k), int64.
-        scale: their weights (..., b, k); None is 1.
-        w_in: (e, h, i).
-        w_out: (e, h, o).
-        activation: a key of ACTIVATIONS.
-        b_in: (e, h).
-        b_out: (e, o).
-
-    """
-    out: Tensor = _kernels(x).chosen_experts(
-        _flat(x), _flat(expert), w_in, w_out, activation,
-        scale=None if scale is None else _flat(scale), b_in=b_in, b_out=b_out,
-    )  # fmt: skip
-    return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[-1])
-
-
-def _flat(x: Tensor) -> Tensor:
-    """Return `x` with one leading dimension; what has it already is not touched, to save time."""
-    return x if x.dim() == 2 else x.flatten(0, -2)
-
-
-def _kernels(x: Tensor) -> ModuleType:
-    """Return what to call where kernels apply: those of the CPU at once, else the operators."""
-    if not x.is_cpu or torch.compiler.is_compiling():
-        return functions
-    return kernels_for("cpu") or functions
+def _compiled_form(x: Tensor, *others: Tensor | None) -> Form:
+    if torch.compiler.is_exporting():
+        return Form.PLAIN
+    for tensor in (x, *others):
+        if tensor is not None and type(tensor) not in (Tensor, nn.Parameter):
+            return Form.PLAIN
+    has = has_kernels(x.device.type, computed_dtype(x))
+    return Form.OPERATOR if has else Form.PLAIN

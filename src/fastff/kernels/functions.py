@@ -1,50 +1,56 @@
-"""The functions to call: routing, the node-only tree and the chosen experts, on any device."""
+"""The functions to call: routing, the node-only tree and the chosen experts, on any device.
+
+Each takes inputs with any leading dimensions and strides, and weights with any strides. Bad
+arguments end in one line: TypeError for a dtype, ValueError for a shape, device or activation,
+IndexError for the index of an expert that there isn't (on CUDA, as torch's own indexing, an
+assertion on the device). How each is computed is `dispatch`'s decision.
+"""
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from fastff.kernels import ops
+from fastff.kernels import ops, reference
 from fastff.kernels.backends import kernels_for
+from fastff.kernels.check import check_chosen_experts, check_node_tree, check_route
+from fastff.kernels.dispatch import Form, computed_dtype, form_for
+
+T = TypeVar("T", Tensor, None)
 
 
 def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return the leaf (b,), int64, that a walk from the root reaches: right iff z > 0.
+    """Return the leaves (...), int64, that a walk from the root reaches: right iff z > 0.
+
+    A NaN logit is not > 0 and goes left.
 
     Args:
-        x: inputs (b, i), with any strides.
+        x: inputs (..., i).
         weight: of the nodes in heap order, (n, i); z_j = <w_j, x> (+ b_j).
         bias: of the nodes, (n,).
 
     """
-    if kernels := _direct(x):
-        leaf: Tensor = kernels.route(x, weight.contiguous(), bias)
-        return leaf
-    leaves: Tensor = ops.route(*_autocast(x, weight, bias))
-    return leaves
+    return run_route(form_for(x, weight, bias), x, weight, bias)
 
 
-def node_tree(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> Tensor:
-    """Return Σ a(z_j) v_j over parallel trees and the nodes j on each tree's path, (b, o).
+def node_tree(
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, *, b_in: Tensor | None = None
+) -> Tensor:
+    """Return Σ a(z_j) v_j over parallel trees and the nodes j on each tree's path, (..., o).
 
-    Differentiable in x, w_in and w_out; the path is a constant. See `fastff.layers.NodeTree`.
+    Differentiable in all tensors; the path is a constant. See `fastff.layers.NodeTree`.
 
     Args:
-        x: inputs (b, i), with any strides.
-        w_in: the nodes' w_j in heap order, (t, n, i); z_j = <w_j, x>.
+        x: inputs (..., i).
+        w_in: the nodes' w_j in heap order, (t, n, i); z_j = <w_j, x> (+ b_j).
         w_out: the nodes' v_j, (t, n, o).
         activation: a: "relu", "gelu", "selu" or "linear".
+        b_in: the nodes' b_j, (t, n).
 
     """
-    if kernels := _direct(x, w_in, w_out):
-        out: Tensor = kernels.node_tree(x, w_in.contiguous(), w_out.contiguous(), activation)
-        return out
-    outputs: tuple[Tensor, ...] = ops.node_tree(*_autocast(x, w_in, w_out), activation)
-    return outputs[0]
+    return run_node_tree(form_for(x, w_in, w_out, b_in), x, w_in, w_out, activation, b_in)
 
 
 def chosen_experts(
@@ -58,55 +64,101 @@ def chosen_experts(
     b_in: Tensor | None = None,
     b_out: Tensor | None = None,
 ) -> Tensor:
-    """Return Σ s_k E_k(x) over the k experts chosen for an input, (b, o).
+    """Return Σ s_k E_k(x) over the k experts chosen for an input, (..., o).
 
     E(x) = a(x W_inᵀ + b_in) W_out + b_out: the chosen leaf of an FFF, the top-k experts of an
     MoE. Differentiable in all but the choice.
 
     Args:
-        x: inputs (b, i), with any strides.
-        expert: indices of the chosen experts, (b, k), int64.
+        x: inputs (..., i).
+        expert: indices of the chosen experts, (..., k), int64.
         w_in: (e, h, i).
         w_out: (e, h, o).
         activation: a: "relu", "gelu", "selu" or "linear".
-        scale: s, (b, k); None is 1.
+        scale: s, (..., k); None is 1.
         b_in: (e, h).
         b_out: (e, o).
 
     """
-    if kernels := _direct(x, w_in, w_out, scale, b_in, b_out):
+    form = form_for(x, w_in, w_out, scale, b_in, b_out)
+    return run_chosen_experts(form, x, expert, w_in, w_out, activation, scale, b_in, b_out)
+
+
+def run_route(form: Form, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return what `route` does, computed in the given form."""
+    check_route(x, weight, bias)
+    rows = as_rows(x)
+    if form is Form.DIRECT:
+        kernels = kernels_for("cpu")
+        assert kernels is not None
+        leaf: Tensor = kernels.route(rows, weight.contiguous(), _contiguous(bias))
+    else:
+        with torch.no_grad():  # a leaf has no gradient
+            run = ops.route if form is Form.OPERATOR else reference.route
+            leaf = run(*_cast(rows, weight, bias))
+    return leaf if x.dim() == 2 else leaf.view(x.shape[:-1])
+
+
+def run_node_tree(
+    form: Form, x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None
+) -> Tensor:
+    """Return what `node_tree` does, computed in the given form."""
+    check_node_tree(x, w_in, w_out, activation, b_in)
+    rows = as_rows(x)
+    if form is Form.DIRECT:
+        kernels = kernels_for("cpu")
+        assert kernels is not None
+        out: Tensor = kernels.node_tree(
+            rows, w_in.contiguous(), w_out.contiguous(), activation, _contiguous(b_in)
+        )
+    else:
+        run = ops.node_tree if form is Form.OPERATOR else reference.node_tree_with_path
+        rows, w_in, w_out, b_in = _cast(rows, w_in, w_out, b_in)
+        out = run(rows, w_in, w_out, activation, b_in)[0]
+    return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[-1])
+
+
+def run_chosen_experts(
+    form: Form,
+    x: Tensor,
+    expert: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    activation: str,
+    scale: Tensor | None,
+    b_in: Tensor | None,
+    b_out: Tensor | None,
+) -> Tensor:
+    """Return what `chosen_experts` does, computed in the given form."""
+    check_chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)
+    rows, choices = as_rows(x), as_rows(expert)
+    scales = None if scale is None else as_rows(scale)
+    if form is Form.DIRECT:
+        kernels = kernels_for("cpu")
+        assert kernels is not None
         out: Tensor = kernels.chosen_experts(
-            x, expert, w_in.contiguous(), w_out.contiguous(), activation, scale=scale,
-            b_in=None if b_in is None else b_in.contiguous(),
-            b_out=None if b_out is None else b_out.contiguous(),
+            rows, choices, w_in.contiguous(), w_out.contiguous(), activation, scale=scales,
+            b_in=_contiguous(b_in), b_out=_contiguous(b_out),
         )  # fmt: skip
-        return out
-    x, w_in, w_out, scale, b_in, b_out = _autocast(x, w_in, w_out, scale, b_in, b_out)
-    outputs: tuple[Tensor, ...] = ops.chosen_experts(
-        x, expert, w_in, w_out, activation, scale, b_in, b_out
-    )
-    return outputs[0]
+    else:
+        run = ops.chosen_experts if form is Form.OPERATOR else reference.chosen_experts_with_hidden
+        rows, w_in, w_out, scales, b_in, b_out = _cast(rows, w_in, w_out, scales, b_in, b_out)
+        out = run(rows, choices, w_in, w_out, activation, scales, b_in, b_out)[0]
+    return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[-1])
 
 
-def _direct(x: Tensor, *differentiable: Tensor | None) -> ModuleType | None:
-    """Return the CPU kernels if they can be called without the operator around them.
-
-    It takes several times as long as one input's walk, so only compilers and autograd get it.
-    """
-    if not x.is_cpu or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-        return None
-    if torch.compiler.is_compiling():
-        return None
-    if torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (x, *differentiable)
-    ):
-        return None
-    return kernels_for("cpu")
+def as_rows(x: Tensor) -> Tensor:
+    """Return `x` (..., f) as (b, f); what is that already isn't touched, to save time."""
+    if x.dim() == 2:
+        return x
+    return x.unsqueeze(0) if x.dim() == 1 else x.flatten(0, -2)
 
 
-def _autocast(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
-    """Return the arguments in autocast's dtype, where it is on for their device."""
-    if not torch.is_autocast_enabled(x.device.type):
-        return x, *others
-    dtype = torch.get_autocast_dtype(x.device.type)
+def _contiguous(tensor: T) -> T:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _cast(x: Tensor, *others: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Return the arguments in the dtype in which a function of `x` is computed."""
+    dtype = computed_dtype(x)
     return tuple(None if t is None else t.to(dtype) for t in (x, *others))

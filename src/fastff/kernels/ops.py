@@ -1,20 +1,26 @@
 """The kernels as operators of torch, which torch.compile, CUDA graphs and autograd see.
 
 Each calls the kernels of its tensors' device and dtype, or the plain definition where there are
-none. Weights are in the dtype of `x`; `fastff.kernels` has the functions to call.
+none. Weights are in the dtype of `x`; `fastff.kernels` has the functions to call. A gradient that
+is to be differentiated once more is that of the plain definition.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.library import custom_op
+from torch.utils.flop_counter import register_flop_formula
 
 from fastff.kernels import reference
 from fastff.kernels.backends import has_kernels, kernels_for
+from fastff.kernels.check import check_chosen_experts, check_node_tree, check_route
+
+T = TypeVar("T", Tensor, None)
 
 
 def _kernels(x: Tensor) -> ModuleType:
@@ -33,39 +39,69 @@ def _logit_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype.itemsize < 4 else x.dtype
 
 
+def _contiguous(tensor: T) -> T:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _differentiable(
+    function: Callable[..., Tensor], tensors: Sequence[Tensor | None], grad: Tensor
+) -> list[Tensor | None]:
+    """Return the gradients of `function` of `tensors`, which can be differentiated themselves."""
+    needed = [t for t in tensors if t is not None and t.requires_grad]
+    gradients = iter(torch.autograd.grad(function(*tensors), needed, grad, create_graph=True))
+    return [next(gradients) if t is not None and t.requires_grad else None for t in tensors]
+
+
 @custom_op("fastff::route", mutates_args=())
 def route(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the leaves (b,) as `reference.route`."""
+    check_route(x, weight, bias)
     with torch.cuda.device_of(x):
-        leaf: Tensor = _kernels(x).route(x, weight.contiguous(), bias)
+        leaf: Tensor = _kernels(x).route(x, weight.contiguous(), _contiguous(bias))
     return leaf
 
 
 @route.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    check_route(x, weight, bias)
     return x.new_empty(x.shape[0], dtype=torch.int64)
+
+
+@register_flop_formula(torch.ops.fastff.route)
+def _(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
+    return 2 * x[0] * reference.levels_of(weight[0]) * x[1]
 
 
 @custom_op("fastff::node_tree", mutates_args=())
 def node_tree(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return outputs, logits (at least float32) and leaves, as `reference.node_tree_with_path`."""
+    check_node_tree(x, w_in, w_out, activation, b_in)
     with torch.cuda.device_of(x):
         out, logits, leaf = _kernels(x).node_tree_with_path(
-            x, w_in.contiguous(), w_out.contiguous(), activation
+            x, w_in.contiguous(), w_out.contiguous(), activation, _contiguous(b_in)
         )
     return out, logits.to(_logit_dtype(x)), leaf
 
 
 @node_tree.register_fake
-def _(x: Tensor, w_in: Tensor, w_out: Tensor, activation: str) -> tuple[Tensor, Tensor, Tensor]:
+def _(
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    check_node_tree(x, w_in, w_out, activation, b_in)
     n_trees, levels = w_in.shape[0], reference.levels_of(w_in.shape[1])
     return (
         x.new_empty(x.shape[0], w_out.shape[-1]),
         x.new_empty(n_trees, x.shape[0], levels, dtype=_logit_dtype(x)),
         x.new_empty(n_trees, x.shape[0], dtype=torch.int64),
     )
+
+
+@register_flop_formula(torch.ops.fastff.node_tree)
+def _(x: Sequence[int], w_in: Sequence[int], w_out: Sequence[int], *_: Any, **__: Any) -> int:
+    n_visited = w_in[0] * reference.levels_of(w_in[1])
+    return 2 * x[0] * n_visited * (w_in[-1] + w_out[-1])
 
 
 @custom_op("fastff::node_tree_backward", mutates_args=())
@@ -77,13 +113,14 @@ def node_tree_backward(
     logits: Tensor,
     leaf: Tensor,
     activation: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x, w_in and w_out as `reference.node_tree_backward`."""
+    bias: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of x, w_in, w_out and b_in (empty without `bias`), as in `reference`."""
     with torch.cuda.device_of(x):
-        d_x, d_in, d_out = _trainable(x).node_tree_backward(
-            grad, x, w_in.contiguous(), w_out.contiguous(), logits, leaf, activation
+        d_x, d_in, d_out, d_b = _trainable(x).node_tree_backward(
+            grad, x, w_in.contiguous(), w_out.contiguous(), logits, leaf, activation, bias=bias
         )
-    return d_x, d_in, d_out
+    return d_x, d_in, d_out, x.new_empty(0) if d_b is None else d_b
 
 
 @node_tree_backward.register_fake
@@ -95,19 +132,43 @@ def _(
     logits: Tensor,
     leaf: Tensor,
     activation: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return x.new_empty(x.shape), w_in.new_empty(w_in.shape), w_out.new_empty(w_out.shape)
+    bias: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    d_b = x.new_empty(w_in.shape[:2] if bias else 0)
+    return x.new_empty(x.shape), w_in.new_empty(w_in.shape), w_out.new_empty(w_out.shape), d_b
+
+
+@register_flop_formula(torch.ops.fastff.node_tree_backward)
+def _(
+    grad: Sequence[int], x: Sequence[int], w_in: Sequence[int], w_out: Sequence[int],
+    *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    n_visited = w_in[0] * reference.levels_of(w_in[1])
+    return 4 * x[0] * n_visited * (w_in[-1] + w_out[-1])
 
 
 def _keep_tree(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, w_in, w_out, ctx.activation = inputs
+    x, w_in, w_out, ctx.activation, b_in = inputs
     _, logits, leaf = output
     ctx.mark_non_differentiable(logits, leaf)
-    ctx.save_for_backward(x, w_in, w_out, logits, leaf)
+    ctx.save_for_backward(x, w_in, w_out, b_in, logits, leaf)
 
 
 def _tree_gradients(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    return (*node_tree_backward(grad, *ctx.saved_tensors, ctx.activation), None)
+    x, w_in, w_out, b_in, logits, leaf = ctx.saved_tensors
+    if torch.is_grad_enabled():
+
+        def again(*tensors: Tensor | None) -> Tensor:
+            x, w_in, w_out, b_in = tensors
+            return reference.node_tree_with_path(x, w_in, w_out, ctx.activation, b_in)[0]
+
+        d_x, d_in, d_out, d_b = _differentiable(again, (x, w_in, w_out, b_in), grad)
+        return d_x, d_in, d_out, None, d_b
+    has_bias = b_in is not None
+    d_x, d_in, d_out, d_b = node_tree_backward(
+        grad, x, w_in, w_out, logits, leaf, ctx.activation, has_bias
+    )
+    return d_x, d_in, d_out, None, d_b if has_bias else None
 
 
 node_tree.register_autograd(_tree_gradients, setup_context=_keep_tree)
@@ -125,11 +186,11 @@ def chosen_experts(
     b_out: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return outputs and hidden units as `reference.chosen_experts_with_hidden`."""
+    check_chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)
     with torch.cuda.device_of(x):
         out, hidden = _kernels(x).chosen_experts_with_hidden(
-            x, expert, w_in.contiguous(), w_out.contiguous(), activation, scale,
-            None if b_in is None else b_in.contiguous(),
-            None if b_out is None else b_out.contiguous(),
+            x, expert, w_in.contiguous(), w_out.contiguous(), activation, _contiguous(scale),
+            _contiguous(b_in), _contiguous(b_out),
         )  # fmt: skip
     return out, hidden
 
@@ -145,8 +206,17 @@ def _(
     b_in: Tensor | None,
     b_out: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
+    check_chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)
     n_rows, top_k = expert.shape
     return x.new_empty(n_rows, w_out.shape[-1]), x.new_empty(n_rows, top_k, w_in.shape[1])
+
+
+@register_flop_formula(torch.ops.fastff.chosen_experts)
+def _(
+    x: Sequence[int], expert: Sequence[int], w_in: Sequence[int], w_out: Sequence[int],
+    *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    return 2 * expert[0] * expert[1] * w_in[1] * (w_in[-1] + w_out[-1])
 
 
 @custom_op("fastff::chosen_experts_backward", mutates_args=())
@@ -165,8 +235,8 @@ def chosen_experts_backward(
     """Return the gradients as `reference.chosen_experts_backward`, empty where there is none."""
     with torch.cuda.device_of(x):
         gradients = _trainable(x).chosen_experts_backward(
-            grad, hidden, x, expert, w_in.contiguous(), w_out.contiguous(), activation, scale,
-            b_in, b_out,
+            grad, hidden, x, expert, w_in.contiguous(), w_out.contiguous(), activation,
+            _contiguous(scale), _contiguous(b_in), _contiguous(b_out),
         )  # fmt: skip
     d_x, d_in, d_out, *optional = gradients
     d_scale, d_b_in, d_b_out = (x.new_empty(0) if d is None else d for d in optional)
@@ -191,6 +261,14 @@ def _(
     return (required[0], required[1], required[2], optional[0], optional[1], optional[2])
 
 
+@register_flop_formula(torch.ops.fastff.chosen_experts_backward)
+def _(
+    grad: Sequence[int], hidden: Sequence[int], x: Sequence[int], expert: Sequence[int],
+    w_in: Sequence[int], w_out: Sequence[int], *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    return 4 * expert[0] * expert[1] * w_in[1] * (w_in[-1] + w_out[-1])
+
+
 def _keep_experts(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     x, expert, w_in, w_out, ctx.activation, scale, b_in, b_out = inputs
     ctx.mark_non_differentiable(output[1])
@@ -198,14 +276,22 @@ def _keep_experts(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tenso
 
 
 def _experts_gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    *required, scale, b_in, b_out = ctx.saved_tensors
-    d_x, d_in, d_out, *optional = chosen_experts_backward(
-        grad, *required, ctx.activation, scale, b_in, b_out
+    hidden, x, expert, w_in, w_out, *optional = ctx.saved_tensors
+    if torch.is_grad_enabled():
+
+        def again(*tensors: Tensor | None) -> Tensor:
+            x, w_in, w_out, *optional = tensors
+            return reference.chosen_experts_with_hidden(
+                x, expert, w_in, w_out, ctx.activation, *optional
+            )[0]
+
+        d_x, d_in, d_out, *d_optional = _differentiable(again, (x, w_in, w_out, *optional), grad)
+        return d_x, None, d_in, d_out, None, *d_optional
+    d_x, d_in, d_out, *d_optional = chosen_experts_backward(
+        grad, hidden, x, expert, w_in, w_out, ctx.activation, *optional
     )
-    d_scale, d_b_in, d_b_out = (
-        None if w is None else d for w, d in zip((scale, b_in, b_out), optional, strict=True)
-    )
-    return d_x, None, d_in, d_out, None, d_scale, d_b_in, d_b_out
+    there = (None if w is None else d for w, d in zip(optional, d_optional, strict=True))
+    return d_x, None, d_in, d_out, None, *there
 
 
 chosen_experts.register_autograd(_experts_gradients, setup_context=_keep_experts)

@@ -114,6 +114,13 @@ def node_tree_backward(
     return d_x, d_in, d_out
 
 
+def no_such_expert(expert: Tensor, n_experts: int) -> IndexError:
+    """Return the error that names the worst of the indices `expert` (...), not all in 0..e-1."""
+    from_centre = (expert.double() - (n_experts - 1) / 2).abs()
+    worst = int(expert.flatten()[from_centre.argmax()])
+    return IndexError(f"expert: index {worst} is out of range for {n_experts} experts")
+
+
 def chosen_experts_with_hidden(
     x: Tensor,
     expert: Tensor,

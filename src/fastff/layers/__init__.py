@@ -1,7 +1,6 @@
 """Gates, banks of experts, and the layers they make: ordinary modules for any model."""
 
 from fastff.layers.bottleneck import Bottleneck
-from fastff.layers.build import Sizes, build_experts, build_gate, build_model
 from fastff.layers.convolutional import Convolutional
 from fastff.layers.experts import Experts
 from fastff.layers.feed_forward import FeedForward
@@ -31,10 +30,6 @@ __all__ = [
     "NodeTree",
     "NoisyTopKGate",
     "RoutedLayer",
-    "Sizes",
     "SoftMergedExperts",
     "TreeGate",
-    "build_experts",
-    "build_gate",
-    "build_model",
 ]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastff.layers.linear import linear, uniform_fan_in
+from fastff.kernels.activations import ACTIVATIONS
+from fastff.layers.gate import check_sizes
+from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
 from fastff.layers.random import Random
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "selu": F.selu,
-    "linear": lambda hidden: hidden,
-}
+Activation = str | Callable[[Tensor], Tensor]
+
 PRELU_SLOPE = 0.25  # where it starts, as in torch.nn.PReLU
 
 
@@ -32,15 +30,29 @@ class Experts(nn.Module, abc.ABC):
         in_features: size of an input.
         hidden_features: hidden units of one expert.
         out_features: size of an output.
-        activation: "relu", "gelu", "selu", "linear", or "prelu", whose slope every expert learns.
+        activation: "relu", "gelu", "selu", "linear", "prelu", whose slope every expert learns, or
+            a function (or module) of tensors, which no kernel computes.
         dropout: in training mode, the probability with which a hidden unit is left out for a
             sample, after the activation; the others are scaled up by 1 / (1 - dropout).
         bias: whether hidden units and outputs have a bias.
+        device: of the parameters.
+        dtype: of the parameters.
         generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
 
     """
 
     has_slopes = True
+    is_as_defined = False  # whether the class computes what the kernels compute
+    _defined: Callable[..., Tensor] | None = None  # the forward that they do
+
+    def __init_subclass__(cls, *, has_kernels: bool = False, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if has_kernels:
+            cls._defined = cls.forward
+        methods = ("pre_activations", "activate", "combine")
+        cls.is_as_defined = cls.forward is cls._defined and all(
+            getattr(cls, name) is getattr(Experts, name) for name in methods
+        )
 
     def __init__(
         self,
@@ -49,73 +61,124 @@ class Experts(nn.Module, abc.ABC):
         hidden_features: int,
         out_features: int,
         *,
-        activation: str = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        sizes = {
-            "n_experts": n_experts,
-            "in_features": in_features,
-            "hidden_features": hidden_features,
-            "out_features": out_features,
-        }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} = {size}: must be at least 1")
-        allowed = [*ACTIVATIONS, "prelu"] if self.has_slopes else [*ACTIVATIONS]
-        if activation not in allowed:
-            raise ValueError(f"activation = {activation!r}: allowed are {', '.join(allowed)}")
+        check_sizes(
+            n_experts=n_experts, in_features=in_features, hidden_features=hidden_features,
+            out_features=out_features,
+        )  # fmt: skip
+        check_activation(activation, [*ACTIVATIONS, "prelu"] if self.has_slopes else ACTIVATIONS)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout = {dropout}: must be at least 0 and below 1")
         self.n_experts = n_experts
+        self.in_features = in_features
         self.hidden_features = hidden_features
+        self.out_features = out_features
         self.activation = activation
         self.dropout = dropout
         self.random = Random()
 
-        def draw(*shape: int, fan_in: int) -> nn.Parameter:
-            return uniform_fan_in(*shape, fan_in=fan_in, generator=generator)
+        def empty(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
         e, i, h, o = n_experts, in_features, hidden_features, out_features
-        self.w_in = draw(e, h, i, fan_in=i)
-        self.w_out = draw(e, h, o, fan_in=h)
-        self.b_in = draw(e, h, fan_in=i) if bias else None
-        self.b_out = draw(e, o, fan_in=h) if bias else None
-        learns_slope = activation == "prelu"
-        self.slope = nn.Parameter(torch.full((e, 1), PRELU_SLOPE)) if learns_slope else None
+        self.w_in = empty(e, h, i)
+        self.w_out = empty(e, h, o)
+        self.b_in = empty(e, h) if bias else None
+        self.b_out = empty(e, o) if bias else None
+        self.slope = empty(e, 1) if activation == "prelu" else None
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, uniform in ±1/sqrt(fan_in); slopes start at 0.25."""
+        fan_ins = {
+            "w_in": self.in_features,
+            "w_out": self.hidden_features,
+            "b_in": self.in_features,
+            "b_out": self.hidden_features,
+        }
+        for name, fan_in in fan_ins.items():
+            parameter = getattr(self, name)
+            if parameter is not None:
+                uniform_fan_in_(parameter, fan_in, generator)
+        if self.slope is not None:
+            nn.init.constant_(self.slope, PRELU_SLOPE)
 
     @abc.abstractmethod
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Return the outputs (..., b, o) of inputs (..., b, i) and routing weights (..., b, e)."""
+    def forward(self, x: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:
+        """Return the outputs (..., o) of inputs (..., i) and routing weights (..., e).
+
+        With `sparse` an expert of weight 0 is left out: even one that isn't finite doesn't reach
+        the output.
+        """
 
     def pre_activations(self, x: Tensor) -> Tensor:
-        """Return every expert's hidden units before activation, (..., b, e, h)."""
+        """Return every expert's hidden units before activation, (..., e, h)."""
         hidden: Tensor = linear(x, self.w_in.flatten(-3, -2)).unflatten(-1, self.w_in.shape[-3:-1])
-        return hidden if self.b_in is None else hidden + self.b_in.unsqueeze(-3)
+        if self.b_in is None:
+            return hidden
+        return hidden + (self.b_in if self.b_in.dim() == 2 else self.b_in.unsqueeze(-3))
 
     def activate(self, hidden: Tensor) -> Tensor:
-        """Return the activations of hidden units (..., b, e, h), in training with dropout."""
-        if self.slope is None:
+        """Return the activations of hidden units (..., e, h), in training with dropout."""
+        if self.slope is not None:
+            slope = self.slope if self.slope.dim() == 2 else self.slope.unsqueeze(-3)
+            hidden = torch.where(hidden > 0, hidden, slope * hidden)
+        elif isinstance(self.activation, str):
             hidden = ACTIVATIONS[self.activation](hidden)
         else:
-            hidden = torch.where(hidden > 0, hidden, self.slope.unsqueeze(-3) * hidden)
+            hidden = self.activation(hidden)
         if not self.training or self.dropout == 0:
             return hidden
         return hidden * (self.random.uniform(hidden) >= self.dropout) / (1 - self.dropout)
 
-    def combine(self, weighted: Tensor, weights: Tensor) -> Tensor:
-        """Return Σ_e weighted_e W_out,e + weights_e b_out,e, (..., b, o).
+    def combine(self, weighted: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:
+        """Return Σ_e weighted_e W_out,e + weights_e b_out,e, (..., o).
 
         Args:
-            weighted: hidden units times their expert's routing weight, (..., b, e, h).
-            weights: the routing weights (..., b, e), for the biases.
+            weighted: hidden units times their expert's routing weight, (..., e, h).
+            weights: the routing weights (..., e), for the biases.
+            sparse: whether experts of weight 0 are left out.
 
         """
-        out = linear(weighted.flatten(-2), self.w_out.flatten(-3, -2).mT)
-        return out if self.b_out is None else out + weights @ self.b_out
+        w_out = self.w_out.flatten(-3, -2)
+        if sparse and w_out.dim() == 2:
+            chosen = weights != 0
+            reached = chosen.unsqueeze(-1).expand(weighted.shape).flatten(-2)
+            out = nonzero_product(weighted.flatten(-2), reached, w_out)
+            if self.b_out is not None:
+                out = out + nonzero_product(weights, chosen, self.b_out)
+            return out
+        out = linear(weighted.flatten(-2), w_out.mT)
+        if self.b_out is not None:
+            out = out + weights @ self.b_out
+        return out.contiguous() if w_out.dim() == 2 else out
+
+    def extra_repr(self) -> str:
+        """Return what describes the experts."""
+        activation = self.activation if isinstance(self.activation, str) else "a function"
+        return (
+            f"n_experts={self.n_experts}, in_features={self.in_features}, "
+            f"hidden_features={self.hidden_features}, out_features={self.out_features}, "
+            f"activation={activation}, bias={self.b_in is not None}"
+        )
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
         """Return "expert_in" and "expert_out", a unit per expert, as `Layer.units` does."""
         return {"expert_in": (self.w_in, 0), "expert_out": (self.w_out, 0)}
+
+
+def check_activation(activation: Activation, allowed: Collection[str]) -> None:
+    """Raise ValueError for an activation's name that there isn't, TypeError for no function."""
+    if isinstance(activation, str):
+        if activation not in allowed:
+            names = ", ".join(allowed)
+            raise ValueError(f"activation = {activation!r}: allowed are {names}, or a function")
+    elif not callable(activation):
+        raise TypeError(f"activation = {activation!r}: allowed are a name or a function of tensors")

@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastff.layers.linear import linear, uniform_fan_in_
 from fastff.layers.random import Random
+
+MAX_DEPTH = 24  # 16 million experts
+
+
+class Routing(NamedTuple):
+    """Where a gate sends a batch: the weights of all experts, or the chosen experts alone.
+
+    Attributes:
+        weights: of all experts, (..., e); None where the chosen ones stand in its place.
+        expert: the chosen experts, (..., k), int64.
+        scale: their weights, (..., k); None is 1.
+        loss: the gate's own loss to add in training, without the last two dimensions of `weights`;
+            None for none.
+
+    """
+
+    weights: Tensor | None = None
+    expert: Tensor | None = None
+    scale: Tensor | None = None
+    loss: Tensor | None = None
+
+    def dense(self, n_experts: int, dtype: torch.dtype) -> Tensor:
+        """Return the weights of all experts, (..., e), 0 for those that aren't chosen."""
+        if self.weights is not None:
+            return self.weights
+        assert self.expert is not None
+        if self.scale is None:
+            return F.one_hot(self.expert, n_experts).sum(-2).to(dtype)
+        zeros = self.scale.new_zeros(*self.scale.shape[:-1], n_experts)
+        return zeros.scatter(-1, self.expert, self.scale)
 
 
 class Gate(nn.Module, abc.ABC):
@@ -18,43 +51,152 @@ class Gate(nn.Module, abc.ABC):
     as a module, a gate gives the soft form in training mode and the hard form in evaluation mode.
     What a gate does at random, it does in training mode only.
 
-    Attributes:
+    A gate is one class with one method, `route`; `soft`, `hard`, `soft_with_loss` and `forward`
+    are made of it. A layer asks `route` for the chosen experts alone, unless one of these is
+    overridden.
+
+    Args:
+        in_features: size of an input, at least 1.
+        n_experts: number of experts, at least 1.
+        n_logits: rows of `weight`.
         n_active: how many experts the hard form takes for an input.
+        n_trained: how many the soft form takes; None is all.
+        bias: whether logits have a bias.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Attributes:
+        weight: of the logits, (n_logits, i), uniform in ±1/sqrt(in_features) at first.
+        bias: of the logits, (n_logits,), likewise; None without.
         random: where its random numbers come from.
+        is_one_method: whether all that the class gives is made of `route`.
 
     """
 
-    def __init__(self, in_features: int, n_experts: int, *, n_active: int = 1) -> None:
+    is_one_method = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        methods = ("forward", "soft", "hard", "soft_with_loss")
+        cls.is_one_method = all(getattr(cls, name) is getattr(Gate, name) for name in methods)
+
+    def __init__(
+        self,
+        in_features: int,
+        n_experts: int,
+        *,
+        n_logits: int,
+        n_active: int = 1,
+        n_trained: int | None = None,
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
+        check_sizes(in_features=in_features, n_experts=n_experts)
         self.in_features = in_features
         self.n_experts = n_experts
         self.n_active = n_active
+        self.n_trained = n_experts if n_trained is None else n_trained
         self.random = Random()
+        self.weight = nn.Parameter(torch.empty(n_logits, in_features, device=device, dtype=dtype))
+        self.bias = (
+            nn.Parameter(torch.empty(n_logits, device=device, dtype=dtype)) if bias else None
+        )
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, uniform in ±1/sqrt(in_features)."""
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                uniform_fan_in_(parameter, self.in_features, generator)
 
     @abc.abstractmethod
-    def soft(self, x: Tensor) -> Tensor:
-        """Return the weights (..., b, e) that training uses, for inputs (..., b, i)."""
+    def route(self, x: Tensor, *, hard: bool, sparse: bool) -> Routing:
+        """Return where inputs (..., i) go.
 
-    @abc.abstractmethod
-    def hard(self, x: Tensor) -> Tensor:
-        """Return the weights (..., b, e) that inference uses, for inputs (..., b, i)."""
+        Args:
+            x: inputs.
+            hard: in the form of inference, not of training.
+            sparse: whether the chosen experts alone are wanted, where the others' weight is 0; a
+                gate may give the weights of all even so.
 
-    def chosen(self, x: Tensor) -> tuple[Tensor, Tensor | None] | None:
-        """Return the experts that the hard form takes (..., b, k) and their weights, None for 1.
-
-        None if the gate can't tell them without computing the weights of all.
         """
-        return None
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the logits (..., n_logits) of inputs (..., i)."""
+        z = linear(x, self.weight)
+        return z if self.bias is None else z + self.bias.unsqueeze(-2 if z.dim() > 1 else 0)
+
+    def soft(self, x: Tensor) -> Tensor:
+        """Return the weights (..., e) that training uses, for inputs (..., i)."""
+        return self.soft_with_loss(x)[0]
+
+    def hard(self, x: Tensor) -> Tensor:
+        """Return the weights (..., e) that inference uses, for inputs (..., i)."""
+        return self.route(x, hard=True, sparse=False).dense(self.n_experts, x.dtype)
 
     def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the soft weights, and the gate's own loss (...) to add, or None without one."""
-        return self.soft(x), None
+        routing = self.route(x, hard=False, sparse=False)
+        return routing.dense(self.n_experts, x.dtype), routing.loss
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
-        """Return the weights (..., b, e); `hard` overrides the module's mode."""
+        """Return the weights (..., e); `hard` overrides the module's mode."""
         if hard is None:
             hard = not self.training
-        return self.hard(x) if hard else self.soft(x)
+        if hard:
+            return self.hard(x)
+        if not self.training or self.weight.dim() != 2:
+            return self.soft(x)
+        rows = x.reshape(-1, x.shape[-1])  # a loss is that of the whole batch
+        weights, loss = self.soft_with_loss(rows)
+        if loss is not None:
+            weights = record(self, weights, loss)
+        return weights.view(*x.shape[:-1], self.n_experts)
+
+    def constants(self, device: torch.device) -> dict[str, Tensor]:
+        """Return what the gate computes with beside its parameters, by name, on a device.
+
+        They are buffers that no state_dict holds, and are made anew wherever the gate goes.
+        """
+        return {}
+
+    def register_constants(self) -> None:
+        """Register the constants as buffers; for a subclass's constructor."""
+        for name, value in self.constants(self.weight.device).items():
+            self.register_buffer(name, value, persistent=False)
+
+    def constant(self, name: str, like: Tensor) -> Tensor:
+        """Return a constant on the device and in the dtype of `like`."""
+        value = self.get_buffer(name)
+        if value.device != like.device:  # a state_dict took the place of meta parameters
+            value = self.constants(like.device)[name]
+            setattr(self, name, value)
+        return value.to(like.dtype)
+
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Gate:
+        """Apply as `nn.Module` does; `to_empty` leaves memory as it finds it, so refill it."""
+        super()._apply(fn, recurse)
+        for name in self.constants(torch.device("meta")):
+            buffer = self.get_buffer(name)
+            if not buffer.is_meta:
+                buffer.copy_(self.constants(buffer.device)[name])
+        return self
+
+    def zero(self) -> Tensor | float:
+        """Return 0, which gives the parameters of a single model a gradient of 0.
+
+        For a choice that they get no gradient from: what reduces gradients over processes waits
+        for that of every parameter.
+        """
+        if not torch.is_grad_enabled() or self.weight.dim() != 2:
+            return 0.0
+        parts = [p.flatten()[:0].sum() for p in self.parameters() if p.requires_grad]
+        return torch.stack(parts).sum() if parts else 0.0
+
+    def extra_repr(self) -> str:
+        """Return what describes the gate."""
+        return f"in_features={self.in_features}, n_experts={self.n_experts}"
 
 
 def one_hot(index: Tensor, n_experts: int, like: Tensor) -> Tensor:
@@ -80,9 +222,48 @@ def softmax_top_k(logits: Tensor, top_k: int | None, *, renormalise: bool) -> Te
     return logits.softmax(-1) * kept
 
 
+def route_top_k(
+    logits: Tensor, top_k: int | None, *, renormalise: bool, sparse: bool, loss: Tensor | None
+) -> Routing:
+    """Return the routing by `softmax_top_k`, as weights of all or with `sparse` of the kept."""
+    if top_k is None or not sparse:
+        return Routing(softmax_top_k(logits, top_k, renormalise=renormalise), loss=loss)
+    best = logits.topk(top_k, dim=-1)
+    if not renormalise:
+        scale = logits.softmax(-1).gather(-1, best.indices)
+    elif top_k > 1:
+        scale = best.values.softmax(-1)
+    else:
+        scale = None
+    return Routing(expert=best.indices, scale=scale, loss=loss)
+
+
 def check_top_k(top_k: int | None, n_experts: int, *, renormalise: bool) -> None:
     """Raise ValueError for a number of experts that there aren't, or nothing to renormalise."""
     if top_k is not None and not 1 <= top_k <= n_experts:
         raise ValueError(f"top_k = {top_k}: must be between 1 and n_experts = {n_experts}")
     if renormalise and top_k is None:
         raise ValueError("renormalise = True has no meaning without top_k")
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise ValueError for the first of `sizes` that is no integer of at least 1."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise ValueError(f"{name} = {size!r}: must be an integer")
+        if size < 1:
+            raise ValueError(f"{name} = {size}: must be at least 1")
+
+
+def check_depth(depth: int) -> None:
+    """Raise ValueError for a depth of a tree that isn't between 1 and MAX_DEPTH."""
+    check_sizes(depth=depth)
+    if depth > MAX_DEPTH:
+        raise ValueError(f"depth = {depth}: must be at most {MAX_DEPTH}")
+
+
+def check_weights(**weights: float) -> None:
+    """Raise ValueError for the first loss weight that isn't a finite number of at least 0."""
+    for name, weight in weights.items():
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"{name} = {weight!r}: must be a finite number of at least 0")

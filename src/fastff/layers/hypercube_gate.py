@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastff.layers.gate import Gate, check_top_k, one_hot, softmax_top_k
-from fastff.layers.linear import linear, uniform_fan_in
+from fastff.layers.gate import Gate, Routing, check_depth, check_top_k, one_hot, route_top_k
 
 
 class HypercubeGate(Gate):
@@ -20,9 +19,12 @@ class HypercubeGate(Gate):
     Args:
         in_features: size of an input.
         depth: number of logits, at least 1.
-        top_k: number of experts kept; None keeps all.
+        top_k: number of experts kept in the soft form; None keeps all.
         renormalise: softmax over the kept scores only. Needs `top_k`.
-        generator: draws the initial weights, uniform in ±1/sqrt(in_features).
+        bias: whether logits have a bias.
+        device: of the parameters.
+        dtype: of the parameters.
+        generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
 
     """
 
@@ -35,37 +37,50 @@ class HypercubeGate(Gate):
         *,
         top_k: int | None = None,
         renormalise: bool = False,
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        if depth < 1:
-            raise ValueError(f"depth = {depth}: must be at least 1")
-        super().__init__(in_features, 2**depth)
+        check_depth(depth)
+        super().__init__(
+            in_features, 2**depth, n_logits=depth, n_trained=top_k, bias=bias, device=device,
+            dtype=dtype,
+        )  # fmt: skip
         check_top_k(top_k, 2**depth, renormalise=renormalise)
         self.depth = depth
         self.top_k = top_k
         self.renormalise = renormalise
-        self.weight = uniform_fan_in(  # (d, i)
-            depth, in_features, fan_in=in_features, generator=generator
-        )
-        self.register_buffer("signs", 2.0 * corners(depth) - 1, persistent=False)
+        self.register_constants()
+        self.reset_parameters(generator)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the logits (..., b, d) of inputs (..., b, i)."""
-        return linear(x, self.weight)
+    def route(self, x: Tensor, *, hard: bool, sparse: bool) -> Routing:
+        """Return where inputs (..., i) go; soft weights sum to 1 without `top_k`.
 
-    def soft(self, x: Tensor) -> Tensor:
-        """Return the weights (..., b, e); rows sum to 1 without `top_k`."""
-        scores = self.logits(x) @ self.signs.mT
-        return softmax_top_k(scores, self.top_k, renormalise=self.renormalise)
-
-    def hard(self, x: Tensor) -> Tensor:
-        """Return weights (..., b, e), one-hot at the corner of the logits' signs."""
+        The hard form is the corner of the logits' signs.
+        """
+        z = self.logits(x)
+        if not hard:
+            scores = z @ self.constant("signs", like=z).mT
+            return route_top_k(
+                scores, self.top_k, renormalise=self.renormalise, sparse=sparse, loss=None
+            )
         places = 2 ** torch.arange(self.depth - 1, -1, -1, device=x.device)
-        corner = ((self.logits(x) > 0) * places).sum(-1)
-        return one_hot(corner, self.n_experts, like=x)
+        corner = ((z > 0) * places).sum(-1)
+        if sparse:
+            return Routing(expert=corner.unsqueeze(-1))
+        return Routing(one_hot(corner, self.n_experts, like=x))
+
+    def extra_repr(self) -> str:
+        """Return what describes the gate."""
+        return f"{super().extra_repr()}, top_k={self.top_k}, renormalise={self.renormalise}"
+
+    def constants(self, device: torch.device) -> dict[str, Tensor]:
+        """Return the "signs" of the logits in each expert's score, (e, d)."""
+        return {"signs": 2.0 * corners(self.depth, device) - 1}
 
 
-def corners(depth: int) -> Tensor:
+def corners(depth: int, device: torch.device | None = None) -> Tensor:
     """Return the binary digits of 0..2**depth - 1, most significant first, (2**depth, depth)."""
-    places = torch.arange(depth - 1, -1, -1)
-    return (torch.arange(2**depth).unsqueeze(-1) >> places) & 1
+    places = torch.arange(depth - 1, -1, -1, device=device)
+    return (torch.arange(2**depth, device=device).unsqueeze(-1) >> places) & 1

@@ -12,23 +12,52 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Return `x @ weight.mT` for inputs (..., b, i) and weights (..., o, i): (..., b, o).
 
-    Written as the transpose of `weight @ x.mT`, since the gradient of a batched product's left
-    factor comes out in the layout of the weight. The gradient of a transposed right factor does
-    not: it is copied, a third of the step's time on a CPU. For the same reason a product of what
-    this returns is best taken with `linear` again: it keeps the layout of both gradients.
+    For a batch it is written as the transpose of `weight @ x.mT`, since the gradient of a batched
+    product's left factor comes out in the layout of the weight. The gradient of a transposed right
+    factor does not: it is copied, a third of a stack's step on a CPU. For the same reason a product
+    of what this returns is best taken with `linear` again: it keeps the layout of both gradients.
     """
+    if weight.dim() == 2 and x.dim() != 2:
+        return F.linear(x, weight)
     return (weight @ x.mT).mT
+
+
+def nonzero_product(values: Tensor, reached: Tensor, weight: Tensor) -> Tensor:
+    """Return `values @ weight` for values (..., k) and a weight (k, o), where many values are 0.
+
+    A row of `weight` that isn't finite reaches only those outputs (..., o) whose `reached` (..., k)
+    is true for it, which become NaN: 0 · inf would reach all.
+    """
+    finite = weight.isfinite()
+    out = values @ weight.where(finite, 0)
+    spoilt = reached.to(values.dtype) @ (~finite).to(values.dtype)
+    return out.where(spoilt == 0, torch.nan)
+
+
+def uniform_fan_in_(
+    parameter: Tensor, fan_in: int, generator: torch.Generator | None = None
+) -> None:
+    """Fill a parameter with numbers uniform in ±1/sqrt(fan_in), drawn on the generator's device."""
+    bound = 1 / math.sqrt(fan_in)
+    with torch.no_grad():
+        if generator is None or generator.device == parameter.device or parameter.is_meta:
+            parameter.uniform_(-bound, bound, generator=None if parameter.is_meta else generator)
+        else:
+            drawn = torch.empty(parameter.shape, device=generator.device, dtype=parameter.dtype)
+            parameter.copy_(drawn.uniform_(-bound, bound, generator=generator))
 
 
 def uniform_fan_in(
     *shape: int, fan_in: int, generator: torch.Generator | None = None
 ) -> nn.Parameter:
-    """Return a float32 parameter of `shape`, uniform in ±1/sqrt(fan_in)."""
-    bound = 1 / math.sqrt(fan_in)
-    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+    """Return a parameter of `shape`, uniform in ±1/sqrt(fan_in)."""
+    parameter = nn.Parameter(torch.empty(shape))
+    uniform_fan_in_(parameter, fan_in, generator)
+    return parameter

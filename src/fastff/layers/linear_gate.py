@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastff.layers.gate import Gate, check_top_k, one_hot, softmax_top_k
-from fastff.layers.linear import linear, uniform_fan_in
+from fastff.layers.gate import Gate, Routing, check_top_k, one_hot, route_top_k
 
 
 class LinearGate(Gate):
@@ -27,7 +26,10 @@ class LinearGate(Gate):
         n_experts: number of experts.
         top_k: number of experts kept, at most `n_experts`; None keeps all.
         renormalise: softmax over the kept logits only. Needs `top_k`.
-        generator: draws the initial weights, uniform in ±1/sqrt(in_features).
+        bias: whether logits have a bias.
+        device: of the parameters.
+        dtype: of the parameters.
+        generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
 
     """
 
@@ -38,36 +40,32 @@ class LinearGate(Gate):
         *,
         top_k: int | None = None,
         renormalise: bool = False,
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(in_features, n_experts, n_active=top_k or 1)
+        super().__init__(
+            in_features, n_experts, n_logits=n_experts, n_active=top_k or 1, n_trained=top_k,
+            bias=bias, device=device, dtype=dtype,
+        )  # fmt: skip
         check_top_k(top_k, n_experts, renormalise=renormalise)
         self.top_k = top_k
         self.renormalise = renormalise
-        self.weight = uniform_fan_in(  # (e, i)
-            n_experts, in_features, fan_in=in_features, generator=generator
+        self.reset_parameters(generator)
+
+    def route(self, x: Tensor, *, hard: bool, sparse: bool) -> Routing:
+        """Return where inputs (..., i) go; dense weights sum to 1, for Switch to at most 1."""
+        logits = self.logits(x)
+        if self.top_k is None and hard:
+            best = logits.argmax(-1, keepdim=sparse)
+            if sparse:
+                return Routing(expert=best)
+            return Routing(one_hot(best, self.n_experts, like=x))
+        return route_top_k(
+            logits, self.top_k, renormalise=self.renormalise, sparse=sparse, loss=None
         )
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the logits (..., b, e) of inputs (..., b, i)."""
-        return linear(x, self.weight)
-
-    def soft(self, x: Tensor) -> Tensor:
-        """Return the weights (..., b, e); rows sum to 1, but for Switch to at most 1."""
-        return softmax_top_k(self.logits(x), self.top_k, renormalise=self.renormalise)
-
-    def chosen(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the largest or `top_k` experts (..., b, k), and their weights, None for 1."""
-        logits = self.logits(x)
-        if self.top_k is None:
-            return logits.argmax(-1, keepdim=True), None
-        best = logits.topk(self.top_k, dim=-1)
-        if self.renormalise:
-            return best.indices, None if self.top_k == 1 else best.values.softmax(-1)
-        return best.indices, logits.softmax(-1).gather(-1, best.indices)
-
-    def hard(self, x: Tensor) -> Tensor:
-        """Return the weights (..., b, e), non-zero for 1 (dense) or `top_k` experts."""
-        if self.top_k is not None:
-            return self.soft(x)
-        return one_hot(self.logits(x).argmax(-1), self.n_experts, like=x)
+    def extra_repr(self) -> str:
+        """Return what describes the gate."""
+        return f"{super().extra_repr()}, top_k={self.top_k}, renormalise={self.renormalise}"

@@ -29,4 +29,5 @@ class LinearLayer(Layer):
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
-        return linear(x, self.weight)
+        out = linear(x, self.weight)
+        return out.contiguous() if self.weight.dim() == 2 else out

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from fastff.layers.gate import Gate, check_top_k, softmax_top_k
-from fastff.layers.linear import linear, uniform_fan_in
+from fastff.layers.gate import (
+    Gate,
+    Routing,
+    check_top_k,
+    check_weights,
+    route_top_k,
+    softmax_top_k,
+)
+from fastff.layers.linear import linear, uniform_fan_in_
 
 
 class NoisyTopKGate(Gate):
@@ -27,7 +34,10 @@ class NoisyTopKGate(Gate):
         top_k: number of experts kept, at most `n_experts`.
         importance_weight: of the importance loss, at least 0.
         load_weight: of the load loss, at least 0. The load is only defined for k < n.
-        generator: draws the initial weights, uniform in ±1/sqrt(in_features).
+        bias: whether logits have a bias; the noise has none.
+        device: of the parameters.
+        dtype: of the parameters.
+        generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
 
     """
 
@@ -39,44 +49,52 @@ class NoisyTopKGate(Gate):
         top_k: int,
         importance_weight: float = 0.0,
         load_weight: float = 0.0,
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(in_features, n_experts, n_active=top_k)
+        super().__init__(
+            in_features, n_experts, n_logits=n_experts, n_active=top_k, n_trained=top_k,
+            bias=bias, device=device, dtype=dtype,
+        )  # fmt: skip
         check_top_k(top_k, n_experts, renormalise=True)
+        check_weights(importance_weight=importance_weight, load_weight=load_weight)
         if load_weight > 0 and top_k == n_experts:
             raise ValueError(f"load_weight > 0 needs top_k below n_experts = {n_experts}")
         self.top_k = top_k
         self.importance_weight = importance_weight
         self.load_weight = load_weight
+        self.noise_weight = nn.Parameter(torch.empty_like(self.weight))  # (e, i)
+        self.reset_parameters(generator)
 
-        def draw() -> torch.nn.Parameter:
-            return uniform_fan_in(n_experts, in_features, fan_in=in_features, generator=generator)
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, uniform in ±1/sqrt(in_features)."""
+        super().reset_parameters(generator)
+        uniform_fan_in_(self.noise_weight, self.in_features, generator)
 
-        self.weight = draw()  # (e, i)
-        self.noise_weight = draw()  # (e, i)
-
-    def soft(self, x: Tensor) -> Tensor:
-        """Return the weights (..., b, e), with noise in training mode; rows sum to 1."""
-        return self.soft_with_loss(x)[0]
-
-    def hard(self, x: Tensor) -> Tensor:
-        """Return the weights (..., b, e) without noise."""
-        return softmax_top_k(linear(x, self.weight), self.top_k, renormalise=True)
-
-    def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the soft weights, and in training mode the weighted losses (...)."""
-        clean = linear(x, self.weight)
-        if not self.training:
-            return softmax_top_k(clean, self.top_k, renormalise=True), None
+    def route(self, x: Tensor, *, hard: bool, sparse: bool) -> Routing:
+        """Return where inputs (..., i) go; the soft form has noise and losses in training mode."""
+        clean = self.logits(x)
+        if hard or not self.training:
+            return route_top_k(clean, self.top_k, renormalise=True, sparse=sparse, loss=None)
         scale = F.softplus(linear(x, self.noise_weight))
         noisy = clean + scale * self.random.normal(clean)
+        if self.importance_weight == self.load_weight == 0:
+            return route_top_k(noisy, self.top_k, renormalise=True, sparse=sparse, loss=None)
         weights = softmax_top_k(noisy, self.top_k, renormalise=True)
         loss = self.importance_weight * squared_variation(weights.sum(-2))
         if self.load_weight > 0:
             loss = loss + self.load_weight * squared_variation(
                 smooth_load(clean, noisy, scale, self.top_k)
             )
-        return weights, loss
+        if not sparse:
+            return Routing(weights, loss=loss)
+        return route_top_k(noisy, self.top_k, renormalise=True, sparse=True, loss=loss)
+
+    def extra_repr(self) -> str:
+        """Return what describes the gate."""
+        return f"{super().extra_repr()}, top_k={self.top_k}"
 
 
 def squared_variation(values: Tensor) -> Tensor:

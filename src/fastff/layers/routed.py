@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
-from fastff.kernels import dispatch
+from fastff.kernels.activations import CODES
+from fastff.kernels.check import check_features, check_like
+from fastff.kernels.dispatch import Form, form_for, pays
+from fastff.kernels.functions import as_rows, run_chosen_experts
 from fastff.layers.experts import Experts
-from fastff.layers.gate import Gate
+from fastff.layers.gate import Gate, Routing
 from fastff.layers.layer import Layer
+from fastff.layers.parameter import parameter
 from fastff.layers.soft_merged import SoftMergedExperts
 from fastff.layers.tree_gate import TreeGate
 
@@ -16,12 +21,14 @@ from fastff.layers.tree_gate import TreeGate
 class RoutedLayer(Layer):
     """A layer that routes every input to experts: an FFF with a tree gate, an MoE with a linear.
 
-    In evaluation mode without gradients, kernels compute the chosen experts alone where the hard
-    form takes few of them.
+    Where the gate's form leaves most experts out, kernels compute the chosen ones alone, in
+    training too. They are left aside for a gate or experts with hooks or with overridden methods,
+    which then are called as any module is.
 
     Args:
-        gate: gives routing weights (..., b, e).
-        experts: combines its experts by these weights; as many experts as the gate has.
+        gate: gives routing weights (..., e).
+        experts: combines its experts by these weights; as many experts as the gate has, of as many
+            features.
 
     """
 
@@ -31,26 +38,60 @@ class RoutedLayer(Layer):
             raise ValueError(
                 f"the gate routes to {gate.n_experts} experts, the bank has {experts.n_experts}"
             )
+        if gate.in_features != experts.in_features:
+            raise ValueError(
+                f"the gate takes {gate.in_features} features, the experts {experts.in_features}: "
+                "they must take the same inputs"
+            )
         self.gate = gate
         self.experts = experts
+        self.in_features = gate.in_features
+        self.out_features = experts.out_features
         self.n_experts = gate.n_experts
         self.training_width = gate.n_experts * experts.hidden_features
-        # merged experts are one, however many are merged
-        n_active = 1 if isinstance(experts, SoftMergedExperts) else gate.n_active
+        # merged experts are one, however many; the chosen one only if all of the weight is on it
+        self._is_merged = isinstance(experts, SoftMergedExperts)
+        n_active = 1 if self._is_merged else gate.n_active
         self.inference_width = n_active * experts.hidden_features
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
-        """Return the outputs (..., b, o) of inputs (..., b, i).
+        """Return the outputs (..., o) of inputs (..., i).
 
         `hard` chooses the gate's form; by default soft in training mode, hard in evaluation mode.
+        In training mode the gate's own loss is kept for `fastff.aux_loss`.
         """
         if hard is None:
             hard = not self.training
-        out = self._chosen_alone(x) if hard else None
-        return self.experts(x, self.gate(x, hard=hard)) if out is None else out
+        modules = self._modules
+        gate, experts = modules["gate"], modules["experts"]
+        assert isinstance(gate, Gate) and isinstance(experts, Experts)
+        n_chosen = gate.n_active if hard else gate.n_trained
+        w_in = parameter(experts, "w_in")
+        if w_in.dim() != 3 or not (gate.is_one_method and _has_no_hooks(gate)):
+            out: Tensor = experts(x, gate(x, hard=hard), sparse=n_chosen < self.n_experts)
+            return out
+        has_no_hooks = _has_no_hooks(experts)
+        if has_no_hooks:
+            check_like(x, w_in)
+            check_features(x, self.in_features)
+        rows = x if x.dim() == 2 else as_rows(x)
+        form = Form.PLAIN
+        if has_no_hooks and self._has_kernels(n_chosen):
+            w_out = parameter(experts, "w_out")
+            form = form_for(rows, w_in, w_out, experts.b_in, experts.b_out)
+        routing = gate.route(rows, hard=hard, sparse=form is not Form.PLAIN)
+        if routing.expert is not None and (routing.scale is None or not self._is_merged):
+            out = self._chosen_alone(form, rows, routing)
+        else:
+            weights = routing.dense(self.n_experts, x.dtype)
+            out = experts(rows, weights, sparse=n_chosen < self.n_experts)
+        if not hard and torch.is_grad_enabled():
+            if routing.scale is None and (routing.weights is None or not routing.weights.grad_fn):
+                out = out + gate.zero()
+        return out if x.dim() == 2 else out.view(*x.shape[:-1], self.out_features)
 
     def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the soft form's outputs (..., b, o), and the gate's own loss (...), if any."""
+        """Return the soft form's outputs (..., o), and the gate's own loss (...), if any."""
         weights, loss = self.gate.soft_with_loss(x)
         return self.experts(x, weights), loss
 
@@ -78,23 +119,35 @@ class RoutedLayer(Layer):
         """Return "gate", a unit per node or logit, and the experts' "expert_in", "expert_out"."""
         return {"gate": (self.gate.get_parameter("weight"), 0), **self.experts.units()}
 
-    def _chosen_alone(self, x: Tensor) -> Tensor | None:
-        """Return the hard form's outputs (..., b, o) from the kernels, or None where they don't go.
+    def _has_kernels(self, n_chosen: int) -> bool:
+        """Return whether kernels compute what the experts do, faster than all experts at once."""
+        experts = self.experts
+        return (
+            pays(self.n_experts, n_chosen)
+            and experts.activation in CODES
+            and experts.is_as_defined
+            and (experts.dropout == 0 or not experts.training)
+        )
 
-        Merged experts are a chosen expert only if all of the weight is on it.
-        """
-        gate, experts = self.gate, self.experts
-        if not dispatch.applies(self, x, experts.w_in, dims=3):
-            return None
-        if not dispatch.pays(experts.activation, experts.n_experts, gate.n_active):
-            return None
-        chosen = gate.chosen(x)
-        if chosen is None:
-            return None
-        expert, scale = chosen
-        if scale is not None and isinstance(experts, SoftMergedExperts):
-            return None
-        return dispatch.chosen_experts(
-            x, expert, scale, experts.w_in, experts.w_out, experts.activation,
+    def _chosen_alone(self, form: Form, x: Tensor, routing: Routing) -> Tensor:
+        """Return the outputs (b, o) of the chosen experts, by a kernel."""
+        experts, scale = self.experts, routing.scale
+        if scale is not None:  # which may need a gradient where nothing else does
+            form = form_for(x, scale, experts.w_in, experts.w_out, experts.b_in, experts.b_out)
+        assert routing.expert is not None and isinstance(experts.activation, str)
+        return run_chosen_experts(
+            form, x, routing.expert, experts.w_in, experts.w_out, experts.activation, scale,
             experts.b_in, experts.b_out,
         )  # fmt: skip
+
+
+def _has_no_hooks(module: nn.Module) -> bool:
+    """Return whether calling a module does no more than its class's forward."""
+    return not (
+        module._forward_pre_hooks
+        or module._forward_hooks
+        or module._backward_pre_hooks
+        or module._backward_hooks
+        or "forward" in module.__dict__
+        or _has_any_global_hook()
+    )

@@ -7,7 +7,7 @@ from torch import Tensor
 from fastff.layers.experts import Experts
 
 
-class SoftMergedExperts(Experts):
+class SoftMergedExperts(Experts, has_kernels=True):
     """One expert per input, its weights the weighted mean of all: E(x) with W = Σ_e p_e W_e.
 
     Muqeeth et al., *Soft Merging of Experts with Adaptive Routing*, arXiv 2306.03745. With
@@ -20,10 +20,13 @@ class SoftMergedExperts(Experts):
 
     has_slopes = False  # the slope of merged hidden units would be nobody's
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Return the outputs (..., b, o) of inputs (..., b, i) and routing weights (..., b, e)."""
-        p = weights.unsqueeze(-1)  # (..., b, e, 1)
-        merged = self.activate(
-            (p * self.pre_activations(x)).sum(-2, keepdim=True)
-        )  # (..., b, 1, h)
-        return self.combine(p * merged, weights)
+    def forward(self, x: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:
+        """Return the outputs (..., o) of inputs (..., i) and routing weights (..., e)."""
+        p = weights.unsqueeze(-1)  # (..., e, 1)
+        hidden = self.pre_activations(x)
+        if sparse:
+            hidden = hidden.masked_fill(p == 0, 0)
+        merged = self.activate((p * hidden).sum(-2, keepdim=True))  # (..., 1, h)
+        if sparse:
+            merged = merged.where(p != 0, 0)
+        return self.combine(p * merged, weights, sparse=sparse)

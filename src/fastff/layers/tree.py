@@ -20,15 +20,15 @@ NODE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def path_matrix(depth: int) -> Tensor:
+def path_matrix(depth: int, device: torch.device | str | None = None) -> Tensor:
     """Return the 0/1 matrix T (leaf, node and side), float32, 2**depth x 2(2**depth - 1).
 
     Column j is node j's left side, column n_nodes + j its right side. An entry is 1 where the
     path from the root to the leaf takes that side of that node.
     """
     n_nodes = 2**depth - 1
-    matrix = torch.zeros(n_nodes + 1, 2 * n_nodes)
-    leaves = torch.arange(n_nodes + 1)
+    matrix = torch.zeros(n_nodes + 1, 2 * n_nodes, device=device)
+    leaves = torch.arange(n_nodes + 1, device=device)
     child = leaves + n_nodes
     for _ in range(depth):
         parent = (child - 1) // 2
@@ -82,7 +82,10 @@ def transition_form(z: Tensor, matrix: Tensor, node_activation: str) -> Tensor:
 
 
 def descend(z: Tensor) -> Tensor:
-    """Return the leaf (...) in 0..n-1 that a walk from the root reaches: right iff z > 0."""
+    """Return the leaf (...) in 0..n-1 that a walk from the root reaches: right iff z > 0.
+
+    A NaN logit is not > 0 and goes left, here and in every kernel.
+    """
     return _walk(z)[-1].squeeze(-1) - z.shape[-1]
 
 

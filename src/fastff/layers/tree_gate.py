@@ -5,9 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fastff.kernels import dispatch
-from fastff.layers.gate import Gate, check_top_k, one_hot, softmax_top_k
-from fastff.layers.linear import linear, uniform_fan_in
+from fastff.kernels.dispatch import Form, form_for
+from fastff.kernels.functions import run_route
+from fastff.layers.gate import (
+    Gate,
+    Routing,
+    check_depth,
+    check_top_k,
+    check_weights,
+    one_hot,
+    route_top_k,
+)
+from fastff.layers.parameter import parameter
 from fastff.layers.tree import (
     NODE_ACTIVATIONS,
     descend,
@@ -19,6 +28,7 @@ from fastff.layers.tree import (
 )
 
 FORMS = ("product", "log", "transition", "learned_transition")
+MAX_MATRIX_DEPTH = 14  # 2 GiB
 SMALLEST = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
 
 
@@ -38,7 +48,8 @@ class TreeGate(Gate):
 
     Args:
         in_features: size of an input.
-        depth: of the tree, at least 1; it has 2**depth leaves (experts).
+        depth: of the tree, at least 1; it has 2**depth leaves (experts). At most 14 for the
+            transition forms, whose matrix has 2**(2 depth + 1) numbers.
         form: how the soft weights are computed, see above.
         node_activation: a of the transition forms: "logsigmoid", "softplus", "relu" or "linear".
         bias: whether nodes have a bias.
@@ -47,7 +58,10 @@ class TreeGate(Gate):
         region_leak: in training mode, the probability with which a node's two sides are swapped,
             for each sample on its own (section 2.3 of the paper).
         hardening_weight: of the hardening loss, the batch mean of the summed node entropies.
-        hard_training: train with the hard form: leaves learn, nodes get no gradient.
+        hard_training: train with the hard form: leaves learn, nodes get a gradient of 0. Without
+            `top_k`, `region_leak` and `hardening_weight`.
+        device: of the parameters.
+        dtype: of the parameters.
         generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
 
     """
@@ -67,12 +81,18 @@ class TreeGate(Gate):
         region_leak: float = 0.0,
         hardening_weight: float = 0.0,
         hard_training: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        if depth < 1:
-            raise ValueError(f"depth = {depth}: must be at least 1")
+        check_depth(depth)
         if form not in FORMS:
             raise ValueError(f"form = {form!r}: allowed are {', '.join(FORMS)}")
+        if "transition" in form and depth > MAX_MATRIX_DEPTH:
+            raise ValueError(
+                f"depth = {depth}: form = {form!r} has a matrix of 2**{2 * depth + 1} numbers; "
+                f"allowed is at most {MAX_MATRIX_DEPTH}, or form = 'log'"
+            )
         if node_activation not in NODE_ACTIVATIONS:
             allowed = ", ".join(NODE_ACTIVATIONS)
             raise ValueError(f"node_activation = {node_activation!r}: allowed are {allowed}")
@@ -80,8 +100,18 @@ class TreeGate(Gate):
             raise ValueError(f"node_activation = {node_activation!r} needs form = 'transition'")
         if not 0 <= region_leak <= 1:
             raise ValueError(f"region_leak = {region_leak}: must be between 0 and 1")
+        check_weights(hardening_weight=hardening_weight)
         check_top_k(top_k, 2**depth, renormalise=renormalise)
-        super().__init__(in_features, 2**depth)
+        if hard_training and (top_k is not None or hardening_weight > 0):
+            raise ValueError(
+                "hard_training = True takes one leaf and gives nodes no gradient: "
+                "top_k and hardening_weight have no meaning with it"
+            )
+        n_nodes = 2**depth - 1
+        super().__init__(
+            in_features, 2**depth, n_logits=n_nodes, n_trained=1 if hard_training else top_k,
+            bias=bias, device=device, dtype=dtype,
+        )  # fmt: skip
         self.depth = depth
         self.form = form
         self.node_activation = node_activation
@@ -90,47 +120,67 @@ class TreeGate(Gate):
         self.region_leak = region_leak
         self.hardening_weight = hardening_weight
         self.hard_training = hard_training
-        n_nodes = 2**depth - 1
-        self.weight = uniform_fan_in(  # (n, i)
-            n_nodes, in_features, fan_in=in_features, generator=generator
-        )
-        self.bias = (  # (n,)
-            uniform_fan_in(n_nodes, fan_in=in_features, generator=generator) if bias else None
-        )
-        if "transition" in form:
-            self.register_buffer("matrix", path_matrix(depth), persistent=False)
+        self.register_constants()
         if form == "learned_transition":
-            self.transition = nn.Parameter(path_matrix(depth))  # (e, s n)
+            self.transition = nn.Parameter(  # (e, s n)
+                torch.empty(2**depth, 2 * n_nodes, device=device, dtype=dtype)
+            )
+        self.reset_parameters(generator)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the node logits (..., b, n) of inputs (..., b, i), without region leak."""
-        z = linear(x, self.weight)
-        return z if self.bias is None else z + self.bias.unsqueeze(-2)
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew; the weights of the learned transition start from ones."""
+        super().reset_parameters(generator)
+        if self.form == "learned_transition":
+            with torch.no_grad():
+                self.transition.copy_(path_matrix(self.depth, self.transition.device))
 
-    def soft(self, x: Tensor) -> Tensor:
-        """Return the leaf weights (..., b, e); rows sum to 1, with a plain `top_k` at most to 1."""
-        return self._weights(self._training_logits(x))
+    def constants(self, device: torch.device) -> dict[str, Tensor]:
+        """Return the "matrix" of the paths, for the transition forms."""
+        return {"matrix": path_matrix(self.depth, device)} if "transition" in self.form else {}
 
-    def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the soft weights, and in training mode the weighted hardening loss (...)."""
+    def route(self, x: Tensor, *, hard: bool, sparse: bool) -> Routing:
+        """Return where inputs (..., i) go: in the hard form to one leaf.
+
+        Soft weights sum to 1, with a plain `top_k` at most to 1. In training mode they leak, and
+        the hardening loss comes with them.
+        """
+        if hard or (self.hard_training and self.training and self.region_leak == 0):
+            leaf = self.leaf(x)
+            if sparse:
+                return Routing(expert=leaf.unsqueeze(-1))
+            return Routing(one_hot(leaf, self.n_experts, like=x))
         z = self._training_logits(x)
-        if not self.training or self.hardening_weight == 0:
-            return self._weights(z), None
-        return self._weights(z), self.hardening_weight * node_entropies(z).sum(-1).mean(-1)
+        loss = None
+        if self.training and self.hardening_weight > 0:
+            loss = self.hardening_weight * node_entropies(z).sum(-1).mean(-1)
+        if self.hard_training and self.training:
+            leaf = descend(z)
+            if sparse:
+                return Routing(expert=leaf.unsqueeze(-1))
+            return Routing(one_hot(leaf, self.n_experts, like=z))
+        if self.top_k is None and self.form == "product":
+            return Routing(product_form(z), loss=loss)
+        if self.top_k is None and self.form == "log":
+            return Routing(log_form(z).exp(), loss=loss)
+        return route_top_k(
+            self._log_weights(z), self.top_k, renormalise=self.renormalise, sparse=sparse, loss=loss
+        )
 
     def leaf(self, x: Tensor) -> Tensor:
-        """Return the leaf (..., b), int64, that each input is routed to."""
-        if dispatch.applies(self, x, self.weight, dims=2):
-            return dispatch.route(x, self.weight, self.bias)
+        """Return the leaf (...), int64, that each input (..., i) is routed to.
+
+        By a kernel, unless `logits` is overridden.
+        """
+        weight, bias = parameter(self, "weight"), self.bias
+        if weight.dim() == 2 and type(self).logits is Gate.logits:
+            form = form_for(x, weight, bias)
+            if form is not Form.PLAIN:
+                return run_route(form, x, weight, bias)
         return descend(self.logits(x))
 
-    def chosen(self, x: Tensor) -> tuple[Tensor, None]:
-        """Return the leaf that each input is routed to, (..., b, 1), its weight being 1."""
-        return self.leaf(x).unsqueeze(-1), None
-
-    def hard(self, x: Tensor) -> Tensor:
-        """Return weights (..., b, e), one-hot at the leaf that each input is routed to."""
-        return one_hot(self.leaf(x), self.n_experts, like=x)
+    def extra_repr(self) -> str:
+        """Return what describes the gate."""
+        return f"{super().extra_repr()}, depth={self.depth}, form={self.form!r}"
 
     def _training_logits(self, x: Tensor) -> Tensor:
         """Return the node logits; in training mode with region leak: -z swaps a node's sides."""
@@ -139,21 +189,12 @@ class TreeGate(Gate):
             return z
         return torch.where(self.random.uniform(z) < self.region_leak, -z, z)
 
-    def _weights(self, z: Tensor) -> Tensor:
-        if self.hard_training and self.training:
-            return one_hot(descend(z), self.n_experts, like=z)
-        if self.form == "product" and self.top_k is None:
-            return product_form(z)
-        if self.form == "log" and self.top_k is None:
-            return log_form(z).exp()
-        return softmax_top_k(self._log_weights(z), self.top_k, renormalise=self.renormalise)
-
     def _log_weights(self, z: Tensor) -> Tensor:
         if self.form == "product":
             return product_form(z).clamp_min(SMALLEST).log()
         if self.form == "log":
             return log_form(z)
-        matrix = self.matrix
+        matrix = self.constant("matrix", like=z)
         if self.form == "learned_transition":
             matrix = matrix * self.transition.relu()
         return transition_form(z, matrix, self.node_activation)

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from fastff.data.dataset import Dataset
-from fastff.layers import Layer, Sizes, build_model
+from fastff.layers import Layer
 from fastff.plan.counting import Work, count
 from fastff.spec import Point, TrainSpec, Variant
+from fastff.train.build import Sizes, build_model
 from fastff.train.evaluate import CHUNKS
 from fastff.train.gradients import N_WINDOWS
 from fastff.train.memory import bytes_per_run

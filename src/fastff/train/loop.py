@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from fastff.data.dataset import Dataset
-from fastff.layers import Layer, Sizes, build_model
+from fastff.layers import Layer
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
 from fastff.layers.random import Random
 from fastff.spec import PlateauSpec, Point, Recipe, Recording, Variant
+from fastff.train.build import Sizes, build_model
 from fastff.train.checkpoint import Checkpoint
 from fastff.train.evaluate import Scores, evaluate
 from fastff.train.failure import Failures

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from fastff.data.dataset import Dataset
-from fastff.layers import Layer, Sizes, build_model
+from fastff.layers import Layer
 from fastff.spec import Point, TrainSpec
+from fastff.train.build import Sizes, build_model
 from fastff.train.evaluate import CHUNKS
 
 FLOAT = 4  # bytes

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastff.data.dataset import Dataset
-from fastff.layers import Layer, Sizes, build_model
+from fastff.layers import Layer
 from fastff.spec import Point, Sized, TrainSpec, Variant
+from fastff.train.build import Sizes, build_model
 
 Run = tuple[Point, int]
 

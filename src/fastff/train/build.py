@@ -7,21 +7,23 @@ from dataclasses import dataclass
 
 import torch
 
-from fastff.layers.bottleneck import Bottleneck
-from fastff.layers.convolutional import Convolutional
-from fastff.layers.experts import Experts
-from fastff.layers.feed_forward import FeedForward
-from fastff.layers.gate import Gate
-from fastff.layers.hypercube_gate import HypercubeGate
-from fastff.layers.layer import Layer
-from fastff.layers.linear_gate import LinearGate
-from fastff.layers.linear_layer import LinearLayer
-from fastff.layers.mixture import MixtureExperts
-from fastff.layers.node_tree import NodeTree
-from fastff.layers.noisy_top_k_gate import NoisyTopKGate
-from fastff.layers.routed import RoutedLayer
-from fastff.layers.soft_merged import SoftMergedExperts
-from fastff.layers.tree_gate import TreeGate
+from fastff.layers import (
+    Bottleneck,
+    Convolutional,
+    Experts,
+    FeedForward,
+    Gate,
+    HypercubeGate,
+    Layer,
+    LinearGate,
+    LinearLayer,
+    MixtureExperts,
+    NodeTree,
+    NoisyTopKGate,
+    RoutedLayer,
+    SoftMergedExperts,
+    TreeGate,
+)
 from fastff.spec import (
     BottleneckSpec,
     ConvolutionalSpec,
@@ -116,6 +118,7 @@ def _node_tree(spec: NodeTreeSpec, sizes: Sizes, generator: torch.Generator | No
         levels=(spec.depth or sizes.point.depth) + spec.leaf_nodes,
         n_trees=spec.n_trees,
         leaf_nodes=spec.leaf_nodes,
+        bias=False,
         activation=spec.activation,
         generator=generator,
     )

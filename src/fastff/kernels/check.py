@@ -1,0 +1,149 @@
+"""What the kernels and operators take: the one validation, for real tensors and for fake ones.
+
+A kernel reads raw memory: a wrong size, dtype or device would give wrong numbers or end the
+process. Each function returns without a word, or raises one line that names the argument, what was
+given and what is allowed. Values of indices are checked by the kernels, which read them anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from fastff.kernels.activations import CODES
+from fastff.kernels.reference import levels_of
+
+
+def check_route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+    """Check the arguments of `functions.route`: x (..., i), weight (n, i), bias (n,)."""
+    _same_kind(x, {"weight": weight, "bias": bias})
+    n_nodes, in_features = _sizes("weight", weight, "n_nodes, in_features")
+    check_features(x, in_features)
+    levels_of(n_nodes)
+    if bias is not None:
+        _expect("bias", bias, (n_nodes,))
+
+
+def check_node_tree(
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
+) -> None:
+    """Check those of `functions.node_tree`.
+
+    x (..., i), w_in (t, n, i), w_out (t, n, o), b_in (t, n).
+    """
+    _same_kind(x, {"w_in": w_in, "w_out": w_out, "b_in": b_in})
+    n_trees, n_nodes, in_features = _sizes("w_in", w_in, "n_trees, n_nodes, in_features")
+    *trees_and_nodes, out_features = _sizes("w_out", w_out, "n_trees, n_nodes, out_features")
+    check_features(x, in_features)
+    levels_of(n_nodes)
+    if trees_and_nodes != [n_trees, n_nodes]:
+        _refuse_shape("w_out", w_out, (n_trees, n_nodes, out_features))
+    if b_in is not None:
+        _expect("b_in", b_in, (n_trees, n_nodes))
+    _known(activation)
+
+
+def check_chosen_experts(
+    x: Tensor,
+    expert: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    activation: str,
+    scale: Tensor | None = None,
+    b_in: Tensor | None = None,
+    b_out: Tensor | None = None,
+) -> None:
+    """Check those of `functions.chosen_experts`.
+
+    x (..., i), expert (..., k), int64, w_in (e, h, i), w_out (e, h, o), scale (..., k),
+    b_in (e, h), b_out (e, o).
+    """
+    _same_kind(x, {"w_in": w_in, "w_out": w_out, "scale": scale, "b_in": b_in, "b_out": b_out})
+    if not isinstance(expert, Tensor) or expert.dtype is not torch.int64:
+        raise TypeError(f"expert: {_kind(expert)}; allowed is a tensor of torch.int64")
+    if expert.device != x.device:
+        raise ValueError(f"expert is on {expert.device}, x on {x.device}: they must be on one")
+    n_experts, hidden, in_features = _sizes("w_in", w_in, "n_experts, hidden, in_features")
+    *experts_and_hidden, out_features = _sizes("w_out", w_out, "n_experts, hidden, out_features")
+    check_features(x, in_features)
+    if experts_and_hidden != [n_experts, hidden]:
+        _refuse_shape("w_out", w_out, (n_experts, hidden, out_features))
+    if expert.dim() == 0 or expert.shape[:-1] != x.shape[:-1] or expert.shape[-1] < 1:
+        rows = ", ".join(str(size) for size in x.shape[:-1])
+        raise ValueError(
+            f"expert has shape {tuple(expert.shape)}; allowed is ({rows}, k) with k >= 1, "
+            f"as many rows as x, which has shape {tuple(x.shape)}"
+        )
+    if scale is not None and scale.shape != expert.shape:
+        _refuse_shape("scale", scale, tuple(expert.shape))
+    if b_in is not None:
+        _expect("b_in", b_in, (n_experts, hidden))
+    if b_out is not None:
+        _expect("b_out", b_out, (n_experts, out_features))
+    _known(activation)
+
+
+def check_features(x: Tensor, in_features: int) -> None:
+    """Check that inputs x are (..., in_features)."""
+    if x.dim() == 0 or x.shape[-1] != in_features:
+        n_given = x.shape[-1] if x.dim() else "no"
+        raise ValueError(
+            f"x has {n_given} features in its last dimension (shape {tuple(x.shape)}); "
+            f"allowed is in_features = {in_features}"
+        )
+
+
+def check_like(x: Tensor, weight: Tensor) -> None:
+    """Check that inputs have the dtype and device of a layer's `weight`; autocast casts floats."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x: {_kind(x)}; allowed is a tensor of {weight.dtype}")
+    if x.dtype is not weight.dtype and not (
+        x.is_floating_point() and torch.is_autocast_enabled(x.device.type)
+    ):
+        raise TypeError(f"x is of {x.dtype}; allowed is {weight.dtype}, as the layer's weights")
+    if x.device != weight.device:
+        raise ValueError(f"x is on {x.device}; allowed is {weight.device}, as the layer's weights")
+
+
+def _same_kind(x: Tensor, others: dict[str, Tensor | None]) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(f"x: {_kind(x)}; allowed is a tensor of floating-point numbers")
+    for name, tensor in others.items():
+        if tensor is None:
+            continue
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: {_kind(tensor)}; allowed is a tensor of {x.dtype}")
+        if tensor.dtype is not x.dtype and not (
+            tensor.is_floating_point() and torch.is_autocast_enabled(x.device.type)
+        ):
+            raise TypeError(f"{name} is of {tensor.dtype}; allowed is {x.dtype}, as x")
+        if tensor.device != x.device:
+            raise ValueError(f"{name} is on {tensor.device}; allowed is {x.device}, as x")
+
+
+def _sizes(name: str, tensor: Tensor, dimensions: str) -> Sequence[int]:
+    n_dimensions = dimensions.count(",") + 1
+    if tensor.dim() != n_dimensions:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; allowed is ({dimensions})")
+    return tensor.shape
+
+
+def _expect(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tensor.shape != shape:
+        _refuse_shape(name, tensor, shape)
+
+
+def _refuse_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> NoReturn:
+    raise ValueError(f"{name} has shape {tuple(tensor.shape)}; allowed is {shape}")
+
+
+def _known(activation: str) -> None:
+    if activation not in CODES:
+        raise ValueError(f"activation = {activation!r}: allowed are {', '.join(CODES)}")
+
+
+def _kind(value: object) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else f"a {type(value).__name__}"
