@@ -199,12 +199,12 @@ def test_its_description():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"in_features": 0}, "in_features = 0: must be an integer of at least 1"),
-        ({"out_features": 2.5}, "out_features = 2.5: must be an integer of at least 1"),
-        ({"leaf_width": True}, "leaf_width = True: must be an integer of at least 1"),
-        ({"master_leaf_width": -1}, "master_leaf_width = -1: must be an integer of at least 1"),
-        ({"depth": 0}, "depth = 0: must be an integer between 1 and"),
-        ({"depth": 40}, "depth = 40: must be an integer between 1 and"),
+        ({"in_features": 0}, "in_features = 0: must be at least 1"),
+        ({"out_features": 2.5}, "out_features = 2.5: must be an integer"),
+        ({"leaf_width": True}, "leaf_width = True: must be an integer"),
+        ({"master_leaf_width": -1}, "master_leaf_width = -1: must be at least 1"),
+        ({"depth": 0}, "depth = 0: must be at least 1"),
+        ({"depth": 40}, "depth = 40: must be at most 24"),
         ({"hardening": -0.1}, "hardening = -0.1: must be a finite number of at least 0"),
         ({"balance": math.nan}, "balance = nan: must be a finite number of at least 0"),
         ({"balance": math.inf}, "balance = inf: must be a finite number of at least 0"),

@@ -141,9 +141,9 @@ def test_its_description():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_experts": 0}, "n_experts = 0: must be an integer of at least 1"),
-        ({"expert_width": 1.0}, "expert_width = 1.0: must be an integer of at least 1"),
-        ({"top_k": 0}, "top_k = 0: must be an integer of at least 1"),
+        ({"n_experts": 0}, "n_experts = 0: must be at least 1"),
+        ({"expert_width": 1.0}, "expert_width = 1.0: must be an integer"),
+        ({"top_k": 0}, "top_k = 0: must be at least 1"),
         ({"top_k": 5}, "top_k = 5: must be between 1 and n_experts = 4"),
         ({"top_k": None, "renormalise": True}, "renormalise = True has no meaning without top_k"),
         ({"balance": -1}, "balance = -1: must be a finite number of at least 0"),

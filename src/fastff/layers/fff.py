@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -96,7 +98,7 @@ class FFF(RoutedLayer):
                 "hard_training = True gives nodes no gradient: hardening and balance have no "
                 "meaning with it"
             )
-        options = {
+        options: dict[str, Any] = {
             "activation": activation, "dropout": dropout, "bias": bias,
             "device": device, "dtype": dtype, "generator": generator,
         }  # fmt: skip
@@ -154,7 +156,8 @@ class FFF(RoutedLayer):
         """Return each node's mean entropy in nats over inputs (..., i), (n,); 0 where firm."""
         z = self._tree.logits(x)
         entropies = node_entropies(z).reshape(-1, z.shape[-1])
-        return entropies.sum(0) / max(len(entropies), 1)
+        mean: Tensor = entropies.sum(0) / max(len(entropies), 1)
+        return mean
 
     def extra_repr(self) -> str:
         """Return what describes the layer."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastff.layers.linear import linear, uniform_fan_in_
+from fastff.layers.losses import PendingLosses, record
 from fastff.layers.random import Random
 
 MAX_DEPTH = 24  # 16 million experts
@@ -99,6 +100,7 @@ class Gate(nn.Module, abc.ABC):
         self.n_active = n_active
         self.n_trained = n_experts if n_trained is None else n_trained
         self.random = Random()
+        self.pending_losses = PendingLosses()
         self.weight = nn.Parameter(torch.empty(n_logits, in_features, device=device, dtype=dtype))
         self.bias = (
             nn.Parameter(torch.empty(n_logits, device=device, dtype=dtype)) if bias else None
@@ -125,7 +127,9 @@ class Gate(nn.Module, abc.ABC):
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits (..., n_logits) of inputs (..., i)."""
         z = linear(x, self.weight)
-        return z if self.bias is None else z + self.bias.unsqueeze(-2 if z.dim() > 1 else 0)
+        if self.bias is None:
+            return z
+        return z + (self.bias if self.bias.dim() == 1 else self.bias.unsqueeze(-2))
 
     def soft(self, x: Tensor) -> Tensor:
         """Return the weights (..., e) that training uses, for inputs (..., i)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -81,7 +83,12 @@ class MoE(RoutedLayer):
         if top_k is not None:
             check_sizes(top_k=top_k)
         check_weights(balance=balance, importance=importance, load=load)
-        drawn = {"bias": bias, "device": device, "dtype": dtype, "generator": generator}
+        drawn: dict[str, Any] = {
+            "bias": bias,
+            "device": device,
+            "dtype": dtype,
+            "generator": generator,
+        }
         gate: Gate
         if noisy:
             if top_k is None or balance > 0:
@@ -127,7 +134,8 @@ class MoE(RoutedLayer):
         """
         p = self.gate.logits(x).softmax(-1)
         entropies = torch.special.entr(p).sum(-1)
-        return entropies.sum() / max(entropies.numel(), 1)
+        mean: Tensor = entropies.sum() / max(entropies.numel(), 1)
+        return mean
 
     def extra_repr(self) -> str:
         """Return what describes the layer."""
