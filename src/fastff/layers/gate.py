@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastff.layers.linear import linear, uniform_fan_in_
+from fastff.layers.losses import PendingLosses, record
 from fastff.layers.random import Random
 
 MAX_DEPTH = 24  # 16 million experts
@@ -99,6 +100,7 @@ class Gate(nn.Module, abc.ABC):
         self.n_active = n_active
         self.n_trained = n_experts if n_trained is None else n_trained
         self.random = Random()
+        self.pending_losses = PendingLosses()
         self.weight = nn.Parameter(torch.empty(n_logits, in_features, device=device, dtype=dtype))
         self.bias = (
             nn.Parameter(torch.empty(n_logits, device=device, dtype=dtype)) if bias else None

@@ -15,6 +15,7 @@ from fastff.layers.gate import (
     softmax_top_k,
 )
 from fastff.layers.linear import linear, uniform_fan_in_
+from fastff.layers.losses import smooth_load, squared_variation
 
 
 class NoisyTopKGate(Gate):
@@ -95,29 +96,3 @@ class NoisyTopKGate(Gate):
     def extra_repr(self) -> str:
         """Return what describes the gate."""
         return f"{super().extra_repr()}, top_k={self.top_k}"
-
-
-def squared_variation(values: Tensor) -> Tensor:
-    """Return the squared coefficient of variation over the last dimension, (...) of (..., e)."""
-    return values.var(-1, correction=0) / (values.mean(-1) ** 2 + 1e-10)
-
-
-def smooth_load(clean: Tensor, noisy: Tensor, scale: Tensor, top_k: int) -> Tensor:
-    """Return the expected number of samples per expert under fresh noise, (..., e).
-
-    P(x, e) = Φ((clean_e - threshold_e) / scale_e), with the k-th largest of the *other* experts'
-    noisy logits as threshold, summed over the batch (appendix A of the paper).
-
-    Args:
-        clean: logits without noise, (..., b, e).
-        noisy: logits with noise.
-        scale: standard deviation of the noise.
-        top_k: number of experts kept, below e.
-
-    """
-    best = noisy.topk(top_k + 1, dim=-1).values
-    last_in, first_out = best[..., top_k - 1 : top_k], best[..., top_k:]
-    # among the others, the k-th largest is the first left out for an expert that is in
-    threshold = torch.where(noisy >= last_in, first_out, last_in)
-    probability: Tensor = torch.special.ndtr((clean - threshold) / scale)
-    return probability.sum(-2)

@@ -13,6 +13,7 @@ from fastff.kernels.functions import as_rows, run_chosen_experts
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate, Routing
 from fastff.layers.layer import Layer
+from fastff.layers.losses import record
 from fastff.layers.parameter import parameter
 from fastff.layers.soft_merged import SoftMergedExperts
 from fastff.layers.tree_gate import TreeGate
@@ -85,8 +86,10 @@ class RoutedLayer(Layer):
         else:
             weights = routing.dense(self.n_experts, x.dtype)
             out = experts(rows, weights, sparse=n_chosen < self.n_experts)
-        if not hard and torch.is_grad_enabled():
-            if routing.scale is None and (routing.weights is None or not routing.weights.grad_fn):
+        if routing.loss is not None:
+            out = record(gate, out, routing.loss)
+        elif not hard and torch.is_grad_enabled():
+            if routing.scale is None and (routing.weights is None or not routing.weights.requires_grad):
                 out = out + gate.zero()
         return out if x.dim() == 2 else out.view(*x.shape[:-1], self.out_features)
 
