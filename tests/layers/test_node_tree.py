@@ -13,10 +13,11 @@ from fastff.train.stack import stack
 def walk(tree: NodeTree, row: torch.Tensor) -> torch.Tensor:
     """Return one input's output, node by node."""
     out = torch.zeros(tree.w_out.shape[-1], dtype=row.dtype)
-    for w_in, w_out in zip(tree.w_in, tree.w_out, strict=True):
+    b_in = torch.zeros(tree.w_in.shape[:2]) if tree.b_in is None else tree.b_in
+    for w_in, b, w_out in zip(tree.w_in, b_in, tree.w_out, strict=True):
         node = 0
         for _ in range(tree.levels):
-            z = w_in[node] @ row
+            z = w_in[node] @ row + b[node]
             out = out + {"gelu": F.gelu, "linear": lambda z: z}[tree.activation](z) * w_out[node]
             node = 2 * node + (2 if z > 0 else 1)
     return out
@@ -25,12 +26,12 @@ def walk(tree: NodeTree, row: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("activation", ["gelu", "linear"])
 @given(
     levels=st.integers(1, 6), n_trees=st.integers(1, 4), batch=st.integers(0, 8),
-    seed=st.integers(0, 2**16),
+    bias=st.booleans(), seed=st.integers(0, 2**16),
 )  # fmt: skip
-def test_outputs_and_gradients_equal_a_walk(activation, levels, n_trees, batch, seed):
+def test_outputs_and_gradients_equal_a_walk(activation, levels, n_trees, batch, bias, seed):
     draw = torch.Generator().manual_seed(seed)
     tree = NodeTree(
-        6, 4, levels=levels, n_trees=n_trees, activation=activation, generator=draw
+        6, 4, levels=levels, n_trees=n_trees, bias=bias, activation=activation, generator=draw
     ).double()
     x = torch.randn(batch, 6, generator=draw, dtype=torch.float64, requires_grad=True)
     output = tree(x)

@@ -92,7 +92,7 @@ def test_hard_training_trains_leaves_but_no_nodes(generator):
     assert torch.equal(gate.soft(x), gate.hard(x))
     assert not gate.soft(x).requires_grad
     output.square().sum().backward()
-    assert gate.weight.grad is None
+    assert not gate.weight.grad.any()  # of 0, not none: reducers of gradients wait for all
     assert experts.w_in.grad.abs().sum() > 0
 
 

@@ -84,13 +84,14 @@ class RoutedLayer(Layer):
         if routing.expert is not None and (routing.scale is None or not self._is_merged):
             out = self._chosen_alone(form, rows, routing)
         else:
-            weights = routing.dense(self.n_experts, x.dtype)
-            out = experts(rows, weights, sparse=n_chosen < self.n_experts)
+            dense = routing.dense(self.n_experts, x.dtype)
+            out = experts(rows, dense, sparse=n_chosen < self.n_experts)
+        if not hard and torch.is_grad_enabled():
+            weights = routing.scale if routing.weights is None else routing.weights
+            if weights is None or not weights.requires_grad:
+                out = out + gate.zero()
         if routing.loss is not None:
             out = record(gate, out, routing.loss)
-        elif not hard and torch.is_grad_enabled():
-            if routing.scale is None and (routing.weights is None or not routing.weights.grad_fn):
-                out = out + gate.zero()
         return out if x.dim() == 2 else out.view(*x.shape[:-1], self.out_features)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
