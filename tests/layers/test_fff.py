@@ -149,6 +149,24 @@ def test_the_engines_forms_have_the_master_leaf(generator):
     assert layer.training_width == 4 * 3 + 4 and layer.inference_width == 3 + 4
 
 
+def test_a_stack_of_runs_has_a_master_leaf_each(generator):
+    options = {"depth": 2, "leaf_width": 3, "master_leaf_width": 4, "generator": generator}
+    runs = [FFF(6, 2, **options) for _ in range(3)]
+    for run in runs:
+        nn.init.normal_(run.mix, generator=generator)
+    parameters, _ = torch.func.stack_module_state(runs)
+    x = torch.randn(3, 7, 6, generator=generator)
+    stacked = torch.func.functional_call(runs[0], parameters, (x,))
+    torch.testing.assert_close(stacked, torch.stack([run(x[r]) for r, run in enumerate(runs)]))
+
+
+def test_autocast_gives_its_dtype(generator):
+    layer = FFF(6, 2, depth=2, leaf_width=3, master_leaf_width=4, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        for mode in (True, False):
+            assert layer.train(mode)(torch.ones(3, 6)).dtype == torch.bfloat16
+
+
 def test_a_gate_with_hooks_or_alone_has_its_loss_too(generator):
     layer = FFF(6, 2, depth=2, leaf_width=3, hardening=1.0, generator=generator)
     x = torch.randn(7, 6, generator=generator)

@@ -116,7 +116,9 @@ class FFF(RoutedLayer):
         self.master = None
         if master_leaf_width:
             self.master = MixtureExperts(1, in_features, master_leaf_width, out_features, **options)
-            self.mix = nn.Parameter(torch.zeros((), device=device, dtype=dtype))
+            self.mix = nn.Parameter(
+                torch.zeros(1, device=device, dtype=dtype)
+            )  # FSDP has no scalars
             self.training_width += master_leaf_width
             self.inference_width += master_leaf_width
 
@@ -176,9 +178,10 @@ class FFF(RoutedLayer):
         """Return k · outputs + (1 - k) · master(x), (..., o), or the outputs without a master."""
         if self.master is None:
             return outputs
-        k = self.mix.sigmoid()
-        k = k.unsqueeze(-1).unsqueeze(-1) if k.dim() else k  # (r, 1, 1) for a stack of runs
-        mixed: Tensor = k * outputs + (1 - k) * self.master(x, x.new_ones(1))
+        k = self.mix.sigmoid().to(outputs.dtype)
+        k = k if k.dim() == 1 else k.unsqueeze(-2)  # (r, 1, 1) for a stack of runs
+        ones = x.new_ones(1).expand(*x.shape[:-1], 1)
+        mixed: Tensor = k * outputs + (1 - k) * self.master(x, ones)
         return mixed
 
 

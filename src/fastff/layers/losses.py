@@ -147,7 +147,9 @@ def aux_loss(model: nn.Module) -> Tensor:
     device of the model's first parameter. Otherwise it is at least float32.
 
     In a function that `torch.compile` sees, it breaks the graph: with `fullgraph=True` call it
-    outside, as above.
+    outside, as above. A checkpoint inside of what is compiled as a whole needs
+    `torch._dynamo.config.skip_fwd_side_effects_in_bwd_under_checkpoint = True`, as torch's error
+    says.
 
     Raises:
         RuntimeError: for a layer that ran 32 times or more since the last call, compiled or
