@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastff.kernels.activations import ACTIVATIONS
+from fastff.kernels.check import check_features, check_like
 from fastff.layers.gate import check_sizes
 from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
 from fastff.layers.random import Random
@@ -120,7 +121,11 @@ class Experts(nn.Module, abc.ABC):
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """Return every expert's hidden units before activation, (..., e, h)."""
-        hidden: Tensor = linear(x, self.w_in.flatten(-3, -2)).unflatten(-1, self.w_in.shape[-3:-1])
+        w_in = self.w_in
+        if w_in.dim() == 3:
+            check_like(x, w_in)
+            check_features(x, self.in_features)
+        hidden: Tensor = linear(x, w_in.flatten(-3, -2)).unflatten(-1, w_in.shape[-3:-1])
         if self.b_in is None:
             return hidden
         return hidden + (self.b_in if self.b_in.dim() == 2 else self.b_in.unsqueeze(-3))

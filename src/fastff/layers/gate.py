@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastff.kernels.check import check_features, check_like
 from fastff.layers.linear import linear, uniform_fan_in_
 from fastff.layers.losses import PendingLosses, record
 from fastff.layers.random import Random
@@ -126,7 +127,11 @@ class Gate(nn.Module, abc.ABC):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits (..., n_logits) of inputs (..., i)."""
-        z = linear(x, self.weight)
+        weight = self.weight
+        if weight.dim() == 2:
+            check_like(x, weight)
+            check_features(x, self.in_features)
+        z = linear(x, weight)
         return z if self.bias is None else z + self.bias.unsqueeze(-2 if z.dim() > 1 else 0)
 
     def soft(self, x: Tensor) -> Tensor:

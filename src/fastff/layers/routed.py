@@ -88,9 +88,8 @@ class RoutedLayer(Layer):
             out = experts(rows, weights, sparse=n_chosen < self.n_experts)
         if routing.loss is not None:
             out = record(gate, out, routing.loss)
-        elif not hard and torch.is_grad_enabled():
-            if routing.scale is None and (routing.weights is None or not routing.weights.requires_grad):
-                out = out + gate.zero()
+        elif not hard and torch.is_grad_enabled() and not _learns(routing):
+            out = out + gate.zero()
         return out if x.dim() == 2 else out.view(*x.shape[:-1], self.out_features)
 
     def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -142,6 +141,12 @@ class RoutedLayer(Layer):
             form, x, routing.expert, experts.w_in, experts.w_out, experts.activation, scale,
             experts.b_in, experts.b_out,
         )  # fmt: skip
+
+
+def _learns(routing: Routing) -> bool:
+    """Return whether a gradient goes to the gate."""
+    weights = routing.scale if routing.weights is None else routing.weights
+    return weights is not None and weights.requires_grad
 
 
 def _has_no_hooks(module: nn.Module) -> bool:
