@@ -1,11 +1,14 @@
 """Every node-tree kernel against float64, forward and gradients."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import (
     DEVICE,
+    EXTREMES,
     HALVES,
     LAYOUTS,
     TOLERANCE,
@@ -14,12 +17,14 @@ from kernel_cases import (
     doubles,
     few,
     needs_cuda,
+    quiet,
     right_turns,
+    same,
 )
 
 from fastff.bench.precision import with_tf32
 from fastff.kernels import cpu, cuda, reference
-from fastff.kernels.activations import ACTIVATIONS
+from fastff.kernels.activations import ACTIVATIONS, slope
 from fastff.kernels.cuda.descent_blocks import descend_blocks
 from fastff.kernels.cuda.node_tree import node_tree_rows, node_tree_tiles
 from fastff.kernels.cuda.node_tree_backward import node_tree_backward
@@ -152,6 +157,101 @@ def test_paths_stay_exact_with_tf32(levels):
     options = {"activation": "gelu", "ties": False, "seed": levels}
     with with_tf32("tf32"):
         check(node_tree_tiles, DEVICE, torch.float32, **shape, **options, tolerance=1e-3)
+
+
+forms = pytest.mark.parametrize(
+    ("forward", "device"),
+    [
+        (reference.node_tree_with_path, "cpu"), (cpu.node_tree_with_path, "cpu"),
+        (cpu_sorted, "cpu"), (node_tree_rows, DEVICE), (node_tree_tiles, DEVICE),
+    ],
+)  # fmt: skip
+
+
+inf, nan = math.inf, math.nan
+poisoned = pytest.mark.parametrize(
+    ("levels", "node", "value"), [(3, 5, inf), (6, 9, -inf), (6, 9, nan), (6, 9, 1e30)]
+)
+
+
+def draw_ties(device, levels):
+    """Return inputs and weights of which float32 gives the exact logits."""
+    draw = Draw(levels, device, ties=True)
+    return draw(20, 6), draw(2, 2**levels - 1, 6), draw(2, 2**levels - 1, 5)
+
+
+def visiting(leaf, node, levels):
+    """Return which inputs visit a `node` of the first tree."""
+    return (reference.path_nodes(leaf[0], levels) == node).any(-1)
+
+
+@quiet
+@pytest.mark.parametrize("place", ["w_in", "w_out"])
+@poisoned
+@forms
+def test_a_node_reaches_only_those_who_visit_it(forward, device, levels, node, place, value):
+    x, *weights = draw_ties(device, levels)
+    clean, _, leaf = reference.node_tree_with_path(*doubles(x, *weights), "relu")
+    passed_by = ~visiting(leaf, node, levels)
+    assert 0 < passed_by.sum() < len(x)
+    weights[place == "w_out"][0, node, 2] = value
+    outputs = forward(x, *weights, "relu")
+    for got, expected in zip(
+        outputs, reference.node_tree_with_path(*doubles(x, *weights), "relu"), strict=True
+    ):
+        same(got, expected.double())
+    same(outputs[0][passed_by], clean[passed_by])
+
+
+@quiet
+@pytest.mark.parametrize(("levels", "value"), [(3, inf), (6, nan), (6, 1e30)])
+@forms
+def test_an_input_reaches_only_its_own_output(forward, device, levels, value):
+    x, *weights = draw_ties(device, levels)
+    x[7, 3] = value
+    outputs = forward(x, *weights, "relu")
+    wanted = reference.node_tree_with_path(*doubles(x, *weights), "relu")
+    others = torch.arange(len(x), device=device) != 7
+    all_trees = (slice(None),)
+    for got, expected, by_row in zip(outputs, wanted, [(), all_trees, all_trees], strict=True):
+        same(got[*by_row, others], expected.double()[*by_row, others])
+    same(outputs[1], wanted[1])
+
+
+@quiet
+@pytest.mark.parametrize("place", ["w_in", "w_out"])
+@poisoned
+def test_a_node_reaches_only_gradients_of_those_who_visit_it(levels, node, place, value):
+    x, *weights = draw_ties(DEVICE, levels)
+    _, logits, leaf = reference.node_tree_with_path(*doubles(x, *weights), "gelu")
+    weights[place == "w_out"][0, node, 2] = value
+    given = (x[:, :5], x, *weights)
+    d_x = node_tree_backward(*given, logits.float(), leaf, "gelu")[0]
+    wanted = reference.node_tree_backward(*doubles(*given), logits, leaf, "gelu")[0]
+    assert wanted[~visiting(leaf, node, levels)].isfinite().all()
+    same(d_x, wanted)
+
+
+@quiet
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@forms
+def test_activations_of_extremes_are_torchs(forward, device, activation):
+    z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=device)[:, None]
+    one = torch.ones(1, 1, 1, device=device)
+    out, logits, leaf = forward(z, one, one, activation)
+    same(out, ACTIVATIONS[activation](z.double()))
+    same(logits[0], z.double())
+    assert leaf.tolist() == [(z > 0).long().flatten().tolist()]
+
+
+@quiet
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_slopes_of_extremes(activation):
+    z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=DEVICE)[:, None]
+    one = torch.ones(1, 1, 1, device=DEVICE)
+    grad = torch.ones_like(z)
+    d_x = node_tree_backward(grad, z, one, one, z[None], (z > 0).long().mT, activation)[0]
+    same(d_x, slope(z.double(), activation))
 
 
 @needs_cuda

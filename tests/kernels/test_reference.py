@@ -1,10 +1,12 @@
 """The plain definitions against the dense layers, whose own tests hold them against the papers."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel_cases import Draw
+from kernel_cases import EXTREMES, Draw, same
 
 from fastff.kernels import reference
 from fastff.kernels.activations import ACTIVATIONS, slope
@@ -25,6 +27,12 @@ def test_a_tie_goes_left():
     logits, leaf = reference.descend(x, weight)
     assert leaf.tolist() == [0, 0, 0]
     assert logits.equal(torch.zeros(3, 3))
+
+
+def test_nan_goes_left():
+    logits, leaf = reference.descend(torch.full((3, 4), torch.nan), torch.ones(7, 4))
+    assert leaf.tolist() == [0, 0, 0]
+    assert logits.isnan().all()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -89,6 +97,11 @@ def test_slopes_are_the_derivatives(activation):
     z = torch.linspace(-3, 3, 41, dtype=torch.float64, requires_grad=True)  # with 0
     (wanted,) = torch.autograd.grad(ACTIVATIONS[activation](z).sum(), z)
     torch.testing.assert_close(slope(z.detach(), activation), wanted)
+    # torch's selu has two slopes at NaN: one in vectors and one in what is left of them
+    extremes = [v for v in EXTREMES if activation != "selu" or not math.isnan(v)]
+    z = torch.tensor([*extremes, -1e30], dtype=torch.float64, requires_grad=True)
+    (wanted,) = torch.autograd.grad(ACTIVATIONS[activation](z).sum(), z)
+    same(slope(z.detach(), activation), wanted)
 
 
 @pytest.mark.parametrize("n_nodes", [0, 2, 6, 8])

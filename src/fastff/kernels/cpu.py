@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from fastff.kernels import cpu_loops, cpu_tree_loops
+from fastff.kernels import cpu_loops
 from fastff.kernels.activations import CODES
 from fastff.kernels.reference import levels_of, no_such_expert
 
@@ -88,7 +88,7 @@ def node_tree(
         _node_tree_sorted(x, stride, w_in, w_out, activation, out, logits, leaf)
         return out
     _spread(
-        cpu_tree_loops.node_tree, n_rows, n_trees * levels * (in_features + out_features),
+        cpu_loops.node_tree, n_rows, n_trees * levels * (in_features + out_features),
         _address(x), stride, _address(w_in), _address(w_out), _address(out),
         _address(logits), _address(leaf), n_rows, n_trees, levels, in_features, out_features,
         CODES[activation],
@@ -122,13 +122,13 @@ def _node_tree_sorted(
         order = in_turn
         for first, last in ((0, half), (half, levels)):
             _spread(
-                cpu_tree_loops.descend, n_rows, (last - first) * in_features, _address(x), stride,
+                cpu_loops.descend, n_rows, (last - first) * in_features, _address(x), stride,
                 _address(order), _address(w_in[tree]), _address(node), _address(z),
                 first, last, levels, in_features,
             )  # fmt: skip
             order = node.argsort()
         _spread(
-            cpu_tree_loops.sum_paths, n_rows, levels * out_features, _address(order),
+            cpu_loops.sum_paths, n_rows, levels * out_features, _address(order),
             _address(node), _address(z), _address(w_out[tree]), _address(out),
             _address(None if leaf is None else leaf[tree]), int(tree > 0), levels, out_features,
             CODES[activation],

@@ -27,6 +27,8 @@ def levels_of(n_nodes: int) -> int:
 def descend(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Walk every input from the root down a tree, right iff the node's logit z > 0.
 
+    So 0 goes left, and NaN, which is above nothing: everywhere in the library.
+
     Args:
         x: inputs (b, i).
         weight: of the nodes in heap order, (n, i); z_j = <w_j, x> (+ b_j).

@@ -27,8 +27,11 @@ from fastff.kernels.cuda.paths import (
     MAX_LEVELS,
     TILE,
     above_columns,
+    add_product,
     levels_above,
+    store_sum,
     subtree_columns,
+    visited_sum,
     visits,
 )
 from fastff.kernels.reference import levels_of
@@ -187,22 +190,37 @@ def _tree_tile(
     )
     hidden_above = tl.where(all_above, activate(z_above, ACTIVATION), 0.0).to(hidden.dtype)
 
-    column = tl.arange(0, BLOCK_OUT)
+    sums = tl.zeros((TILE,), tl.float32)
     for first in range(0, out_features, BLOCK_OUT):
-        there = first + column < out_features
-        v = tl.load(
-            v_ptr + node[:, None] * out_features + (first + column)[None, :],
-            mask=exists[:, None] & there[None, :], other=0,
-        )  # fmt: skip
-        out = tl.dot(hidden, v, input_precision=OUT_PRECISION)
+        column = first + tl.arange(0, BLOCK_OUT)
+        out = tl.zeros((TILE, BLOCK_OUT), tl.float32)
+        out = add_product(out, hidden, v_ptr, node, exists, column, out_features, OUT_PRECISION)
         if GROUP_LEVEL > 0:
-            v = tl.load(
-                v_ptr + node_above[:, None] * out_features + (first + column)[None, :],
-                mask=exists_above[:, None] & there[None, :], other=0,
+            out = add_product(
+                out, hidden_above, v_ptr, node_above, exists_above, column, out_features,
+                OUT_PRECISION,
             )  # fmt: skip
-            out = tl.dot(hidden_above, v, out, input_precision=OUT_PRECISION)
-        place = row[:, None] * out_features + (first + column)[None, :]
-        written = inside[:, None] & there[None, :]
-        if ADD:
-            out += tl.load(out_ptr + place, mask=written, other=0)
-        tl.store(out_ptr + place, out.to(out_ptr.dtype.element_ty), mask=written)
+        sums += tl.sum(out, axis=1)
+        written = inside[:, None] & (column < out_features)[None, :] & (out == out)
+        store_sum(out_ptr, out, row, written, column, out_features, ADD)
+    total = tl.sum(sums)
+    if total != total:  # as in `paths`: only nodes of the subtree may be visited by others alone
+        for first in range(0, out_features, BLOCK_OUT):
+            column = first + tl.arange(0, BLOCK_OUT)
+            out = tl.zeros((TILE, BLOCK_OUT), tl.float32)
+            out = add_product(out, hidden, v_ptr, node, exists, column, out_features, OUT_PRECISION)
+            exact = visited_sum(
+                hidden, v_ptr, leaf, inside, visited, level, column, out_features,
+                GROUP_LEVEL, LEVELS,
+            )  # fmt: skip
+            if GROUP_LEVEL > 0:
+                out = add_product(
+                    out, hidden_above, v_ptr, node_above, exists_above, column, out_features,
+                    OUT_PRECISION,
+                )  # fmt: skip
+                exact = add_product(
+                    exact, hidden_above, v_ptr, node_above, exists_above, column, out_features,
+                    OUT_PRECISION,
+                )  # fmt: skip
+            written = inside[:, None] & (column < out_features)[None, :] & (out != out)
+            store_sum(out_ptr, exact, row, written, column, out_features, ADD)
