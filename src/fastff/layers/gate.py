@@ -183,7 +183,7 @@ class Gate(nn.Module, abc.ABC):
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Gate:
         """Apply as `nn.Module` does; `to_empty` leaves memory as it finds it, so refill it."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name in self.constants(torch.device("meta")):
             buffer = self.get_buffer(name)
             if not buffer.is_meta:
