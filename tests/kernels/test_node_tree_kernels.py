@@ -32,46 +32,59 @@ from fastff.kernels.cuda.node_tree_backward import node_tree_backward
 shapes = given(
     batch=st.integers(1, 70), features=st.integers(1, 70), out=st.integers(1, 150),
     levels=st.integers(1, 7), trees=st.integers(1, 2), activation=st.sampled_from([*ACTIVATIONS]),
-    ties=st.booleans(), seed=st.integers(0, 2**16),
+    bias=st.booleans(), ties=st.booleans(), seed=st.integers(0, 2**16),
 )  # fmt: skip
 
 
-def along(x, w_in, w_out, leaf, activation):
+def along(x, w_in, w_out, b_in, leaf, activation):
     """Return outputs and logits in float64 along the paths to `leaf`, whoever chose them."""
-    x, w_in, w_out = doubles(x, w_in, w_out)
+    x, w_in, w_out, b_in = doubles(x, w_in, w_out, b_in)
     nodes = reference.path_nodes(leaf, reference.levels_of(w_in.shape[1]))  # (t, b, l)
     tree = torch.arange(len(w_in), device=x.device)[:, None, None]
     logits = (w_in[tree, nodes] * x[:, None]).sum(-1)
+    if b_in is not None:
+        logits = logits + b_in[tree, nodes]
     hidden = ACTIVATIONS[activation](logits).unsqueeze(-1)
     return (hidden * w_out[tree, nodes]).sum((0, 2)), logits
 
 
 def check(
     forward, device, dtype, batch, features, out, levels, trees, activation, ties, seed,
-    tolerance=None, layout="steps",
+    bias=False, tolerance=None, layout="steps",
 ):  # fmt: skip
     draw = Draw(seed, device, dtype, ties=ties)
     n_nodes = 2**levels - 1
     x = draw.inputs(batch, features, layout)
     w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
-    outputs, logits, leaf = forward(x, w_in, w_out, activation)
-    for w, reached in zip(w_in, leaf, strict=True):
-        right_turns(x, w, reached, tolerance=0.0 if ties else 1e-4)
-    expected, z = along(x, w_in, w_out, leaf, activation)
+    b_in = draw(trees, n_nodes) if bias else None
+    outputs, logits, leaf = forward(x, w_in, w_out, activation, b_in)
+    for w, b, reached in zip(w_in, b_in if bias else [None] * trees, leaf, strict=True):
+        right_turns(x, w, reached, b, tolerance=0.0 if ties else 1e-4)
+    expected, z = along(x, w_in, w_out, b_in, leaf, activation)
     close(outputs, expected, tolerance or TOLERANCE[dtype])
     close(logits, z)
 
 
-def check_backward(device, dtype, batch, features, out, levels, trees, activation, ties, seed):
+def check_backward(
+    device, dtype, batch, features, out, levels, trees, activation, ties, seed, bias=False
+):
     draw = Draw(seed, device, dtype, ties=ties)
     n_nodes = 2**levels - 1
     x, grad = draw.inputs(batch, features), draw.inputs(batch, out)
     w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
-    _, logits, leaf = reference.node_tree_with_path(*doubles(x, w_in, w_out), activation)
-    gradients = node_tree_backward(grad, x, w_in, w_out, logits.float(), leaf, activation)
-    wanted = reference.node_tree_backward(*doubles(grad, x, w_in, w_out), logits, leaf, activation)
+    b_in = draw(trees, n_nodes) if bias else None
+    x64, in64, out64, b64, grad64 = doubles(x, w_in, w_out, b_in, grad)
+    _, logits, leaf = reference.node_tree_with_path(x64, in64, out64, activation, b64)
+    gradients = node_tree_backward(
+        grad, x, w_in, w_out, logits.float(), leaf, activation, bias=bias
+    )
+    wanted = reference.node_tree_backward(
+        grad64, x64, in64, out64, logits, leaf, activation, bias=bias
+    )
     for gradient, expected in zip(gradients, wanted, strict=True):
-        close(gradient, expected)
+        assert (gradient is None) == (expected is None)
+        if expected is not None:
+            close(gradient, expected)
 
 
 @shapes
@@ -302,16 +315,21 @@ def test_no_rows_give_no_gradient(levels):
     draw = Draw(0, DEVICE)
     w = draw(2, 2**levels - 1, 5)
     x, logits = draw(0, 5), draw(2, 0, levels)
-    d_x, d_in, d_out = node_tree_backward(x, x, w, w, logits, logits[..., 0].long(), "gelu")
+    d_x, d_in, d_out, d_b = node_tree_backward(
+        x, x, w, w, logits, logits[..., 0].long(), "gelu", bias=True
+    )
     assert d_x.shape == (0, 5)
     assert d_in.equal(torch.zeros_like(w)) and d_out.equal(torch.zeros_like(w))
+    assert d_b.equal(w.new_zeros(w.shape[:2]))
 
 
 def test_a_deterministic_order_on_request():
     shape = {"batch": 70, "features": 9, "out": 5, "levels": 6, "trees": 1}
     torch.use_deterministic_algorithms(True)
     try:
-        check_backward(DEVICE, torch.float32, **shape, activation="gelu", ties=False, seed=3)
+        check_backward(
+            DEVICE, torch.float32, **shape, activation="gelu", ties=False, seed=3, bias=True
+        )
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -323,6 +341,6 @@ def test_a_deterministic_order_on_request():
 @given(levels=st.integers(1, 14), features=st.integers(16, 800), seed=st.integers(0, 2**16))
 def test_large_batches(dtype, levels, features, seed):
     shape = {"batch": 5000, "features": features, "out": features + 3, "levels": levels}
-    options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed}
+    options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed, "bias": True}
     check(node_tree_tiles, DEVICE, dtype, **shape, **options)
     check_backward(DEVICE, dtype, **shape, **options)

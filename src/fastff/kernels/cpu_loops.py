@@ -164,13 +164,17 @@ def chosen_experts(
 
 @compiled
 def node_tree(
-    begin: int, end: int, x: int, stride: int, w_in: int, w_out: int, out: int,
+    begin: int, end: int, x: int, stride: int, w_in: int, b_in: int, w_out: int, out: int,
     logits: int, leaf: int, n_rows: int, n_trees: int, levels: int, in_features: int,
     out_features: int, code: int,
 ) -> None:  # fmt: skip
-    """Write the outputs of rows begin..end-1, and unless 0 their `logits` and leaves."""
+    """Write the outputs of rows begin..end-1, and unless 0 their `logits` and leaves.
+
+    `b_in` 0 is none.
+    """
     n_nodes = (1 << levels) - 1
     w_ = carray(floats(w_in), (n_trees * n_nodes, in_features))
+    b_ = carray(floats(b_in), n_trees * n_nodes)
     v_ = carray(floats(w_out), (n_trees * n_nodes, out_features))
     out_ = carray(floats(out), (end, out_features))
     logits_ = carray(floats(logits), (n_trees, n_rows, levels))
@@ -186,6 +190,8 @@ def node_tree(
             for level in range(levels):
                 visited[level] = tree * n_nodes + node
                 z = dot(values, w_[visited[level]])
+                if b_in != 0:
+                    z += b_[visited[level]]
                 hidden[level] = activate(z, code)
                 if logits != 0:
                     logits_[tree, row, level] = z
@@ -197,8 +203,8 @@ def node_tree(
 
 @compiled
 def descend(
-    begin: int, end: int, x: int, stride: int, order: int, w_in: int, node: int, logits: int,
-    first: int, last: int, levels: int, in_features: int,
+    begin: int, end: int, x: int, stride: int, order: int, w_in: int, b_in: int, node: int,
+    logits: int, first: int, last: int, levels: int, in_features: int,
 ) -> None:  # fmt: skip
     """Walk rows order[begin..end-1] of one tree from level `first` down to level `last`.
 
@@ -208,12 +214,15 @@ def descend(
     order_ = carray(integers(order), end)
     node_, logits_ = integers(node), floats(logits)
     w_ = carray(floats(w_in), (n_nodes, in_features))
+    b_ = carray(floats(b_in), n_nodes)
     for at in range(begin, end):
         row = order_[at]
         values = row_of(x, row, stride, in_features)
         here = node_[row]
         for level in range(first, last):
             z = dot(values, w_[here])
+            if b_in != 0:
+                z += b_[here]
             logits_[row * levels + level] = z
             here = 2 * here + (2 if z > ZERO else 1)
         node_[row] = here
