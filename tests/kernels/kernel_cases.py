@@ -10,6 +10,9 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # of Triton's kernels
 HALVES = [torch.bfloat16, torch.float16]
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
+# numpy, in which Triton's interpreter computes, warns of what becomes NaN
+quiet = pytest.mark.filterwarnings("ignore:(invalid|overflow).*encountered:RuntimeWarning")
+EXTREMES = [float("inf"), float("-inf"), float("nan"), 1e30]
 # inputs (b, i) whose rows repeat, overlap, or lie otherwise than a new tensor's
 LAYOUTS = {
     "steps": lambda draw, b, i: draw(2 * b, 2 * i)[::2, ::2],
@@ -53,6 +56,11 @@ def close(actual, expected, tolerance=None):
     tolerance = tolerance or TOLERANCE[actual.dtype]
     scale = expected.double().norm().clamp_min(1e-6)
     assert (actual.double() - expected.double()).norm() <= tolerance * scale
+
+
+def same(actual, expected):
+    """Assert that numbers agree, and that infinity and NaN are where they are expected."""
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
 def right_turns(x, weight, leaf, bias=None, tolerance=0.0):

@@ -1,5 +1,6 @@
-"""Layers in evaluation mode: the same results by the kernels, and when they aren't used."""
+"""How layers are computed: by which kernels, in which form, and to the same results."""
 
+import copy
 import sys
 
 import pytest
@@ -7,15 +8,20 @@ import torch
 from kernel_cases import Draw, close, needs_cuda
 from torch.nn.utils import parametrize
 
-from fastff.kernels import backends, dispatch
+from fastff.kernels import backends
+from fastff.kernels.dispatch import Form
 from fastff.layers import (
     HypercubeGate,
     LinearGate,
     MixtureExperts,
     NodeTree,
+    NoisyTopKGate,
     RoutedLayer,
     SoftMergedExperts,
     TreeGate,
+    node_tree,
+    routed,
+    tree_gate,
 )
 from fastff.train.stack import stack
 
@@ -43,13 +49,37 @@ LAYERS = {
     "switch": lambda g: RoutedLayer(
         LinearGate(6, 16, top_k=1, generator=g), MixtureExperts(*SIZES, generator=g)
     ),
+    "noisy": lambda g: RoutedLayer(
+        NoisyTopKGate(6, 16, top_k=2, generator=g), MixtureExperts(*SIZES, generator=g)
+    ),
+    "hypercube": lambda g: RoutedLayer(
+        HypercubeGate(6, 4, generator=g), MixtureExperts(*SIZES, generator=g)
+    ),
+}  # fmt: skip
+TRAINED_SPARSELY = {
+    name: LAYERS[name] for name in ("node tree", "renormalised", "switch", "noisy")
+} | {
+    "hard-trained fff": lambda g: RoutedLayer(
+        TreeGate(6, 4, hard_training=True, generator=g), MixtureExperts(*SIZES, generator=g)
+    ),
+    "hard-trained fff with leak": lambda g: RoutedLayer(
+        TreeGate(6, 4, hard_training=True, region_leak=0.3, generator=g),
+        MixtureExperts(*SIZES, generator=g),
+    ),
+    "top-2 leaves": lambda g: RoutedLayer(
+        TreeGate(6, 4, top_k=2, generator=g), MixtureExperts(*SIZES, generator=g)
+    ),
+    "top-2 corners": lambda g: RoutedLayer(
+        HypercubeGate(6, 4, top_k=2, renormalise=True, generator=g),
+        MixtureExperts(*SIZES, bias=True, generator=g),
+    ),
 }  # fmt: skip
 DENSE = {
     "merged switch": lambda g: RoutedLayer(
         LinearGate(6, 16, top_k=1, generator=g), SoftMergedExperts(*SIZES, generator=g)
     ),
-    "hypercube": lambda g: RoutedLayer(
-        HypercubeGate(6, 4, generator=g), MixtureExperts(*SIZES, generator=g)
+    "own activation": lambda g: RoutedLayer(
+        TreeGate(6, 4, generator=g), MixtureExperts(*SIZES, activation=torch.sin, generator=g)
     ),
     "prelu": lambda g: RoutedLayer(
         TreeGate(6, 4, generator=g), MixtureExperts(*SIZES, activation="prelu", generator=g)
@@ -60,34 +90,87 @@ DENSE = {
 }
 
 
+PLACES = {"route": tree_gate, "node_tree": node_tree, "chosen_experts": routed}
+
+
 @pytest.fixture
 def calls(monkeypatch):
-    """Return the names of the kernels' functions in the order that layers call them."""
-    names = []
-    for name in ("route", "node_tree", "chosen_experts"):
-        function = getattr(dispatch, name)
+    """Return the names of the functions, and their forms, in the order that layers call them."""
+    made = []
+    for name, module in PLACES.items():
+        function = getattr(module, f"run_{name}")
 
-        def recorded(*args, name=name, function=function):
-            names.append(name)
-            return function(*args)
+        def recorded(form, *args, name=name, function=function):
+            made.append((name, form))
+            return function(form, *args)
 
-        monkeypatch.setattr(dispatch, name, recorded)
-    return names
+        monkeypatch.setattr(module, f"run_{name}", recorded)
+    return made
+
+
+def plain(layer):
+    """Return a copy in float64, which no kernel computes."""
+    return copy.deepcopy(layer).double()
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
-@pytest.mark.parametrize("shape", [(9,), (0,), (2, 3)])
-def test_a_layer_in_evaluation_uses_the_kernels(layer, shape, device, calls, generator):
+@pytest.mark.parametrize("shape", [(9,), (0,), (2, 3), ()])
+@pytest.mark.parametrize("grad", [False, True], ids=["no grad", "grad"])
+def test_a_layer_in_evaluation_uses_the_kernels(layer, shape, grad, device, calls, generator):
     layer = layer(generator).to(device).eval()
     x = Draw(1, device)(*shape, 6)
-    with torch.no_grad():
+    with torch.set_grad_enabled(grad):
         out = layer(x)
-    assert calls
-    n_calls = len(calls)
-    expected = layer(x)  # with gradients on: the dense form
-    assert len(calls) == n_calls
-    close(out, expected.detach())
+    name, form = calls[-1]
+    assert name in ("node_tree", "chosen_experts")
+    assert form is (Form.DIRECT if device == "cpu" and not grad else Form.OPERATOR)
+    calls.clear()
+    expected = plain(layer)(x.double())
+    assert calls == []
+    close(out.detach(), expected.detach())
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_a_frozen_layer_is_called_directly(layer, calls, generator):
+    layer = layer(generator).eval().requires_grad_(False)
+    layer(Draw(1)(9, 6))
+    assert calls and all(form is Form.DIRECT for _, form in calls)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("layer", TRAINED_SPARSELY.values(), ids=TRAINED_SPARSELY)
+def test_training_uses_the_kernels_where_the_mathematics_is_the_same(
+    layer, device, calls, generator
+):
+    layer = layer(generator).to(device)
+    reference = plain(layer)
+    x = Draw(1, device)(9, 6)
+    noise = torch.rand(9, 16, generator=generator, dtype=torch.float64)
+
+    class Fixed:
+        def uniform(self, like):
+            return noise[:, : like.shape[-1]].to(like)
+
+        normal = uniform
+
+    for model in (layer, reference):
+        for module in model.modules():
+            if hasattr(module, "random"):
+                module.random = Fixed()
+    out = layer(x)
+    assert calls[-1][1] is Form.OPERATOR
+    calls.clear()
+    expected = reference(x.double())
+    assert calls == []
+    close(out, expected)
+    seen = Draw(2, device)(9, 4)
+    gradients = torch.autograd.grad(out, list(layer.parameters()), seen)
+    for gradient, wanted in zip(
+        gradients, torch.autograd.grad(expected, list(reference.parameters()), seen.double()),
+        strict=True,
+    ):  # fmt: skip
+        close(gradient, wanted)
 
 
 @pytest.mark.parametrize("layer", DENSE.values(), ids=DENSE)
@@ -96,22 +179,20 @@ def test_a_layer_that_no_kernel_computes_stays_dense(layer, calls, generator):
     x = Draw(1)(9, 6)
     with torch.no_grad():
         out = layer(x)
-    assert "chosen_experts" not in calls
-    close(out, layer(x).detach())
+    assert "chosen_experts" not in dict(calls)
+    close(out, plain(layer)(x.double()).detach())
 
 
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
-def test_training_runs_double_and_transforms_stay_dense(layer, calls, generator):
-    plain = layer(generator)
+def test_runs_double_and_transforms_stay_dense(layer, calls, generator):
+    layer = layer(generator).eval()
     x = Draw(1)(9, 6)
     with torch.no_grad():
-        plain(x)
-        plain.eval()
-        stack([plain, plain]).eval()(x)
-        torch.vmap(plain)(x.view(3, 3, 6))
+        stack([layer, layer]).eval()(x)
+        torch.vmap(layer)(x.view(3, 3, 6))
         with torch.autocast("cpu", torch.bfloat16):
-            plain(x)
-        plain.double()(x.double())
+            layer(x)
+        layer.double()(x.double())
     assert calls == []
 
 
@@ -136,7 +217,7 @@ def test_a_parametrized_weight_is_the_one_that_counts(calls, generator):
         expected = 2 * layer(x)
         parametrize.register_parametrization(layer, "w_out", Twice())
         close(layer(x), expected)
-    assert calls == ["node_tree", "node_tree"]
+    assert calls == [("node_tree", Form.DIRECT)] * 2
 
 
 @pytest.fixture(params=["ModuleNotFoundError", "ImportError", "OSError"])
@@ -172,4 +253,4 @@ def test_autocast_on_cuda_uses_the_kernels(calls, generator):
     x = Draw(1, "cuda")(9, 6)
     with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
-    assert calls == ["route", "chosen_experts"]
+    assert calls == [("route", Form.OPERATOR), ("chosen_experts", Form.OPERATOR)]

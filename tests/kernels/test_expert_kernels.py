@@ -1,10 +1,24 @@
 """The chosen experts against float64, forward and gradients."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DEVICE, HALVES, LAYOUTS, Draw, close, doubles, few, needs_cuda
+from kernel_cases import (
+    DEVICE,
+    EXTREMES,
+    HALVES,
+    LAYOUTS,
+    Draw,
+    close,
+    doubles,
+    few,
+    needs_cuda,
+    quiet,
+    same,
+)
 
 from fastff.kernels import cpu, reference
 from fastff.kernels.activations import ACTIVATIONS
@@ -86,6 +100,59 @@ def test_layouts(layout, forward):
     shape = {"batch": 5, "features": 20, "hidden": 3, "out": 7, "n_experts": 4, "top_k": 2}
     options = {"plain": False, "activation": "gelu", "seed": 1, "layout": layout}
     check(forward, DEVICE, torch.float32, **shape, **options)
+
+
+forms = pytest.mark.parametrize(
+    ("forward", "device"),
+    [
+        (reference.chosen_experts_with_hidden, "cpu"), (cpu.chosen_experts_with_hidden, "cpu"),
+        (experts_gathered, DEVICE), (experts_grouped, DEVICE),
+    ],
+)  # fmt: skip
+
+
+@quiet
+@pytest.mark.parametrize("value", [math.inf, math.nan, 1e30])
+@pytest.mark.parametrize("place", ["x", "w_in", "w_out", "scale", "b_in", "b_out"])
+@forms
+def test_an_expert_and_an_input_reach_only_their_own_outputs(forward, device, place, value):
+    draw = Draw(0, device)
+    case = {
+        "x": draw(20, 6), "expert": draw.choice(4, 20, 2), "w_in": draw(4, 3, 6),
+        "w_out": draw(4, 3, 5), "activation": "relu", "scale": draw(20, 2), "b_in": draw(4, 3),
+        "b_out": draw(4, 5),
+    }  # fmt: skip
+    hit = (case["expert"] == 2).any(-1)
+    if place in ("x", "scale"):
+        hit = torch.arange(20, device=device) == 2
+
+    def exact():
+        given = {k: v.double() if v is not case["expert"] else v for k, v in tensors()}
+        return reference.chosen_experts_with_hidden(activation="relu", **given)
+
+    def tensors():
+        return [(k, v) for k, v in case.items() if k != "activation"]
+
+    clean = exact()[0]
+    case[place].flatten(1)[2, 1] = value
+    outputs, hidden = forward(**case)
+    wanted, z = exact()
+    assert 0 < hit.sum() < 20
+    same(outputs[~hit], clean[~hit])
+    same(hidden, z)
+    assert outputs.isfinite().equal(wanted.isfinite())
+    if place != "scale" and not math.isfinite(value):
+        same(outputs, wanted)
+
+
+@quiet
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@forms
+def test_activations_of_extremes_are_torchs(forward, device, activation):
+    z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=device)[:, None]
+    one = torch.ones(1, 1, 1, device=device)
+    out, _ = forward(z, torch.zeros_like(z, dtype=torch.long), one, one, activation)
+    same(out, ACTIVATIONS[activation](z.double()))
 
 
 @pytest.mark.parametrize("index", [-1, 4, 2**40, -(2**63)])

@@ -1,11 +1,14 @@
 """Every node-tree kernel against float64, forward and gradients."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import (
     DEVICE,
+    EXTREMES,
     HALVES,
     LAYOUTS,
     TOLERANCE,
@@ -14,12 +17,14 @@ from kernel_cases import (
     doubles,
     few,
     needs_cuda,
+    quiet,
     right_turns,
+    same,
 )
 
 from fastff.bench.precision import with_tf32
 from fastff.kernels import cpu, cuda, reference
-from fastff.kernels.activations import ACTIVATIONS
+from fastff.kernels.activations import ACTIVATIONS, slope
 from fastff.kernels.cuda.descent_blocks import descend_blocks
 from fastff.kernels.cuda.node_tree import node_tree_rows, node_tree_tiles
 from fastff.kernels.cuda.node_tree_backward import node_tree_backward
@@ -27,46 +32,59 @@ from fastff.kernels.cuda.node_tree_backward import node_tree_backward
 shapes = given(
     batch=st.integers(1, 70), features=st.integers(1, 70), out=st.integers(1, 150),
     levels=st.integers(1, 7), trees=st.integers(1, 2), activation=st.sampled_from([*ACTIVATIONS]),
-    ties=st.booleans(), seed=st.integers(0, 2**16),
+    bias=st.booleans(), ties=st.booleans(), seed=st.integers(0, 2**16),
 )  # fmt: skip
 
 
-def along(x, w_in, w_out, leaf, activation):
+def along(x, w_in, w_out, b_in, leaf, activation):
     """Return outputs and logits in float64 along the paths to `leaf`, whoever chose them."""
-    x, w_in, w_out = doubles(x, w_in, w_out)
+    x, w_in, w_out, b_in = doubles(x, w_in, w_out, b_in)
     nodes = reference.path_nodes(leaf, reference.levels_of(w_in.shape[1]))  # (t, b, l)
     tree = torch.arange(len(w_in), device=x.device)[:, None, None]
     logits = (w_in[tree, nodes] * x[:, None]).sum(-1)
+    if b_in is not None:
+        logits = logits + b_in[tree, nodes]
     hidden = ACTIVATIONS[activation](logits).unsqueeze(-1)
     return (hidden * w_out[tree, nodes]).sum((0, 2)), logits
 
 
 def check(
     forward, device, dtype, batch, features, out, levels, trees, activation, ties, seed,
-    tolerance=None, layout="steps",
+    bias=False, tolerance=None, layout="steps",
 ):  # fmt: skip
     draw = Draw(seed, device, dtype, ties=ties)
     n_nodes = 2**levels - 1
     x = draw.inputs(batch, features, layout)
     w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
-    outputs, logits, leaf = forward(x, w_in, w_out, activation)
-    for w, reached in zip(w_in, leaf, strict=True):
-        right_turns(x, w, reached, tolerance=0.0 if ties else 1e-4)
-    expected, z = along(x, w_in, w_out, leaf, activation)
+    b_in = draw(trees, n_nodes) if bias else None
+    outputs, logits, leaf = forward(x, w_in, w_out, activation, b_in)
+    for w, b, reached in zip(w_in, b_in if bias else [None] * trees, leaf, strict=True):
+        right_turns(x, w, reached, b, tolerance=0.0 if ties else 1e-4)
+    expected, z = along(x, w_in, w_out, b_in, leaf, activation)
     close(outputs, expected, tolerance or TOLERANCE[dtype])
     close(logits, z)
 
 
-def check_backward(device, dtype, batch, features, out, levels, trees, activation, ties, seed):
+def check_backward(
+    device, dtype, batch, features, out, levels, trees, activation, ties, seed, bias=False
+):
     draw = Draw(seed, device, dtype, ties=ties)
     n_nodes = 2**levels - 1
     x, grad = draw.inputs(batch, features), draw.inputs(batch, out)
     w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
-    _, logits, leaf = reference.node_tree_with_path(*doubles(x, w_in, w_out), activation)
-    gradients = node_tree_backward(grad, x, w_in, w_out, logits.float(), leaf, activation)
-    wanted = reference.node_tree_backward(*doubles(grad, x, w_in, w_out), logits, leaf, activation)
+    b_in = draw(trees, n_nodes) if bias else None
+    x64, in64, out64, b64, grad64 = doubles(x, w_in, w_out, b_in, grad)
+    _, logits, leaf = reference.node_tree_with_path(x64, in64, out64, activation, b64)
+    gradients = node_tree_backward(
+        grad, x, w_in, w_out, logits.float(), leaf, activation, bias=bias
+    )
+    wanted = reference.node_tree_backward(
+        grad64, x64, in64, out64, logits, leaf, activation, bias=bias
+    )
     for gradient, expected in zip(gradients, wanted, strict=True):
-        close(gradient, expected)
+        assert (gradient is None) == (expected is None)
+        if expected is not None:
+            close(gradient, expected)
 
 
 @shapes
@@ -154,6 +172,101 @@ def test_paths_stay_exact_with_tf32(levels):
         check(node_tree_tiles, DEVICE, torch.float32, **shape, **options, tolerance=1e-3)
 
 
+forms = pytest.mark.parametrize(
+    ("forward", "device"),
+    [
+        (reference.node_tree_with_path, "cpu"), (cpu.node_tree_with_path, "cpu"),
+        (cpu_sorted, "cpu"), (node_tree_rows, DEVICE), (node_tree_tiles, DEVICE),
+    ],
+)  # fmt: skip
+
+
+inf, nan = math.inf, math.nan
+poisoned = pytest.mark.parametrize(
+    ("levels", "node", "value"), [(3, 5, inf), (6, 9, -inf), (6, 9, nan), (6, 9, 1e30)]
+)
+
+
+def draw_ties(device, levels):
+    """Return inputs and weights of which float32 gives the exact logits."""
+    draw = Draw(levels, device, ties=True)
+    return draw(20, 6), draw(2, 2**levels - 1, 6), draw(2, 2**levels - 1, 5)
+
+
+def visiting(leaf, node, levels):
+    """Return which inputs visit a `node` of the first tree."""
+    return (reference.path_nodes(leaf[0], levels) == node).any(-1)
+
+
+@quiet
+@pytest.mark.parametrize("place", ["w_in", "w_out"])
+@poisoned
+@forms
+def test_a_node_reaches_only_those_who_visit_it(forward, device, levels, node, place, value):
+    x, *weights = draw_ties(device, levels)
+    clean, _, leaf = reference.node_tree_with_path(*doubles(x, *weights), "relu")
+    passed_by = ~visiting(leaf, node, levels)
+    assert 0 < passed_by.sum() < len(x)
+    weights[place == "w_out"][0, node, 2] = value
+    outputs = forward(x, *weights, "relu")
+    for got, expected in zip(
+        outputs, reference.node_tree_with_path(*doubles(x, *weights), "relu"), strict=True
+    ):
+        same(got, expected.double())
+    same(outputs[0][passed_by], clean[passed_by])
+
+
+@quiet
+@pytest.mark.parametrize(("levels", "value"), [(3, inf), (6, nan), (6, 1e30)])
+@forms
+def test_an_input_reaches_only_its_own_output(forward, device, levels, value):
+    x, *weights = draw_ties(device, levels)
+    x[7, 3] = value
+    outputs = forward(x, *weights, "relu")
+    wanted = reference.node_tree_with_path(*doubles(x, *weights), "relu")
+    others = torch.arange(len(x), device=device) != 7
+    all_trees = (slice(None),)
+    for got, expected, by_row in zip(outputs, wanted, [(), all_trees, all_trees], strict=True):
+        same(got[*by_row, others], expected.double()[*by_row, others])
+    same(outputs[1], wanted[1])
+
+
+@quiet
+@pytest.mark.parametrize("place", ["w_in", "w_out"])
+@poisoned
+def test_a_node_reaches_only_gradients_of_those_who_visit_it(levels, node, place, value):
+    x, *weights = draw_ties(DEVICE, levels)
+    _, logits, leaf = reference.node_tree_with_path(*doubles(x, *weights), "gelu")
+    weights[place == "w_out"][0, node, 2] = value
+    given = (x[:, :5], x, *weights)
+    d_x = node_tree_backward(*given, logits.float(), leaf, "gelu")[0]
+    wanted = reference.node_tree_backward(*doubles(*given), logits, leaf, "gelu")[0]
+    assert wanted[~visiting(leaf, node, levels)].isfinite().all()
+    same(d_x, wanted)
+
+
+@quiet
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@forms
+def test_activations_of_extremes_are_torchs(forward, device, activation):
+    z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=device)[:, None]
+    one = torch.ones(1, 1, 1, device=device)
+    out, logits, leaf = forward(z, one, one, activation)
+    same(out, ACTIVATIONS[activation](z.double()))
+    same(logits[0], z.double())
+    assert leaf.tolist() == [(z > 0).long().flatten().tolist()]
+
+
+@quiet
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_slopes_of_extremes(activation):
+    z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=DEVICE)[:, None]
+    one = torch.ones(1, 1, 1, device=DEVICE)
+    grad = torch.ones_like(z)
+    d_x = node_tree_backward(grad, z, one, one, z[None], (z > 0).long().mT, activation)[0]
+    same(d_x, slope(z.double(), activation))
+
+
 @needs_cuda
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
@@ -202,16 +315,21 @@ def test_no_rows_give_no_gradient(levels):
     draw = Draw(0, DEVICE)
     w = draw(2, 2**levels - 1, 5)
     x, logits = draw(0, 5), draw(2, 0, levels)
-    d_x, d_in, d_out = node_tree_backward(x, x, w, w, logits, logits[..., 0].long(), "gelu")
+    d_x, d_in, d_out, d_b = node_tree_backward(
+        x, x, w, w, logits, logits[..., 0].long(), "gelu", bias=True
+    )
     assert d_x.shape == (0, 5)
     assert d_in.equal(torch.zeros_like(w)) and d_out.equal(torch.zeros_like(w))
+    assert d_b.equal(w.new_zeros(w.shape[:2]))
 
 
 def test_a_deterministic_order_on_request():
     shape = {"batch": 70, "features": 9, "out": 5, "levels": 6, "trees": 1}
     torch.use_deterministic_algorithms(True)
     try:
-        check_backward(DEVICE, torch.float32, **shape, activation="gelu", ties=False, seed=3)
+        check_backward(
+            DEVICE, torch.float32, **shape, activation="gelu", ties=False, seed=3, bias=True
+        )
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -223,6 +341,6 @@ def test_a_deterministic_order_on_request():
 @given(levels=st.integers(1, 14), features=st.integers(16, 800), seed=st.integers(0, 2**16))
 def test_large_batches(dtype, levels, features, seed):
     shape = {"batch": 5000, "features": features, "out": features + 3, "levels": levels}
-    options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed}
+    options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed, "bias": True}
     check(node_tree_tiles, DEVICE, dtype, **shape, **options)
     check_backward(DEVICE, dtype, **shape, **options)

@@ -1,10 +1,12 @@
 """The plain definitions against the dense layers, whose own tests hold them against the papers."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel_cases import Draw
+from kernel_cases import EXTREMES, Draw, same
 
 from fastff.kernels import reference
 from fastff.kernels.activations import ACTIVATIONS, slope
@@ -27,6 +29,12 @@ def test_a_tie_goes_left():
     assert logits.equal(torch.zeros(3, 3))
 
 
+def test_nan_goes_left():
+    logits, leaf = reference.descend(torch.full((3, 4), torch.nan), torch.ones(7, 4))
+    assert leaf.tolist() == [0, 0, 0]
+    assert logits.isnan().all()
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @given(
     levels=st.integers(1, 5),
@@ -45,11 +53,45 @@ def test_node_tree_and_its_gradients_are_the_layers(activation, levels, trees, b
     out, logits, leaf = reference.node_tree_with_path(x, tree.w_in, tree.w_out, activation)
     torch.testing.assert_close(out, expected)
     with torch.no_grad():
-        gradients = reference.node_tree_backward(
+        *gradients, d_b = reference.node_tree_backward(
             grad, x, tree.w_in, tree.w_out, logits, leaf, activation
         )
+    assert d_b is None
     wanted = torch.autograd.grad(expected, [x, tree.w_in, tree.w_out], grad)
-    torch.testing.assert_close(gradients, wanted)
+    torch.testing.assert_close(gradients, list(wanted))
+
+
+class ReferenceTree(torch.autograd.Function):
+    """The plain definition with its own gradients."""
+
+    @staticmethod
+    def forward(ctx, x, w_in, w_out, b_in):
+        out, *path = reference.node_tree_with_path(x, w_in, w_out, "gelu", b_in)
+        ctx.save_for_backward(x, w_in, w_out, *path)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        return reference.node_tree_backward(grad, *ctx.saved_tensors, "gelu", bias=True)
+
+
+@given(
+    levels=st.integers(1, 4), trees=st.integers(1, 2), batch=st.integers(1, 6),
+    seed=st.integers(0, 2**16),
+)  # fmt: skip
+def test_gradients_with_biases_equal_finite_differences(levels, trees, batch, seed):
+    draw = Draw(seed, dtype=torch.float64)
+    n_nodes = 2**levels - 1
+    tensors = draw(batch, 3), draw(trees, n_nodes, 3), draw(trees, n_nodes, 2), draw(trees, n_nodes)
+    assert torch.autograd.gradcheck(ReferenceTree.apply, [t.requires_grad_() for t in tensors])
+
+
+def test_a_bias_is_a_weight_of_a_constant_input():
+    draw = Draw(0, dtype=torch.float64)
+    x, w, v, b = draw(9, 3), draw(2, 15, 3), draw(2, 15, 4), draw(2, 15)
+    outputs = reference.node_tree_with_path(x, w, v, "gelu", b)
+    with_one = torch.cat([x, x.new_ones(9, 1)], dim=1), torch.cat([w, b.unsqueeze(-1)], dim=2)
+    torch.testing.assert_close(outputs, reference.node_tree_with_path(*with_one, v, "gelu"))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -89,6 +131,11 @@ def test_slopes_are_the_derivatives(activation):
     z = torch.linspace(-3, 3, 41, dtype=torch.float64, requires_grad=True)  # with 0
     (wanted,) = torch.autograd.grad(ACTIVATIONS[activation](z).sum(), z)
     torch.testing.assert_close(slope(z.detach(), activation), wanted)
+    # torch's selu has two slopes at NaN: one in vectors and one in what is left of them
+    extremes = [v for v in EXTREMES if activation != "selu" or not math.isnan(v)]
+    z = torch.tensor([*extremes, -1e30], dtype=torch.float64, requires_grad=True)
+    (wanted,) = torch.autograd.grad(ACTIVATIONS[activation](z).sum(), z)
+    same(slope(z.detach(), activation), wanted)
 
 
 @pytest.mark.parametrize("n_nodes", [0, 2, 6, 8])

@@ -1,10 +1,22 @@
 """Every routing kernel against float64: turns, ties, shapes and strides."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DEVICE, HALVES, LAYOUTS, Draw, close, few, needs_cuda, right_turns
+from kernel_cases import (
+    DEVICE,
+    HALVES,
+    LAYOUTS,
+    Draw,
+    close,
+    few,
+    needs_cuda,
+    quiet,
+    right_turns,
+)
 
 from fastff.kernels import cpu, cuda, reference
 from fastff.kernels.cuda.descent_blocks import descend_blocks
@@ -65,6 +77,20 @@ def test_layouts_on_the_cpu(layout, **shape):
 def test_layouts(layout, route):
     shape = {"batch": 5, "features": 20, "depth": 3, "bias": True, "ties": True, "seed": 1}
     check(route, DEVICE, torch.float32, **shape, layout=layout)
+
+
+@quiet
+@pytest.mark.parametrize("value", [math.inf, math.nan, 1e30])
+@pytest.mark.parametrize("place", ["x", "weight", "bias"])
+@pytest.mark.parametrize(
+    ("route", "device"), [(cpu.route, "cpu"), (by_rows, DEVICE), (by_blocks, DEVICE)]
+)
+def test_extremes_turn_as_in_the_definition(route, device, place, value):
+    draw = Draw(1, device, ties=True)
+    x, weight, bias = draw(40, 6), draw(2**9 - 1, 6), draw(2**9 - 1)
+    {"x": x, "weight": weight, "bias": bias[:, None]}[place][4, -1] = value
+    expected = reference.route(x.double(), weight.double(), bias.double())
+    assert route(x, weight, bias).equal(expected)
 
 
 @needs_cuda

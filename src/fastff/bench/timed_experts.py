@@ -11,8 +11,8 @@ from torch import Tensor
 from fastff.bench.forms import Build, Call, Run
 from fastff.bench.shape import Shape
 from fastff.kernels import functions
+from fastff.kernels.activations import ACTIVATIONS
 from fastff.layers import MixtureExperts
-from fastff.layers.experts import ACTIVATIONS
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from fastff.bench.forms import Build, Call, NotHereError, Run
 from fastff.bench.shape import Shape
 from fastff.bench.timed_experts import gather, mixture
 from fastff.kernels import reference
+from fastff.kernels.activations import ACTIVATIONS
 from fastff.layers import LinearGate, NodeTree, RoutedLayer, TreeGate
-from fastff.layers.experts import ACTIVATIONS
 
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -45,6 +45,7 @@ def node_only(shape: Shape) -> NodeTree:
         shape.in_features,
         shape.out_features,
         levels=shape.depth + 1,
+        bias=False,
         activation=shape.activation,
     )
 

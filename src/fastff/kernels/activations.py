@@ -22,12 +22,12 @@ SELU_SCALE = 1.0507009873554805
 
 
 def slope(z: Tensor, activation: str) -> Tensor:
-    """Return the derivative of `activation` at `z`, any shape; relu's and selu's at 0 as torch's.
+    """Return the derivative of `activation` at `z`, any shape; at 0 and NaN it is torch's.
 
     A sum over what isn't visited must not see it: the derivative of "linear" is 1 everywhere.
     """
     if activation == "relu":
-        return (z > 0).to(z.dtype)
+        return (~(z <= 0)).to(z.dtype)
     if activation == "gelu":
         probability: Tensor = torch.special.ndtr(z)
         return probability + z * torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)

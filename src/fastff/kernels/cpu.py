@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from fastff.kernels import cpu_loops, cpu_tree_loops
+from fastff.kernels import cpu_loops
 from fastff.kernels.activations import CODES
 from fastff.kernels.reference import levels_of, no_such_expert
 
@@ -51,13 +51,13 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def node_tree_with_path(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return outputs (b, o), logits (t, b, l) and leaves (t, b), as in `reference`."""
     n_trees, n_nodes, _ = w_in.shape
     logits = x.new_empty(n_trees, len(x), levels_of(n_nodes))
     leaf = x.new_empty(n_trees, len(x), dtype=torch.int64)
-    return node_tree(x, w_in, w_out, activation, logits, leaf), logits, leaf
+    return node_tree(x, w_in, w_out, activation, b_in, logits, leaf), logits, leaf
 
 
 def node_tree(
@@ -65,16 +65,20 @@ def node_tree(
     w_in: Tensor,
     w_out: Tensor,
     activation: str,
+    b_in: Tensor | None = None,
     logits: Tensor | None = None,
     leaf: Tensor | None = None,
 ) -> Tensor:
     """Return Σ a(z_j) v_j over parallel trees and the nodes j on each tree's path, (b, o).
+
+    z_j = <w_j, x> + b_j.
 
     Args:
         x: inputs (b, i), float32, with any strides.
         w_in: (t, n, i), contiguous.
         w_out: (t, n, o), contiguous.
         activation: a, a key of ACTIVATIONS.
+        b_in: (t, n), contiguous.
         logits: where those of the visited nodes are written, (t, b, l).
         leaf: where the leaves reached are written, (t, b).
 
@@ -85,11 +89,11 @@ def node_tree(
     levels = levels_of(n_nodes)
     out = x.new_empty(n_rows, out_features)
     if n_rows >= SORTED_ROWS and levels >= SORTED_LEVELS:
-        _node_tree_sorted(x, stride, w_in, w_out, activation, out, logits, leaf)
+        _node_tree_sorted(x, stride, w_in, w_out, activation, b_in, out, logits, leaf)
         return out
     _spread(
-        cpu_tree_loops.node_tree, n_rows, n_trees * levels * (in_features + out_features),
-        _address(x), stride, _address(w_in), _address(w_out), _address(out),
+        cpu_loops.node_tree, n_rows, n_trees * levels * (in_features + out_features),
+        _address(x), stride, _address(w_in), _address(b_in), _address(w_out), _address(out),
         _address(logits), _address(leaf), n_rows, n_trees, levels, in_features, out_features,
         CODES[activation],
     )  # fmt: skip
@@ -102,6 +106,7 @@ def _node_tree_sorted(
     w_in: Tensor,
     w_out: Tensor,
     activation: str,
+    b_in: Tensor | None,
     out: Tensor,
     logits: Tensor | None,
     leaf: Tensor | None,
@@ -117,18 +122,19 @@ def _node_tree_sorted(
     half = levels // 2
     in_turn = torch.arange(n_rows, device="cpu")
     for tree in range(n_trees):
+        bias = _address(None if b_in is None else b_in[tree])
         z = x.new_empty(n_rows, levels) if logits is None else logits[tree]
         node = x.new_zeros(n_rows, dtype=torch.int64)
         order = in_turn
         for first, last in ((0, half), (half, levels)):
             _spread(
-                cpu_tree_loops.descend, n_rows, (last - first) * in_features, _address(x), stride,
-                _address(order), _address(w_in[tree]), _address(node), _address(z),
+                cpu_loops.descend, n_rows, (last - first) * in_features, _address(x), stride,
+                _address(order), _address(w_in[tree]), bias, _address(node), _address(z),
                 first, last, levels, in_features,
             )  # fmt: skip
             order = node.argsort()
         _spread(
-            cpu_tree_loops.sum_paths, n_rows, levels * out_features, _address(order),
+            cpu_loops.sum_paths, n_rows, levels * out_features, _address(order),
             _address(node), _address(z), _address(w_out[tree]), _address(out),
             _address(None if leaf is None else leaf[tree]), int(tree > 0), levels, out_features,
             CODES[activation],

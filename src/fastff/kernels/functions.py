@@ -8,7 +8,7 @@ assertion on the device). How each is computed is `dispatch`'s decision.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +17,7 @@ from fastff.kernels import ops, reference
 from fastff.kernels.backends import kernels_for
 from fastff.kernels.check import check_chosen_experts, check_node_tree, check_route
 from fastff.kernels.dispatch import Form, computed_dtype, form_for
-
-T = TypeVar("T", Tensor, None)
+from fastff.kernels.ops import contiguous
 
 
 def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -91,7 +90,7 @@ def run_route(form: Form, x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     if form is Form.DIRECT:
         kernels = kernels_for("cpu")
         assert kernels is not None
-        leaf: Tensor = kernels.route(rows, weight.contiguous(), _contiguous(bias))
+        leaf: Tensor = kernels.route(rows, weight.contiguous(), contiguous(bias))
     else:
         with torch.no_grad():  # a leaf has no gradient
             run = ops.route if form is Form.OPERATOR else reference.route
@@ -109,7 +108,7 @@ def run_node_tree(
         kernels = kernels_for("cpu")
         assert kernels is not None
         out: Tensor = kernels.node_tree(
-            rows, w_in.contiguous(), w_out.contiguous(), activation, _contiguous(b_in)
+            rows, w_in.contiguous(), w_out.contiguous(), activation, contiguous(b_in)
         )
     else:
         run = ops.node_tree if form is Form.OPERATOR else reference.node_tree_with_path
@@ -138,7 +137,7 @@ def run_chosen_experts(
         assert kernels is not None
         out: Tensor = kernels.chosen_experts(
             rows, choices, w_in.contiguous(), w_out.contiguous(), activation, scale=scales,
-            b_in=_contiguous(b_in), b_out=_contiguous(b_out),
+            b_in=contiguous(b_in), b_out=contiguous(b_out),
         )  # fmt: skip
     else:
         run = ops.chosen_experts if form is Form.OPERATOR else reference.chosen_experts_with_hidden
@@ -154,11 +153,7 @@ def as_rows(x: Tensor) -> Tensor:
     return x.unsqueeze(0) if x.dim() == 1 else x.flatten(0, -2)
 
 
-def _contiguous(tensor: T) -> T:
-    return None if tensor is None else tensor.contiguous()
-
-
-def _cast(x: Tensor, *others: Tensor | None) -> tuple[Tensor | None, ...]:
+def _cast(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
     """Return the arguments in the dtype in which a function of `x` is computed."""
     dtype = computed_dtype(x)
     return tuple(None if t is None else t.to(dtype) for t in (x, *others))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +19,6 @@ from torch.utils.flop_counter import register_flop_formula
 from fastff.kernels import reference
 from fastff.kernels.backends import has_kernels, kernels_for
 from fastff.kernels.check import check_chosen_experts, check_node_tree, check_route
-
-T = TypeVar("T", Tensor, None)
 
 
 def _kernels(x: Tensor) -> ModuleType:
@@ -39,7 +37,8 @@ def _logit_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype.itemsize < 4 else x.dtype
 
 
-def _contiguous(tensor: T) -> T:
+def contiguous(tensor: Tensor | None) -> Tensor | None:
+    """Return a tensor as one block of memory, None for None."""
     return None if tensor is None else tensor.contiguous()
 
 
@@ -57,7 +56,7 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the leaves (b,) as `reference.route`."""
     check_route(x, weight, bias)
     with torch.cuda.device_of(x):
-        leaf: Tensor = _kernels(x).route(x, weight.contiguous(), _contiguous(bias))
+        leaf: Tensor = _kernels(x).route(x, weight.contiguous(), contiguous(bias))
     return leaf
 
 
@@ -80,7 +79,7 @@ def node_tree(
     check_node_tree(x, w_in, w_out, activation, b_in)
     with torch.cuda.device_of(x):
         out, logits, leaf = _kernels(x).node_tree_with_path(
-            x, w_in.contiguous(), w_out.contiguous(), activation, _contiguous(b_in)
+            x, w_in.contiguous(), w_out.contiguous(), activation, contiguous(b_in)
         )
     return out, logits.to(_logit_dtype(x)), leaf
 
@@ -158,7 +157,7 @@ def _tree_gradients(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, 
     x, w_in, w_out, b_in, logits, leaf = ctx.saved_tensors
     if torch.is_grad_enabled():
 
-        def again(*tensors: Tensor | None) -> Tensor:
+        def again(*tensors: Any) -> Tensor:
             x, w_in, w_out, b_in = tensors
             return reference.node_tree_with_path(x, w_in, w_out, ctx.activation, b_in)[0]
 
@@ -189,8 +188,8 @@ def chosen_experts(
     check_chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)
     with torch.cuda.device_of(x):
         out, hidden = _kernels(x).chosen_experts_with_hidden(
-            x, expert, w_in.contiguous(), w_out.contiguous(), activation, _contiguous(scale),
-            _contiguous(b_in), _contiguous(b_out),
+            x, expert, w_in.contiguous(), w_out.contiguous(), activation, contiguous(scale),
+            contiguous(b_in), contiguous(b_out),
         )  # fmt: skip
     return out, hidden
 
@@ -236,7 +235,7 @@ def chosen_experts_backward(
     with torch.cuda.device_of(x):
         gradients = _trainable(x).chosen_experts_backward(
             grad, hidden, x, expert, w_in.contiguous(), w_out.contiguous(), activation,
-            _contiguous(scale), _contiguous(b_in), _contiguous(b_out),
+            contiguous(scale), contiguous(b_in), contiguous(b_out),
         )  # fmt: skip
     d_x, d_in, d_out, *optional = gradients
     d_scale, d_b_in, d_b_out = (x.new_empty(0) if d is None else d for d in optional)
@@ -279,7 +278,7 @@ def _experts_gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None
     hidden, x, expert, w_in, w_out, *optional = ctx.saved_tensors
     if torch.is_grad_enabled():
 
-        def again(*tensors: Tensor | None) -> Tensor:
+        def again(*tensors: Any) -> Tensor:
             x, w_in, w_out, *optional = tensors
             return reference.chosen_experts_with_hidden(
                 x, expert, w_in, w_out, ctx.activation, *optional

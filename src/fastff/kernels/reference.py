@@ -27,6 +27,8 @@ def levels_of(n_nodes: int) -> int:
 def descend(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Walk every input from the root down a tree, right iff the node's logit z > 0.
 
+    So 0 goes left, and NaN, which is above nothing: everywhere in the library.
+
     Args:
         x: inputs (b, i).
         weight: of the nodes in heap order, (n, i); z_j = <w_j, x> (+ b_j).
@@ -60,15 +62,16 @@ def path_nodes(leaf: Tensor, levels: int) -> Tensor:
 
 
 def node_tree_with_path(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum a(z_j) v_j over parallel trees and the nodes j on each tree's path, z_j = <w_j, x>.
+    """Sum a(z_j) v_j over parallel trees and the nodes j on each tree's path, z_j = <w_j, x> + b_j.
 
     Args:
         x: inputs (b, i).
         w_in: the nodes' w_j, (t, n, i).
         w_out: the nodes' v_j, (t, n, o).
         activation: a, a key of ACTIVATIONS.
+        b_in: the nodes' b_j, (t, n); None is 0.
 
     Returns:
         Outputs (b, o), the logits of the visited nodes (t, b, l), the leaves reached (t, b).
@@ -76,8 +79,8 @@ def node_tree_with_path(
     """
     out = x.new_zeros(len(x), w_out.shape[-1])
     logits, leaves = [], []
-    for w, v in zip(w_in, w_out, strict=True):
-        z, leaf = descend(x, w)
+    for tree, (w, v) in enumerate(zip(w_in, w_out, strict=True)):
+        z, leaf = descend(x, w, None if b_in is None else b_in[tree])
         hidden = ACTIVATIONS[activation](z)
         for level, node in enumerate(path_nodes(leaf, z.shape[-1]).unbind(-1)):
             out = out + hidden[:, level, None] * v[node]
@@ -94,13 +97,27 @@ def node_tree_backward(
     logits: Tensor,
     leaf: Tensor,
     activation: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x, w_in and w_out, given that of `node_tree_with_path`'s outputs.
+    *,
+    bias: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return the gradients of x, w_in, w_out and, for `bias`, b_in, given that of the outputs.
 
-    The path is a constant. dz_j = a'(z_j) <v_j, grad>, dx = Σ dz_j w_j, dw_j = Σ dz_j x and
-    dv_j = Σ a(z_j) grad over the inputs that visit node j.
+    The path is a constant. dz_j = a'(z_j) <v_j, grad>, dx = Σ dz_j w_j, dw_j = Σ dz_j x,
+    db_j = Σ dz_j and dv_j = Σ a(z_j) grad over the inputs that visit node j.
+
+    Args:
+        grad: gradient of the outputs of `node_tree_with_path`, (b, o).
+        x: inputs (b, i).
+        w_in: (t, n, i).
+        w_out: (t, n, o).
+        logits: of the visited nodes, (t, b, l).
+        leaf: reached in each tree, (t, b).
+        activation: a, a key of ACTIVATIONS.
+        bias: whether there is a b_in, (t, n).
+
     """
     d_x, d_in, d_out = torch.zeros_like(x), torch.zeros_like(w_in), torch.zeros_like(w_out)
+    d_b = w_in.new_zeros(w_in.shape[:2]) if bias else None
     logits = logits.to(x.dtype)
     nodes = path_nodes(leaf, logits.shape[-1])  # (t, b, l)
     for tree in range(len(w_in)):
@@ -111,7 +128,9 @@ def node_tree_backward(
             d_x += d_z.unsqueeze(-1) * w_in[tree, node]
             d_in[tree].index_add_(0, node, d_z.unsqueeze(-1) * x)
             d_out[tree].index_add_(0, node, hidden[:, level, None] * grad)
-    return d_x, d_in, d_out
+            if d_b is not None:
+                d_b[tree].index_add_(0, node, d_z)
+    return d_x, d_in, d_out, d_b
 
 
 def no_such_expert(expert: Tensor, n_experts: int) -> IndexError:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastff.kernels.activations import ACTIVATIONS
+from fastff.kernels.check import check_features, check_like
 from fastff.layers.gate import check_sizes
 from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
 from fastff.layers.random import Random
@@ -73,14 +74,14 @@ class Experts(nn.Module, abc.ABC):
             n_experts=n_experts, in_features=in_features, hidden_features=hidden_features,
             out_features=out_features,
         )  # fmt: skip
-        check_activation(activation, [*ACTIVATIONS, "prelu"] if self.has_slopes else ACTIVATIONS)
+        allowed = [*ACTIVATIONS, "prelu"] if self.has_slopes else ACTIVATIONS
+        self.activation, self.own_activation = named_activation(activation, allowed)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout = {dropout}: must be at least 0 and below 1")
         self.n_experts = n_experts
         self.in_features = in_features
         self.hidden_features = hidden_features
         self.out_features = out_features
-        self.activation = activation
         self.dropout = dropout
         self.random = Random()
 
@@ -120,7 +121,11 @@ class Experts(nn.Module, abc.ABC):
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """Return every expert's hidden units before activation, (..., e, h)."""
-        hidden: Tensor = linear(x, self.w_in.flatten(-3, -2)).unflatten(-1, self.w_in.shape[-3:-1])
+        w_in = self.w_in
+        if w_in.dim() == 3:
+            check_like(x, w_in)
+            check_features(x, self.in_features)
+        hidden: Tensor = linear(x, w_in.flatten(-3, -2)).unflatten(-1, w_in.shape[-3:-1])
         if self.b_in is None:
             return hidden
         return hidden + (self.b_in if self.b_in.dim() == 2 else self.b_in.unsqueeze(-3))
@@ -130,10 +135,8 @@ class Experts(nn.Module, abc.ABC):
         if self.slope is not None:
             slope = self.slope if self.slope.dim() == 2 else self.slope.unsqueeze(-3)
             hidden = torch.where(hidden > 0, hidden, slope * hidden)
-        elif isinstance(self.activation, str):
-            hidden = ACTIVATIONS[self.activation](hidden)
         else:
-            hidden = self.activation(hidden)
+            hidden = (self.own_activation or ACTIVATIONS[self.activation])(hidden)
         if not self.training or self.dropout == 0:
             return hidden
         return hidden * (self.random.uniform(hidden) >= self.dropout) / (1 - self.dropout)
@@ -162,11 +165,10 @@ class Experts(nn.Module, abc.ABC):
 
     def extra_repr(self) -> str:
         """Return what describes the experts."""
-        activation = self.activation if isinstance(self.activation, str) else "a function"
         return (
             f"n_experts={self.n_experts}, in_features={self.in_features}, "
             f"hidden_features={self.hidden_features}, out_features={self.out_features}, "
-            f"activation={activation}, bias={self.b_in is not None}"
+            f"activation={self.activation!r}, bias={self.b_in is not None}"
         )
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
@@ -174,11 +176,21 @@ class Experts(nn.Module, abc.ABC):
         return {"expert_in": (self.w_in, 0), "expert_out": (self.w_out, 0)}
 
 
-def check_activation(activation: Activation, allowed: Collection[str]) -> None:
-    """Raise ValueError for an activation's name that there isn't, TypeError for no function."""
+def named_activation(
+    activation: Activation, allowed: Collection[str]
+) -> tuple[str, Callable[[Tensor], Tensor] | None]:
+    """Return an activation's name, and the function where it isn't one of those `allowed`.
+
+    Raises:
+        ValueError: for a name that isn't allowed.
+        TypeError: for what is neither a name nor a function.
+
+    """
     if isinstance(activation, str):
         if activation not in allowed:
             names = ", ".join(allowed)
             raise ValueError(f"activation = {activation!r}: allowed are {names}, or a function")
-    elif not callable(activation):
+        return activation, None
+    if not callable(activation):
         raise TypeError(f"activation = {activation!r}: allowed are a name or a function of tensors")
+    return f"function {getattr(activation, '__name__', type(activation).__name__)}", activation

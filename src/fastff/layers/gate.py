@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastff.kernels.check import check_features, check_like
 from fastff.layers.linear import linear, uniform_fan_in_
 from fastff.layers.losses import PendingLosses, record
 from fastff.layers.random import Random
@@ -126,7 +127,11 @@ class Gate(nn.Module, abc.ABC):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits (..., n_logits) of inputs (..., i)."""
-        z = linear(x, self.weight)
+        weight = self.weight
+        if weight.dim() == 2:
+            check_like(x, weight)
+            check_features(x, self.in_features)
+        z = linear(x, weight)
         if self.bias is None:
             return z
         return z + (self.bias if self.bias.dim() == 1 else self.bias.unsqueeze(-2))
@@ -180,7 +185,7 @@ class Gate(nn.Module, abc.ABC):
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Gate:
         """Apply as `nn.Module` does; `to_empty` leaves memory as it finds it, so refill it."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name in self.constants(torch.device("meta")):
             buffer = self.get_buffer(name)
             if not buffer.is_meta:

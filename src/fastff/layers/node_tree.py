@@ -9,7 +9,7 @@ from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.check import check_features, check_like
 from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_node_tree
-from fastff.layers.experts import Activation, check_activation
+from fastff.layers.experts import Activation, named_activation
 from fastff.layers.gate import MAX_DEPTH, check_sizes, one_hot
 from fastff.layers.layer import Layer
 from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
@@ -65,11 +65,10 @@ class NodeTree(Layer):
         )
         if levels > MAX_DEPTH:
             raise ValueError(f"levels = {levels}: must be at most {MAX_DEPTH}")
-        check_activation(activation, ACTIVATIONS)
+        self.activation, self.own_activation = named_activation(activation, ACTIVATIONS)
         self.in_features = in_features
         self.out_features = out_features
         self.levels = levels
-        self.activation = activation
         self.n_trees = n_trees
         self.n_experts = 2 ** (levels - leaf_nodes)
         n_nodes = 2**levels - 1
@@ -95,7 +94,7 @@ class NodeTree(Layer):
         w_in = parameter(self, "w_in")
         if w_in.dim() != 3:
             return self._sum_paths(self.node_logits(x))
-        if isinstance(self.activation, str) and type(self).node_logits is NodeTree.node_logits:
+        if self.own_activation is None and type(self).node_logits is NodeTree.node_logits:
             w_out, b_in = parameter(self, "w_out"), self._parameters.get("b_in", self.b_in)
             form = form_for(x, w_in, w_out, b_in)
             if form is not Form.PLAIN:
@@ -132,19 +131,16 @@ class NodeTree(Layer):
 
     def extra_repr(self) -> str:
         """Return what describes the layer."""
-        activation = self.activation if isinstance(self.activation, str) else "a function"
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"levels={self.levels}, n_trees={self.n_trees}, activation={activation}, "
+            f"levels={self.levels}, n_trees={self.n_trees}, activation={self.activation!r}, "
             f"bias={self.b_in is not None}"
         )
 
     def _sum_paths(self, z: Tensor) -> Tensor:
         """Return the outputs (..., o) for node logits (..., t, n)."""
         mask = path_mask(z.detach())
-        activate = (
-            ACTIVATIONS[self.activation] if isinstance(self.activation, str) else self.activation
-        )
+        activate = self.own_activation or ACTIVATIONS[self.activation]
         if self.w_out.dim() != 3:
             visited = activate(z) * mask
             stacked: Tensor = visited.flatten(-2) @ self.w_out.flatten(-3, -2)

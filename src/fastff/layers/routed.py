@@ -84,12 +84,10 @@ class RoutedLayer(Layer):
         if routing.expert is not None and (routing.scale is None or not self._is_merged):
             out = self._chosen_alone(form, rows, routing)
         else:
-            dense = routing.dense(self.n_experts, x.dtype)
-            out = experts(rows, dense, sparse=n_chosen < self.n_experts)
-        if not hard and torch.is_grad_enabled():
-            weights = routing.scale if routing.weights is None else routing.weights
-            if weights is None or not weights.requires_grad:
-                out = out + gate.zero()
+            weights = routing.dense(self.n_experts, x.dtype)
+            out = experts(rows, weights, sparse=n_chosen < self.n_experts)
+        if not hard and torch.is_grad_enabled() and not _learns(routing):
+            out = out + gate.zero()
         if routing.loss is not None:
             out = record(gate, out, routing.loss)
         return out if x.dim() == 2 else out.view(*x.shape[:-1], self.out_features)
@@ -143,11 +141,17 @@ class RoutedLayer(Layer):
         experts, scale = self.experts, routing.scale
         if scale is not None:  # which may need a gradient where nothing else does
             form = form_for(x, scale, experts.w_in, experts.w_out, experts.b_in, experts.b_out)
-        assert routing.expert is not None and isinstance(experts.activation, str)
+        assert routing.expert is not None
         return run_chosen_experts(
             form, x, routing.expert, experts.w_in, experts.w_out, experts.activation, scale,
             experts.b_in, experts.b_out,
         )  # fmt: skip
+
+
+def _learns(routing: Routing) -> bool:
+    """Return whether a gradient goes to the gate."""
+    weights = routing.scale if routing.weights is None else routing.weights
+    return weights is not None and weights.requires_grad
 
 
 def _has_no_hooks(module: nn.Module) -> bool:

@@ -27,8 +27,11 @@ from fastff.kernels.cuda.paths import (
     MAX_LEVELS,
     TILE,
     above_columns,
+    add_product,
     levels_above,
+    store_sum,
     subtree_columns,
+    visited_sum,
     visits,
 )
 from fastff.kernels.reference import levels_of
@@ -38,15 +41,16 @@ MIN_ROWS_PER_GROUP = 16
 
 
 def node_tree_with_path(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum a(z_j) v_j over parallel trees and the nodes j on each tree's path, z_j = <w_j, x>.
+    """Sum a(z_j) v_j over parallel trees and the nodes j on each tree's path, z_j = <w_j, x> + b_j.
 
     Args:
         x: inputs (b, i), with any strides.
         w_in: the nodes' w_j, (t, n, i), contiguous, in the dtype of `x`.
         w_out: the nodes' v_j, (t, n, o), likewise.
         activation: a, a key of ACTIVATIONS.
+        b_in: the nodes' b_j, (t, n), contiguous; None is 0.
 
     Returns:
         Outputs (b, o), the logits of the visited nodes (t, b, l), float32, the leaves reached
@@ -57,12 +61,12 @@ def node_tree_with_path(
     if levels <= MAX_LEVELS:
         n_groups = 2 ** levels_above(levels)
         if len(x) >= max(MIN_ROWS, MIN_ROWS_PER_GROUP * n_groups):
-            return node_tree_tiles(x, w_in, w_out, activation)
-    return node_tree_rows(x, w_in, w_out, activation)
+            return node_tree_tiles(x, w_in, w_out, activation, b_in)
+    return node_tree_rows(x, w_in, w_out, activation, b_in)
 
 
 def node_tree_rows(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the same as `node_tree_with_path`: one program walks all trees for one input."""
     x = rows_contiguous(x)
@@ -74,7 +78,7 @@ def node_tree_rows(
     if n_rows > 0:
         block_in, block_out = block_of(in_features, 4096), block_of(out_features, 1024)
         _node_tree_row[(n_rows, triton.cdiv(out_features, block_out))](
-            x, w_in, w_out, out, logits, leaf,
+            x, w_in, b_in, w_out, out, logits, leaf,
             n_rows, n_trees, n_nodes, levels, in_features, out_features, x.stride(0),
             ACTIVATION=CODES[activation], BLOCK_IN=block_in, BLOCK_OUT=block_out,
             num_warps=row_warps(block_in),
@@ -83,7 +87,7 @@ def node_tree_rows(
 
 
 def node_tree_tiles(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the same as `node_tree_with_path`, one tree after the other, the last levels by tiles.
 
@@ -106,12 +110,13 @@ def node_tree_tiles(
     logits = x.new_empty(n_trees, n_rows, levels, dtype=torch.float32)
     leaf = x.new_empty(n_trees, n_rows, dtype=torch.long)
     for tree in range(n_trees):
+        bias = None if b_in is None else b_in[tree]
         groups = None
         if above > 0:
             descend = descend_blocks if is_half and above <= FIRST_LEVELS else descend_rows
-            groups = descend(x, w_in[tree], None, above, logits=logits[tree], tile=TILE).groups
+            groups = descend(x, w_in[tree], bias, above, logits=logits[tree], tile=TILE).groups
         _tree_tile[(triton.cdiv(n_rows, TILE) if groups is None else groups.max_tiles,)](
-            x, w_in[tree], w_out[tree], out, logits[tree], leaf[tree],
+            x, w_in[tree], bias, w_out[tree], out, logits[tree], leaf[tree],
             *(groups[:5] if groups is not None else [None] * 5),
             n_rows, in_features, out_features, x.stride(0), 2**above,
             LEVELS=levels, GROUP_LEVEL=above, ACTIVATION=CODES[activation], ADD=tree > 0,
@@ -124,7 +129,7 @@ def node_tree_tiles(
 
 @triton.jit
 def _node_tree_row(
-    x_ptr, w_ptr, v_ptr, out_ptr, logit_ptr, leaf_ptr,
+    x_ptr, w_ptr, b_ptr, v_ptr, out_ptr, logit_ptr, leaf_ptr,
     n_rows, n_trees, n_nodes, levels, in_features, out_features, x_stride,
     ACTIVATION: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
@@ -144,6 +149,8 @@ def _node_tree_row(
             v = tl.load(v_ptr + (root + node) * out_features + to, mask=there, other=0)
             w_row_ptr = w_ptr + (root + node) * in_features
             z = row_logit(x_ptr, w_row_ptr, x, in_features, BLOCK_IN)
+            if b_ptr is not None:
+                z += tl.load(b_ptr + root + node).to(tl.float32)
             out += activate(z, ACTIVATION) * v.to(tl.float32)
             tl.store(logit_ptr + at * levels + level, z, mask=is_first)
             node = 2 * node + 1 + (z > 0).to(tl.int64)
@@ -156,7 +163,7 @@ def _node_tree_row(
 
 @triton.jit
 def _tree_tile(
-    x_ptr, w_ptr, v_ptr, out_ptr, logit_ptr, leaf_ptr,
+    x_ptr, w_ptr, b_ptr, v_ptr, out_ptr, logit_ptr, leaf_ptr,
     order_ptr, offsets_ptr, tile_offsets_ptr, tile_group_ptr, tile_first_ptr,
     n_rows, in_features, out_features, x_stride, n_groups,
     LEVELS: tl.constexpr, GROUP_LEVEL: tl.constexpr, ACTIVATION: tl.constexpr, ADD: tl.constexpr,
@@ -172,7 +179,7 @@ def _tree_tile(
     )
     node, level, exists = subtree_columns(group, LEVELS, GROUP_LEVEL)
     z = block_logits(
-        x_ptr, w_ptr, None, row, inside, node, exists, in_features, x_stride, TILE, BELOW, BLOCK_IN
+        x_ptr, w_ptr, b_ptr, row, inside, node, exists, in_features, x_stride, TILE, BELOW, BLOCK_IN
     )
     end = walk(z, logit_ptr + GROUP_LEVEL, row, inside, LEVELS, LEVELS - GROUP_LEVEL, TILE, BELOW)
     leaf = (group << (LEVELS - GROUP_LEVEL)) + end.to(tl.int64)
@@ -187,22 +194,37 @@ def _tree_tile(
     )
     hidden_above = tl.where(all_above, activate(z_above, ACTIVATION), 0.0).to(hidden.dtype)
 
-    column = tl.arange(0, BLOCK_OUT)
+    sums = tl.zeros((TILE,), tl.float32)
     for first in range(0, out_features, BLOCK_OUT):
-        there = first + column < out_features
-        v = tl.load(
-            v_ptr + node[:, None] * out_features + (first + column)[None, :],
-            mask=exists[:, None] & there[None, :], other=0,
-        )  # fmt: skip
-        out = tl.dot(hidden, v, input_precision=OUT_PRECISION)
+        column = first + tl.arange(0, BLOCK_OUT)
+        out = tl.zeros((TILE, BLOCK_OUT), tl.float32)
+        out = add_product(out, hidden, v_ptr, node, exists, column, out_features, OUT_PRECISION)
         if GROUP_LEVEL > 0:
-            v = tl.load(
-                v_ptr + node_above[:, None] * out_features + (first + column)[None, :],
-                mask=exists_above[:, None] & there[None, :], other=0,
+            out = add_product(
+                out, hidden_above, v_ptr, node_above, exists_above, column, out_features,
+                OUT_PRECISION,
             )  # fmt: skip
-            out = tl.dot(hidden_above, v, out, input_precision=OUT_PRECISION)
-        place = row[:, None] * out_features + (first + column)[None, :]
-        written = inside[:, None] & there[None, :]
-        if ADD:
-            out += tl.load(out_ptr + place, mask=written, other=0)
-        tl.store(out_ptr + place, out.to(out_ptr.dtype.element_ty), mask=written)
+        sums += tl.sum(out, axis=1)
+        written = inside[:, None] & (column < out_features)[None, :] & (out == out)
+        store_sum(out_ptr, out, row, written, column, out_features, ADD)
+    total = tl.sum(sums)
+    if total != total:  # as in `paths`: only nodes of the subtree may be visited by others alone
+        for first in range(0, out_features, BLOCK_OUT):
+            column = first + tl.arange(0, BLOCK_OUT)
+            out = tl.zeros((TILE, BLOCK_OUT), tl.float32)
+            out = add_product(out, hidden, v_ptr, node, exists, column, out_features, OUT_PRECISION)
+            exact = visited_sum(
+                hidden, v_ptr, leaf, inside, visited, level, column, out_features,
+                GROUP_LEVEL, LEVELS,
+            )  # fmt: skip
+            if GROUP_LEVEL > 0:
+                out = add_product(
+                    out, hidden_above, v_ptr, node_above, exists_above, column, out_features,
+                    OUT_PRECISION,
+                )  # fmt: skip
+                exact = add_product(
+                    exact, hidden_above, v_ptr, node_above, exists_above, column, out_features,
+                    OUT_PRECISION,
+                )  # fmt: skip
+            written = inside[:, None] & (column < out_features)[None, :] & (out != out)
+            store_sum(out_ptr, exact, row, written, column, out_features, ADD)

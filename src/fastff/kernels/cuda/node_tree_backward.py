@@ -36,8 +36,10 @@ def node_tree_backward(
     logits: Tensor,
     leaf: Tensor,
     activation: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x (b, i), w_in (t, n, i) and w_out (t, n, o); the path is a constant.
+    *,
+    bias: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return the gradients of x, w_in, w_out and, for `bias`, b_in; the path is a constant.
 
     Raises ValueError for a tree of more than MAX_LEVELS levels.
 
@@ -49,6 +51,7 @@ def node_tree_backward(
         logits: of the visited nodes, (t, b, l), float32.
         leaf: reached in each tree, (t, b).
         activation: a key of ACTIVATIONS.
+        bias: whether there is a b_in, (t, n).
 
     """
     grad, x = rows_contiguous(grad), rows_contiguous(x)
@@ -56,13 +59,17 @@ def node_tree_backward(
     sums_up = n_trees > 1 and x.dtype != torch.float32
     d_x = torch.empty(x.shape, dtype=torch.float32 if sums_up else x.dtype, device=x.device)
     d_in, d_out = torch.empty_like(w_in), torch.empty_like(w_out)
+    d_b = w_in.new_empty(w_in.shape[:2]) if bias else None
+    ones = x.new_ones(1, 1).expand(len(x), 1)
     for tree in range(n_trees):
         groups = path_groups(leaf[tree], levels)
         d_z, hidden = _coefficients(grad, w_out[tree], logits[tree], leaf[tree], groups, activation)
-        path_sum(d_x, d_z, w_in[tree], groups, levels, add=tree > 0)
+        path_sum(d_x, d_z, w_in[tree], leaf[tree], groups, levels, add=tree > 0)
         path_outer(d_in[tree], d_z, x, groups, levels)
         path_outer(d_out[tree], hidden, grad, groups, levels)
-    return d_x.to(x.dtype), d_in, d_out
+        if d_b is not None:
+            path_outer(d_b[tree].unsqueeze(-1), d_z, ones, groups, levels)
+    return d_x.to(x.dtype), d_in, d_out, d_b
 
 
 def _coefficients(

@@ -20,13 +20,13 @@ PRECISION = tl.constexpr("tf32x3")
 
 @triton.jit
 def activate(z, ACTIVATION: tl.constexpr):
-    """Return the activation function of `z`, float32."""
+    """Return the activation function of `z`, float32; of NaN it is NaN, as torch's."""
     if ACTIVATION == RELU:
-        z = tl.where(z > 0, z, 0.0)
+        z = tl.where(z <= 0, 0.0, z)
     elif ACTIVATION == GELU:
         z = 0.5 * z * (1 + tl.erf(z * 0.7071067811865476))
     elif ACTIVATION == SELU:
-        z = SCALE * tl.where(z > 0, z, ALPHA * (tl.exp(tl.minimum(z, 0.0)) - 1))
+        z = SCALE * tl.where(z > 0, z, ALPHA * (tl.exp(tl.where(z > 0, 0.0, z)) - 1))
     return z
 
 
@@ -35,12 +35,12 @@ def activation_slope(z, ACTIVATION: tl.constexpr):
     """Return the derivative of the activation function at `z`, float32."""
     slope = tl.full(z.shape, 1.0, tl.float32)
     if ACTIVATION == RELU:
-        slope = tl.where(z > 0, 1.0, 0.0)
+        slope = tl.where(z <= 0, 0.0, 1.0)
     elif ACTIVATION == GELU:
         density = 0.3989422804014327 * tl.exp(-0.5 * z * z)
         slope = 0.5 * (1 + tl.erf(z * 0.7071067811865476)) + z * density
     elif ACTIVATION == SELU:
-        slope = SCALE * tl.where(z > 0, 1.0, ALPHA * tl.exp(tl.minimum(z, 0.0)))
+        slope = SCALE * tl.where(z > 0, 1.0, ALPHA * tl.exp(tl.where(z > 0, 0.0, z)))
     return slope
 
 
