@@ -135,6 +135,23 @@ def test_hard_training_trains_the_leaf_reached_and_no_node(generator):
     torch.testing.assert_close(layer(x), layer.eval()(x))
 
 
+@pytest.mark.parametrize("is_training", [True, False])
+def test_gradients_by_sample(is_training, generator):
+    layer = FFF(6, 2, depth=3, leaf_width=4, hard_training=True, generator=generator)
+    layer.train(is_training)
+    x = torch.randn(5, 6, generator=generator)
+    parameters = {name: parameter.detach() for name, parameter in layer.named_parameters()}
+
+    def loss(parameters, row):
+        return torch.func.functional_call(layer, parameters, (row,)).square().sum()
+
+    by_row = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
+    layer(x).square().sum().backward()
+    for name, parameter in layer.named_parameters():
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(by_row[name].sum(0), expected)
+
+
 def test_the_engines_forms_have_the_master_leaf(generator):
     layer = FFF(6, 2, depth=2, leaf_width=3, master_leaf_width=4, balance=0.1, generator=generator)
     x = torch.randn(7, 6, generator=generator)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastff.kernels.check import check_features, check_like
@@ -41,7 +40,8 @@ class Routing(NamedTuple):
             return self.weights
         assert self.expert is not None
         if self.scale is None:
-            return F.one_hot(self.expert, n_experts).sum(-2).to(dtype)
+            shape = (*self.expert.shape[:-1], n_experts)
+            return self.expert.new_zeros(shape, dtype=dtype).scatter(-1, self.expert, 1)
         zeros = self.scale.new_zeros(*self.scale.shape[:-1], n_experts)
         return zeros.scatter(-1, self.expert, self.scale)
 
@@ -210,7 +210,8 @@ class Gate(nn.Module, abc.ABC):
 
 def one_hot(index: Tensor, n_experts: int, like: Tensor) -> Tensor:
     """Return weights (..., e) of 1 at `index` (...) and 0 elsewhere, in the dtype of `like`."""
-    return F.one_hot(index, n_experts).to(like.dtype)
+    zeros = like.new_zeros(*index.shape, n_experts)  # F.one_hot looks at values, vmap forbids it
+    return zeros.scatter(-1, index.unsqueeze(-1), 1)
 
 
 def softmax_top_k(logits: Tensor, top_k: int | None, *, renormalise: bool) -> Tensor:
