@@ -85,12 +85,9 @@ def experts(bank, x, p, activate=None):
     """Return the outputs (b, o) of inputs (b, i) with weights p (b, e), by mixing or merging."""
     hidden = [_affine(x, w, b) for w, b in zip(bank.w_in, _rows(bank.b_in, bank), strict=True)]
     if isinstance(bank, SoftMergedExperts):
-        merged = _activate(bank, 0, sum(_weighted(p[:, e], hidden[e]) for e in range(len(hidden))))
-        active = [merged] * len(hidden)
-    else:
-        active = [
-            _activate(bank, e, h) if activate is None else activate(h) for e, h in enumerate(hidden)
-        ]
+        merged = sum(_weighted(p[:, e], h) for e, h in enumerate(hidden))
+        hidden = [merged] * len(hidden)
+    active = [_activate(bank, e, h, activate) for e, h in enumerate(hidden)]
     biases = _rows(bank.b_out, bank)
     return sum(
         _weighted(p[:, e], _affine(active[e], bank.w_out[e].mT, biases[e]))
@@ -149,7 +146,9 @@ def _weighted(p, values):
     return torch.where(p == 0, 0.0, p * torch.where(p == 0, 0.0, values))
 
 
-def _activate(bank, e, hidden):
+def _activate(bank, e, hidden, activate):
+    if activate is not None:
+        return activate(hidden)
     if bank.slope is not None:
         hidden = torch.where(hidden > 0, hidden, bank.slope[e].double() * hidden)
     else:
