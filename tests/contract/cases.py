@@ -116,16 +116,20 @@ with contextlib.suppress(ImportError):
             I, O, n_experts=E, expert_width=H, top_k=2, renormalise=True, bias=False
         ),
     }
-# one per kind of path through the library, for what takes a second each
+# for what takes a second each: one per way through the library, and the quick tests' share of them
+QUICK = ("moe top-2 renormalised", "fff hard-trained biases", "node trees")
 SOME = (
-    "moe top-1 renormalised", "moe top-2 renormalised", "moe noisy top-2", "hypercube", "fff",
-    "fff hard-trained biases", "fff prelu", "merged fff", "node trees", "feed-forward",
+    *QUICK, "moe top-1 renormalised", "moe noisy top-2", "hypercube", "fff", "fff prelu",
+    "merged fff", "feed-forward",
 )  # fmt: skip
 GATED = tuple(name for name, build in LAYERS.items() if isinstance(build(), RoutedLayer))
 TREES = tuple(name for name in GATED if isinstance(LAYERS[name]().gate, TreeGate))
 
 every_layer = pytest.mark.parametrize("name", LAYERS)
 some_layers = pytest.mark.parametrize("name", SOME)
+some_layers_most_slow = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SOME]
+)
 every_gated_layer = pytest.mark.parametrize("name", GATED)
 every_tree = pytest.mark.parametrize("name", TREES)
 every_mode = pytest.mark.parametrize("mode", MODES)

@@ -17,6 +17,8 @@ from cases import (
     expected,
     inputs,
     some_layers,
+    some_layers_most_slow,
+    with_gradients,
 )
 from torch import nn
 from torch._dynamo.utils import counters
@@ -38,11 +40,11 @@ def compiled_call(compiled, layer, mode, x):
         return compiled(x)
 
 
-def check_compiled(name, mode, **options):
+def check_compiled(name, mode, *, n_rows=(BATCH, 2 * BATCH - 3), **options):
     layer, rows = build(name), inputs(name, 2 * BATCH)
     compiled = torch.compile(layer, fullgraph=True, **options)
-    for n_rows in (BATCH, 2 * BATCH - 3):
-        x = rows[:n_rows].requires_grad_(mode == "train")
+    for n in n_rows:
+        x = rows[:n].requires_grad_(mode == "train")
         out = compiled_call(compiled, layer, mode, x)
         close(out, expected(layer, mode, x))
         out.view(-1)
@@ -64,9 +66,14 @@ def check_compiled(name, mode, **options):
 
 
 @some_layers
-@every_mode
-def test_one_graph_for_any_batch(name, mode):
-    check_compiled(name, mode, backend="aot_eager", dynamic=True)
+def test_one_graph_for_any_batch(name):
+    check_compiled(name, MODES[0], backend="aot_eager", dynamic=True)
+
+
+@some_layers_most_slow
+@with_gradients
+def test_one_graph_with_gradients(name, mode):
+    check_compiled(name, mode, backend="aot_eager", n_rows=(BATCH,))
 
 
 @pytest.mark.slow
@@ -84,7 +91,7 @@ def test_inductor(name, mode):
     check_compiled(name, mode, backend="inductor", dynamic=True)
 
 
-@some_layers
+@some_layers_most_slow
 def test_autocast(name):
     layer, x = build(name).eval(), inputs(name)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
@@ -94,14 +101,12 @@ def test_autocast(name):
     close(out, expected(layer, MODES[0], x))
 
 
-@some_layers
-@pytest.mark.parametrize("layout", ["class token", "windows", "1-D", "steps"])
+@some_layers_most_slow
+@pytest.mark.parametrize("layout", ["class token", "1-D"])
 def test_strides(name, layout):
     x = {
         "class token": draw(1, 1, I).expand(3, 1, I),
-        "windows": draw(I + 4).unfold(0, I, 1),
         "1-D": draw(I),
-        "steps": draw(2 * BATCH, 2 * I)[::2, ::2],
     }[layout]
     layer = build(name).eval()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
@@ -109,7 +114,7 @@ def test_strides(name, layout):
         close(compiled(x), expected(layer, MODES[0], x))
 
 
-@some_layers
+@some_layers_most_slow
 @pytest.mark.parametrize("train", [False, True])
 def test_part_of_a_larger_model(name, train):
     layer = build(name)

@@ -24,6 +24,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+# torch's own: of its forward derivatives, and said to whoever traces
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:FutureWarning")
 STEP = 1e-6  # of finite differences in float64
 
 
@@ -146,7 +148,6 @@ def test_forward_derivatives_of_weights(name, mode):
 
 @every_layer
 @pytest.mark.parametrize("mode", MODES[:2])
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_jit_trace(name, mode):
     layer, rows = build(name).eval(), inputs(name, 2 * BATCH)
