@@ -532,6 +532,23 @@ def test_a_layer_compiled_inside_a_checkpoint_counts_once():
     check_step(model, run, [a, b])
 
 
+def test_a_checkpoint_inside_of_compiled_code_counts_once(monkeypatch):
+    a, b = layers(2)
+    model = nn.ModuleList([a, b])
+
+    def forward(x):
+        return b(checkpoint(a, x, use_reentrant=False))
+
+    torch._dynamo.reset()
+    run = torch.compile(forward, backend="aot_eager", fullgraph=True)
+    option = "skip_fwd_side_effects_in_bwd_under_checkpoint"
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=option):
+        run(inputs())
+    monkeypatch.setattr(torch._dynamo.config, option, True)
+    for _ in range(2):
+        check_step(model, run, [a, b])
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_a_compiled_loss_breaks_the_graph_around_the_sum():
     parts = layers(2)

@@ -132,7 +132,9 @@ class Gate(nn.Module, abc.ABC):
             check_like(x, weight)
             check_features(x, self.in_features)
         z = linear(x, weight)
-        return z if self.bias is None else z + self.bias.unsqueeze(-2 if z.dim() > 1 else 0)
+        if self.bias is None:
+            return z
+        return z + (self.bias if self.bias.dim() == 1 else self.bias.unsqueeze(-2))
 
     def soft(self, x: Tensor) -> Tensor:
         """Return the weights (..., e) that training uses, for inputs (..., i)."""

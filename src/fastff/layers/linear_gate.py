@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastff.layers.gate import Gate, Routing, check_top_k, one_hot, route_top_k
+from fastff.layers.gate import Gate, Routing, check_top_k, check_weights, one_hot, route_top_k
+from fastff.layers.losses import load_balance
 
 
 class LinearGate(Gate):
@@ -26,6 +27,7 @@ class LinearGate(Gate):
         n_experts: number of experts.
         top_k: number of experts kept, at most `n_experts`; None keeps all.
         renormalise: softmax over the kept logits only. Needs `top_k`.
+        balance_weight: of the Switch loss n Σ_e f_e P_e, see `losses.load_balance`.
         bias: whether logits have a bias.
         device: of the parameters.
         dtype: of the parameters.
@@ -40,6 +42,7 @@ class LinearGate(Gate):
         *,
         top_k: int | None = None,
         renormalise: bool = False,
+        balance_weight: float = 0.0,
         bias: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -50,20 +53,29 @@ class LinearGate(Gate):
             bias=bias, device=device, dtype=dtype,
         )  # fmt: skip
         check_top_k(top_k, n_experts, renormalise=renormalise)
+        check_weights(balance_weight=balance_weight)
         self.top_k = top_k
         self.renormalise = renormalise
+        self.balance_weight = balance_weight
         self.reset_parameters(generator)
 
     def route(self, x: Tensor, *, hard: bool, sparse: bool) -> Routing:
-        """Return where inputs (..., i) go; dense weights sum to 1, for Switch to at most 1."""
+        """Return where inputs (..., i) go; dense weights sum to 1, for Switch to at most 1.
+
+        In training mode the soft form has the balance loss, of each batch (..., b, i).
+        """
         logits = self.logits(x)
         if self.top_k is None and hard:
             best = logits.argmax(-1, keepdim=sparse)
             if sparse:
                 return Routing(expert=best)
             return Routing(one_hot(best, self.n_experts, like=x))
+        loss = None
+        if self.training and not hard and self.balance_weight > 0:
+            expert = logits.topk(self.top_k or 1, dim=-1).indices
+            loss = self.balance_weight * load_balance(logits.softmax(-1), expert)
         return route_top_k(
-            logits, self.top_k, renormalise=self.renormalise, sparse=sparse, loss=None
+            logits, self.top_k, renormalise=self.renormalise, sparse=sparse, loss=loss
         )
 
     def extra_repr(self) -> str:

@@ -85,7 +85,8 @@ def hardening(z: Tensor) -> Tensor:
 
     Belcak & Wattenhofer, arXiv 2308.14711, section 2.3. An empty batch has a loss of 0.
     """
-    return node_entropies(_wide(z)).sum((-2, -1)) / max(z.shape[-2], 1)
+    entropies = node_entropies(_wide(z)).sum(-1)  # (..., b)
+    return entropies.mean(-1) if z.shape[-2] else entropies.sum(-1)
 
 
 def record(layer: nn.Module, out: Tensor, loss: Tensor) -> Tensor:
@@ -146,7 +147,9 @@ def aux_loss(model: nn.Module) -> Tensor:
     device of the model's first parameter. Otherwise it is at least float32.
 
     In a function that `torch.compile` sees, it breaks the graph: with `fullgraph=True` call it
-    outside, as above.
+    outside, as above. A checkpoint inside of what is compiled as a whole needs
+    `torch._dynamo.config.skip_fwd_side_effects_in_bwd_under_checkpoint = True`, as torch's error
+    says.
 
     Raises:
         RuntimeError: for a layer that ran 32 times or more since the last call, compiled or

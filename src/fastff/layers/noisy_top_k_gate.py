@@ -15,7 +15,7 @@ from fastff.layers.gate import (
     softmax_top_k,
 )
 from fastff.layers.linear import linear, uniform_fan_in_
-from fastff.layers.losses import smooth_load, squared_variation
+from fastff.layers.losses import importance, smooth_load, squared_variation
 
 
 class NoisyTopKGate(Gate):
@@ -84,7 +84,7 @@ class NoisyTopKGate(Gate):
         if self.importance_weight == self.load_weight == 0:
             return route_top_k(noisy, self.top_k, renormalise=True, sparse=sparse, loss=None)
         weights = softmax_top_k(noisy, self.top_k, renormalise=True)
-        loss = self.importance_weight * squared_variation(weights.sum(-2))
+        loss = self.importance_weight * importance(weights)
         if self.load_weight > 0:
             loss = loss + self.load_weight * squared_variation(
                 smooth_load(clean, noisy, scale, self.top_k)

@@ -86,11 +86,16 @@ class RoutedLayer(Layer):
         else:
             weights = routing.dense(self.n_experts, x.dtype)
             out = experts(rows, weights, sparse=n_chosen < self.n_experts)
+        if not hard and torch.is_grad_enabled() and not _learns(routing):
+            out = out + gate.zero()
         if routing.loss is not None:
             out = record(gate, out, routing.loss)
-        elif not hard and torch.is_grad_enabled() and not _learns(routing):
-            out = out + gate.zero()
         return out if x.dim() == 2 else out.view(*x.shape[:-1], self.out_features)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, those of the gate before the experts'."""
+        self.gate.reset_parameters(generator)
+        self.experts.reset_parameters(generator)
 
     def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the soft form's outputs (..., o), and the gate's own loss (...), if any."""

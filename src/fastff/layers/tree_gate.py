@@ -16,12 +16,12 @@ from fastff.layers.gate import (
     one_hot,
     route_top_k,
 )
+from fastff.layers.losses import hardening, load_balance
 from fastff.layers.parameter import parameter
 from fastff.layers.tree import (
     NODE_ACTIVATIONS,
     descend,
     log_form,
-    node_entropies,
     path_matrix,
     product_form,
     transition_form,
@@ -58,8 +58,9 @@ class TreeGate(Gate):
         region_leak: in training mode, the probability with which a node's two sides are swapped,
             for each sample on its own (section 2.3 of the paper).
         hardening_weight: of the hardening loss, the batch mean of the summed node entropies.
+        balance_weight: of the load-balancing loss of the leaves, see `losses.load_balance`.
         hard_training: train with the hard form: leaves learn, nodes get a gradient of 0. Without
-            `top_k`, `region_leak` and `hardening_weight`.
+            `top_k` and losses.
         device: of the parameters.
         dtype: of the parameters.
         generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
@@ -80,6 +81,7 @@ class TreeGate(Gate):
         renormalise: bool = False,
         region_leak: float = 0.0,
         hardening_weight: float = 0.0,
+        balance_weight: float = 0.0,
         hard_training: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -100,12 +102,12 @@ class TreeGate(Gate):
             raise ValueError(f"node_activation = {node_activation!r} needs form = 'transition'")
         if not 0 <= region_leak <= 1:
             raise ValueError(f"region_leak = {region_leak}: must be between 0 and 1")
-        check_weights(hardening_weight=hardening_weight)
+        check_weights(hardening_weight=hardening_weight, balance_weight=balance_weight)
         check_top_k(top_k, 2**depth, renormalise=renormalise)
-        if hard_training and (top_k is not None or hardening_weight > 0):
+        if hard_training and (top_k is not None or hardening_weight + balance_weight > 0):
             raise ValueError(
                 "hard_training = True takes one leaf and gives nodes no gradient: "
-                "top_k and hardening_weight have no meaning with it"
+                "top_k, hardening_weight and balance_weight have no meaning with it"
             )
         n_nodes = 2**depth - 1
         super().__init__(
@@ -118,7 +120,8 @@ class TreeGate(Gate):
         self.top_k = top_k
         self.renormalise = renormalise
         self.region_leak = region_leak
-        self.hardening_weight = hardening_weight
+        self.hardening_weight: float | Tensor = hardening_weight
+        self.balance_weight = balance_weight
         self.hard_training = hard_training
         self.register_constants()
         if form == "learned_transition":
@@ -142,7 +145,7 @@ class TreeGate(Gate):
         """Return where inputs (..., i) go: in the hard form to one leaf.
 
         Soft weights sum to 1, with a plain `top_k` at most to 1. In training mode they leak, and
-        the hardening loss comes with them.
+        the losses of each batch (..., b, i) come with them.
         """
         if hard or (self.hard_training and self.training and self.region_leak == 0):
             leaf = self.leaf(x)
@@ -150,14 +153,12 @@ class TreeGate(Gate):
                 return Routing(expert=leaf.unsqueeze(-1))
             return Routing(one_hot(leaf, self.n_experts, like=x))
         z = self._training_logits(x)
-        loss = None
-        if self.training and self.hardening_weight > 0:
-            loss = self.hardening_weight * node_entropies(z).sum(-1).mean(-1)
         if self.hard_training and self.training:
             leaf = descend(z)
             if sparse:
                 return Routing(expert=leaf.unsqueeze(-1))
             return Routing(one_hot(leaf, self.n_experts, like=z))
+        loss = self._loss(z) if self.training else None
         if self.top_k is None and self.form == "product":
             return Routing(product_form(z), loss=loss)
         if self.top_k is None and self.form == "log":
@@ -178,6 +179,17 @@ class TreeGate(Gate):
                 return run_route(form, x, weight, bias)
         return descend(self.logits(x))
 
+    def set_hardening(self, weight: float) -> None:
+        """Set the weight of the hardening loss, as a tensor that compiled code reads."""
+        check_weights(hardening_weight=weight)
+        if self.hard_training:
+            raise ValueError("hard_training = True gives nodes no gradient: it has no hardening")
+        current = self.hardening_weight
+        if isinstance(current, Tensor) and current.device == self.weight.device:
+            current.fill_(weight)
+        else:
+            self.hardening_weight = torch.full((), weight, device=self.weight.device)
+
     def extra_repr(self) -> str:
         """Return what describes the gate."""
         return f"{super().extra_repr()}, depth={self.depth}, form={self.form!r}"
@@ -188,6 +200,20 @@ class TreeGate(Gate):
         if not self.training or self.region_leak == 0:
             return z
         return torch.where(self.random.uniform(z) < self.region_leak, -z, z)
+
+    def _loss(self, z: Tensor) -> Tensor | None:
+        """Return the weighted losses (...) of node logits (..., b, n), or None without any."""
+        loss = None
+        if isinstance(self.hardening_weight, Tensor) or self.hardening_weight > 0:
+            loss = self.hardening_weight * hardening(z)
+        if self.balance_weight > 0:
+            if self.form == "product":
+                weights = product_form(z)
+            else:
+                weights = self._log_weights(z).softmax(-1)
+            balance = self.balance_weight * load_balance(weights, descend(z).unsqueeze(-1))
+            loss = balance if loss is None else loss + balance
+        return loss
 
     def _log_weights(self, z: Tensor) -> Tensor:
         if self.form == "product":

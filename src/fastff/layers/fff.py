@@ -1,0 +1,213 @@
+"""The fast feed-forward layer, ready to take the place of a feed-forward block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastff.layers.experts import Activation
+from fastff.layers.gate import check_depth, check_sizes, check_weights
+from fastff.layers.mixture import MixtureExperts
+from fastff.layers.routed import RoutedLayer
+from fastff.layers.tree import node_entropies
+from fastff.layers.tree_gate import TreeGate
+
+
+class FFF(RoutedLayer):
+    """A fast feed-forward layer: a binary tree routes every input to one of 2**depth small MLPs.
+
+    In training mode all leaves are mixed by the probabilities of their paths, in evaluation mode
+    an input goes right at node j iff z_j = <w_j, x> + b_j > 0, and to one leaf (Belcak &
+    Wattenhofer, *Fast Feedforward Networks*, arXiv 2308.14711). Cost at inference grows with
+    depth + leaf_width, not with the 2**depth * leaf_width hidden units of all leaves.
+
+    Its own losses are kept for `aux_loss`, which adds them up over a model. In a transformer
+    block, with inputs of any leading dimensions:
+
+        class Block(torch.nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.norms = torch.nn.ModuleList([torch.nn.LayerNorm(width) for _ in range(2)])
+                self.attention = torch.nn.MultiheadAttention(width, 4, batch_first=True)
+                self.fff = FFF(width, width, depth=4, leaf_width=32, hardening=0.1, balance=0.01)
+
+            def forward(self, x):
+                h = self.norms[0](x)
+                x = x + self.attention(h, h, h, need_weights=False)[0]
+                return x + self.fff(self.norms[1](x))
+
+        model = Block(64)
+        loss = model(torch.randn(8, 16, 64)).square().mean() + aux_loss(model)
+        loss.backward()
+
+    Args:
+        in_features: size of an input.
+        out_features: size of an output.
+        depth: of the tree, at least 1.
+        leaf_width: hidden units of one leaf.
+        bias: whether nodes, hidden units and outputs have a bias.
+        activation: of hidden units: "relu", "gelu", "selu", "linear", "prelu", or a function of
+            tensors.
+        hardening: weight of the batch mean of the summed node entropies, which makes decisions
+            firm; see `set_hardening` for a schedule.
+        balance: weight of the load-balancing loss of Charalampopoulos et al., arXiv 2405.16836:
+            2^d / b² Σ_leaf (summed soft weight · hard count).
+        region_leak: in training mode, the probability with which a node's two sides are swapped.
+        hard_training: train each leaf on the inputs that the tree sends there; nodes don't learn.
+        dropout: in training mode, the probability with which a hidden unit is left out.
+        master_leaf_width: hidden units of a leaf that every input visits, 0 for none. The output
+            is then k · tree + (1 - k) · master, k = sigmoid(`mix`), a learned number that starts
+            at 0 (Charalampopoulos et al., arXiv 2405.16836).
+        device: of the parameters.
+        dtype: of the parameters.
+        generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
+
+    Raises:
+        ValueError: for a size, probability, weight or activation that is not allowed.
+
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        depth: int,
+        leaf_width: int,
+        bias: bool = True,
+        activation: Activation = "relu",
+        hardening: float = 0.0,
+        balance: float = 0.0,
+        region_leak: float = 0.0,
+        hard_training: bool = False,
+        dropout: float = 0.0,
+        master_leaf_width: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        check_sizes(in_features=in_features, out_features=out_features, leaf_width=leaf_width)
+        if master_leaf_width != 0:
+            check_sizes(master_leaf_width=master_leaf_width)
+        check_depth(depth)
+        check_weights(hardening=hardening, balance=balance)
+        if hard_training and hardening + balance > 0:
+            raise ValueError(
+                "hard_training = True gives nodes no gradient: hardening and balance have no "
+                "meaning with it"
+            )
+        options: dict[str, Any] = {
+            "activation": activation, "dropout": dropout, "bias": bias,
+            "device": device, "dtype": dtype, "generator": generator,
+        }  # fmt: skip
+        gate = TreeGate(
+            in_features, depth, bias=bias, region_leak=region_leak, hardening_weight=hardening,
+            balance_weight=balance, hard_training=hard_training, device=device, dtype=dtype,
+            generator=generator,
+        )  # fmt: skip
+        super().__init__(
+            gate, MixtureExperts(2**depth, in_features, leaf_width, out_features, **options)
+        )
+        self.depth = depth
+        self.leaf_width = leaf_width
+        self.master_leaf_width = master_leaf_width
+        self.master = None
+        if master_leaf_width:
+            self.master = MixtureExperts(1, in_features, master_leaf_width, out_features, **options)
+            self.mix = nn.Parameter(
+                torch.zeros(1, device=device, dtype=dtype)
+            )  # FSDP has no scalars
+            self.training_width += master_leaf_width
+            self.inference_width += master_leaf_width
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew; the master leaf gets half of the output."""
+        super().reset_parameters(generator)
+        if self.master is not None:
+            self.master.reset_parameters(generator)
+            nn.init.zeros_(self.mix)
+
+    def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
+        """Return the outputs (..., o) of inputs (..., i).
+
+        `hard` chooses the form; by default soft in training mode, hard in evaluation mode.
+        """
+        return self._mix(x, super().forward(x, hard=hard))
+
+    def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the soft form's outputs (..., b, o), and the layer's own loss (...), if any."""
+        outputs, loss = super().soft_with_loss(x)
+        return self._mix(x, outputs), loss
+
+    def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both forms' outputs (2, ..., b, o), and the hard routing (..., b, 1, e)."""
+        outputs, routing = super().soft_and_hard(x)
+        return self._mix(x, outputs), routing
+
+    def leaf(self, x: Tensor) -> Tensor:
+        """Return the leaf (...), int64, that each input (..., i) is routed to."""
+        return self._tree.leaf(x)
+
+    def usage(self, x: Tensor) -> Tensor:
+        """Return how many of the inputs (..., i) go to each leaf, (e,), int64."""
+        return count(self.leaf(x), self.n_experts)
+
+    def entropies(self, x: Tensor) -> Tensor:
+        """Return each node's mean entropy in nats over inputs (..., i), (n,); 0 where firm."""
+        z = self._tree.logits(x)
+        entropies = node_entropies(z).reshape(-1, z.shape[-1])
+        mean: Tensor = entropies.sum(0) / max(len(entropies), 1)
+        return mean
+
+    def extra_repr(self) -> str:
+        """Return what describes the layer."""
+        master = f", master_leaf_width={self.master_leaf_width}" if self.master_leaf_width else ""
+        return (
+            f"{self.in_features}, {self.out_features}, depth={self.depth}, "
+            f"leaf_width={self.leaf_width}{master}"
+        )
+
+    @property
+    def _tree(self) -> TreeGate:
+        assert isinstance(self.gate, TreeGate)
+        return self.gate
+
+    def _mix(self, x: Tensor, outputs: Tensor) -> Tensor:
+        """Return k · outputs + (1 - k) · master(x), (..., o), or the outputs without a master."""
+        if self.master is None:
+            return outputs
+        k = self.mix.sigmoid().to(outputs.dtype)
+        k = k if k.dim() == 1 else k.unsqueeze(-2)  # (r, 1, 1) for a stack of runs
+        ones = x.new_ones(1).expand(*x.shape[:-1], 1)
+        mixed: Tensor = k * outputs + (1 - k) * self.master(x, ones)
+        return mixed
+
+
+def set_hardening(model: nn.Module, weight: float) -> None:
+    """Set the weight of the hardening loss of all trees in a model, for a schedule of one's own.
+
+        for step, (x, y) in enumerate(batches):
+            set_hardening(model, 0.1 * min(step / 1000, 1))
+
+    It becomes a tensor that later calls fill, so that a compiled model is compiled anew the first
+    time at most.
+
+    Raises:
+        ValueError: for a weight that is negative or not finite, and for a model without trees.
+
+    """
+    check_weights(weight=weight)
+    gates = [module for module in model.modules() if isinstance(module, TreeGate)]
+    if not gates:
+        raise ValueError("the model has no TreeGate: set_hardening is for FFF layers")
+    for gate in gates:
+        gate.set_hardening(weight)
+
+
+def count(expert: Tensor, n_experts: int) -> Tensor:
+    """Return how often each expert stands among indices (...), (e,), int64."""
+    expert = expert.flatten()
+    zeros = torch.zeros(n_experts, dtype=torch.long, device=expert.device)
+    return zeros.scatter_add(0, expert, torch.ones_like(expert))
