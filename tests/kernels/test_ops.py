@@ -31,6 +31,8 @@ def test_operators_are_well_formed(device):
     torch.library.opcheck(ops.route, (x.detach(), w_in[0].detach(), None))
     torch.library.opcheck(ops.route, (x.detach(), w_in[0].detach(), w_in[0, :, 0].detach()))
     torch.library.opcheck(ops.node_tree, (x, w_in, w_out, "gelu"))
+    b_in = w_in[..., 0].detach().clone().requires_grad_()
+    torch.library.opcheck(ops.node_tree, (x, w_in, w_out, "gelu", b_in))
     torch.library.opcheck(ops.chosen_experts, expert_case(device))
     torch.library.opcheck(ops.chosen_experts, expert_case(device, plain=True))
 
@@ -48,6 +50,47 @@ def test_gradients_equal_finite_differences():
         )
 
     assert torch.autograd.gradcheck(experts, [t for t in case if getattr(t, "requires_grad", 0)])
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_gradients_can_be_differentiated_again(device):
+    x, w_in, w_out = tree_case(device)
+    b_in = w_in[..., 0].detach().clone().requires_grad_()
+    _, expert, *_ = case = expert_case(device)
+    calls = [
+        (lambda *t: kernels.node_tree(*t[:3], "gelu", b_in=t[3]), (x, w_in, w_out, b_in)),
+        (
+            lambda x, w_in, w_out, scale, b_in, b_out: kernels.chosen_experts(
+                x, expert, w_in, w_out, "gelu", scale=scale, b_in=b_in, b_out=b_out
+            ),
+            [t for t in case if getattr(t, "requires_grad", False)],
+        ),
+    ]
+    for function, tensors in calls:
+        exact = [t.detach().double().requires_grad_() for t in tensors]
+        for one, wanted in zip(twice(function, tensors), twice(function, exact), strict=True):
+            close(one, wanted)
+
+
+def twice(function, tensors):
+    """Return the gradients of the squared norm of a function's gradients."""
+    first = torch.autograd.grad(function(*tensors).square().sum(), tensors, create_graph=True)
+    return torch.autograd.grad(sum(gradient.square().sum() for gradient in first), tensors)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_operations_are_counted_by_what_is_visited(device):
+    x, w_in, w_out = tree_case(device)
+    _, expert, *_ = case = expert_case(device)
+    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+        kernels.route(x, w_in[0])
+        out = kernels.node_tree(x, w_in, w_out, "gelu")
+        chosen = kernels.chosen_experts(*case[:5], scale=case[5], b_in=case[6], b_out=case[7])
+        forward = counter.get_total_flops()
+        (out.sum() + chosen.sum()).backward()
+    visited, selected = 9 * 2 * 5 * (13 + 7), 9 * 2 * 4 * (13 + 7)  # multiplications
+    assert forward == 2 * (9 * 5 * 13 + visited + selected)
+    assert counter.get_total_flops() - forward == 4 * (visited + selected)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])

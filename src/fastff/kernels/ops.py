@@ -73,7 +73,7 @@ def _(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
 
 @custom_op("fastff::node_tree", mutates_args=())
 def node_tree(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return outputs, logits (at least float32) and leaves, as `reference.node_tree_with_path`."""
     check_node_tree(x, w_in, w_out, activation, b_in)
@@ -86,7 +86,7 @@ def node_tree(
 
 @node_tree.register_fake
 def _(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     check_node_tree(x, w_in, w_out, activation, b_in)
     n_trees, levels = w_in.shape[0], reference.levels_of(w_in.shape[1])
