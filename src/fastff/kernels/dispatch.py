@@ -7,6 +7,7 @@ and on a device that there are kernels for, with nothing in the way that has to 
 from __future__ import annotations
 
 import enum
+import importlib
 
 import torch
 from torch import Tensor, nn
@@ -60,13 +61,16 @@ def form_for(x: Tensor, *others: Tensor | None) -> Form:
             if not _is_ordinary(tensor):
                 return Form.PLAIN
             needs_gradient = needs_gradient or tensor.requires_grad
+    if _n_modes() > 0:
+        importlib.import_module("fastff.kernels.flops").tell_counters()
+        return _operator_if(x.device.type, computed_dtype(x))
     if _any_autocast():
         return _operator_if(x.device.type, computed_dtype(x))
     if not x.is_cpu:
         return _operator_if(x.device.type, x.dtype)
     if x.dtype is not torch.float32 or kernels_for("cpu") is None:
         return Form.PLAIN
-    if _n_modes() > 0 or (needs_gradient and torch.is_grad_enabled()):
+    if needs_gradient and torch.is_grad_enabled():
         return Form.OPERATOR
     return Form.DIRECT
 

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.library import custom_op
-from torch.utils.flop_counter import register_flop_formula
 
 from fastff.kernels import reference
 from fastff.kernels.backends import has_kernels, kernels_for
@@ -46,6 +45,8 @@ def _differentiable(
     function: Callable[..., Tensor], tensors: Sequence[Tensor | None], grad: Tensor
 ) -> list[Tensor | None]:
     """Return the gradients of `function` of `tensors`, which can be differentiated themselves."""
+    # views, since one of the tensors may have been computed from another
+    tensors = [None if t is None else t.view_as(t) for t in tensors]
     needed = [t for t in tensors if t is not None and t.requires_grad]
     gradients = iter(torch.autograd.grad(function(*tensors), needed, grad, create_graph=True))
     return [next(gradients) if t is not None and t.requires_grad else None for t in tensors]
@@ -64,11 +65,6 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     check_route(x, weight, bias)
     return x.new_empty(x.shape[0], dtype=torch.int64)
-
-
-@register_flop_formula(torch.ops.fastff.route)
-def _(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    return 2 * x[0] * reference.levels_of(weight[0]) * x[1]
 
 
 @custom_op("fastff::node_tree", mutates_args=())
@@ -95,12 +91,6 @@ def _(
         x.new_empty(n_trees, x.shape[0], levels, dtype=_logit_dtype(x)),
         x.new_empty(n_trees, x.shape[0], dtype=torch.int64),
     )
-
-
-@register_flop_formula(torch.ops.fastff.node_tree)
-def _(x: Sequence[int], w_in: Sequence[int], w_out: Sequence[int], *_: Any, **__: Any) -> int:
-    n_visited = w_in[0] * reference.levels_of(w_in[1])
-    return 2 * x[0] * n_visited * (w_in[-1] + w_out[-1])
 
 
 @custom_op("fastff::node_tree_backward", mutates_args=())
@@ -135,15 +125,6 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     d_b = x.new_empty(w_in.shape[:2] if bias else 0)
     return x.new_empty(x.shape), w_in.new_empty(w_in.shape), w_out.new_empty(w_out.shape), d_b
-
-
-@register_flop_formula(torch.ops.fastff.node_tree_backward)
-def _(
-    grad: Sequence[int], x: Sequence[int], w_in: Sequence[int], w_out: Sequence[int],
-    *_: Any, **__: Any,
-) -> int:  # fmt: skip
-    n_visited = w_in[0] * reference.levels_of(w_in[1])
-    return 4 * x[0] * n_visited * (w_in[-1] + w_out[-1])
 
 
 def _keep_tree(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -210,14 +191,6 @@ def _(
     return x.new_empty(n_rows, w_out.shape[-1]), x.new_empty(n_rows, top_k, w_in.shape[1])
 
 
-@register_flop_formula(torch.ops.fastff.chosen_experts)
-def _(
-    x: Sequence[int], expert: Sequence[int], w_in: Sequence[int], w_out: Sequence[int],
-    *_: Any, **__: Any,
-) -> int:  # fmt: skip
-    return 2 * expert[0] * expert[1] * w_in[1] * (w_in[-1] + w_out[-1])
-
-
 @custom_op("fastff::chosen_experts_backward", mutates_args=())
 def chosen_experts_backward(
     grad: Tensor,
@@ -258,14 +231,6 @@ def _(
     required = [w.new_empty(w.shape) for w in (x, w_in, w_out)]
     optional = [x.new_empty(0 if w is None else w.shape) for w in (scale, b_in, b_out)]
     return (required[0], required[1], required[2], optional[0], optional[1], optional[2])
-
-
-@register_flop_formula(torch.ops.fastff.chosen_experts_backward)
-def _(
-    grad: Sequence[int], hidden: Sequence[int], x: Sequence[int], expert: Sequence[int],
-    w_in: Sequence[int], w_out: Sequence[int], *_: Any, **__: Any,
-) -> int:  # fmt: skip
-    return 4 * expert[0] * expert[1] * w_in[1] * (w_in[-1] + w_out[-1])
 
 
 def _keep_experts(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -226,7 +226,7 @@ def softmax_top_k(logits: Tensor, top_k: int | None, *, renormalise: bool) -> Te
     if top_k is None:
         return logits.softmax(-1)
     best = logits.topk(top_k, dim=-1).indices  # (..., k)
-    kept = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, best, True)
+    kept = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, best, 1)
     if renormalise:
         return logits.masked_fill(~kept, -torch.inf).softmax(-1)
     return logits.softmax(-1) * kept

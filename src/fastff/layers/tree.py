@@ -126,5 +126,5 @@ def _walk(z: Tensor) -> list[Tensor]:
 
 def _levels(z: Tensor) -> list[tuple[int, int]]:
     """Return first and last + 1 node of each level of the tree whose node logits are `z`."""
-    depth = (z.shape[-1] + 1).bit_length() - 1
+    depth = (int(z.shape[-1]) + 1).bit_length() - 1  # a tensor under torch.jit.trace
     return [(2**level - 1, 2 ** (level + 1) - 1) for level in range(depth)]
