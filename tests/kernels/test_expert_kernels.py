@@ -1,6 +1,8 @@
 """The chosen experts against float64, forward and gradients."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from kernel_cases import (
     quiet,
     same,
 )
+from triton.runtime.errors import InterpreterError
 
 from fastff.kernels import cpu, reference
 from fastff.kernels.activations import ACTIVATIONS
@@ -166,6 +169,36 @@ def test_an_expert_that_there_is_not(index, threads, monkeypatch):
     expert[7, 1] = index
     with pytest.raises(IndexError, match=f"^expert: index {index} is out of range for 4 experts$"):
         cpu.chosen_experts(draw(9, 5), expert, w, w, "relu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="an assertion on a device ends its process")
+@pytest.mark.parametrize("index", [-1, 4, 2**40])
+@pytest.mark.parametrize("forward", [experts_gathered, experts_grouped])
+def test_triton_asserts_that_there_is_the_expert(forward, index):
+    draw = Draw(0)
+    expert, w = draw.choice(4, 9, 2), draw(4, 3, 5)
+    expert[7, 1] = index
+    with pytest.raises(InterpreterError, match="expert: an index is out of range"):
+        forward(draw(9, 5), expert, w, w, "relu")
+
+
+OUT_OF_RANGE = """
+import torch
+from fastff.kernels.cuda.experts import experts_gathered, experts_grouped
+x, expert, w = torch.ones(9, 5), torch.zeros(9, 2, dtype=torch.long), torch.ones(4, 3, 5)
+expert[7, 1] = 4
+{forward}(*(t.cuda() for t in (x, expert, w, w)), "relu")[0].cpu()
+"""
+
+
+@needs_cuda
+@pytest.mark.parametrize("forward", ["experts_gathered", "experts_grouped"])
+def test_an_expert_that_there_is_not_is_a_device_side_assertion(forward):
+    command = [sys.executable, "-c", OUT_OF_RANGE.format(forward=forward)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "expert: an index is out of range" in done.stderr + done.stdout
+    assert "device-side assert" in done.stderr
 
 
 def test_weights_whose_memory_was_freed():
