@@ -1,9 +1,10 @@
 """The compiled loops of the CPU kernels: one row after the other, float32, over raw addresses.
 
 Numba compiles them on the first call and keeps the result beside this file (or, where that can't
-be written, in the user's cache) until the file changes. It doesn't see changes elsewhere: so all
-loops are in one file. They take addresses, not arrays, since turning a tensor into an
-array takes as long as a batch of one. They hold no lock of Python's, so threads share the rows.
+be written, in the user's cache, if that can be) until the file changes. It doesn't see changes
+elsewhere: so all loops are in one file. They take addresses, not arrays, since turning a tensor
+into an array takes as long as a batch of one. They hold no lock of Python's, so threads share the
+rows.
 
 A row's walk is a chain of dot products and vector additions that run at the speed of the cache:
 the compiler may reorder a sum to fill vector registers, but nothing else of the arithmetic. So NaN
@@ -16,6 +17,7 @@ ones, and, sorted by leaf, add up their outputs (`sum_paths`).
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -30,8 +32,21 @@ ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 ALPHA, SCALE = np.float32(SELU_ALPHA), np.float32(SELU_SCALE)
 ROOT_HALF = np.float32(math.sqrt(0.5))
 
+log = logging.getLogger("fastff")
+
+
+def _has_cache() -> bool:
+    """Return whether there is a folder where numba can keep what it compiles."""
+    try:
+        njit(cache=True)(_has_cache)  # looks for one; compiles nothing yet
+    except RuntimeError as error:
+        log.info("kernels are compiled anew in every process: %s", error)
+        return False
+    return True
+
+
 compiled = njit(
-    nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy"
+    nogil=True, cache=_has_cache(), fastmath={"reassoc", "contract", "nsz"}, error_model="numpy"
 )
 
 
