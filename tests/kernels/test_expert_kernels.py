@@ -298,3 +298,52 @@ def test_large_batches(n_experts, top_k, seed):
     options = {"top_k": top_k, "plain": False, "activation": "gelu", "seed": seed}
     check(experts_grouped, DEVICE, torch.float32, **shape, **options)
     check_backward(chosen_experts_backward, DEVICE, torch.float32, **shape, **options)
+
+
+@needs_cuda
+@pytest.mark.parametrize("forward", [experts_gathered, experts_grouped])
+def test_weights_of_more_numbers_than_32_bits_count(forward):
+    n_experts, hidden, features = 1025, 2048, 1024
+    draw = Draw(0, DEVICE, torch.bfloat16)
+    x, expert = draw(40, features), torch.full((40, 1), n_experts - 1, device=DEVICE)
+    w_in, w_out = torch.zeros(2, n_experts, hidden, features, dtype=x.dtype, device=DEVICE)
+    w_in[-1], w_out[-1] = draw(hidden, features) / 32, draw(hidden, features) / 32
+    out, z = forward(x, expert, w_in, w_out, "relu")
+    only = expert * 0, w_in[-1:], w_out[-1:]
+    wanted = reference.chosen_experts_with_hidden(x.double(), only[0], *doubles(*only[1:]), "relu")
+    close(out, wanted[0])
+    close(z, wanted[1])
+    d_x, d_in, d_out, *_ = chosen_experts_backward(out, z, x, expert, w_in, w_out, "relu")
+    grad, z, x, one_in, one_out = doubles(out, z, x, *only[1:])
+    wanted = reference.chosen_experts_backward(grad, z, x, only[0], one_in, one_out, "relu")
+    close(d_x, wanted[0])
+    close(d_in[-1:], wanted[1])
+    close(d_out[-1:], wanted[2])
+
+
+@needs_cuda
+def test_many_rows_and_experts():
+    shape = {"features": 64, "hidden": 16, "out": 48, "top_k": 2, "plain": False}
+    options = {"activation": "gelu", "seed": 0}
+    for batch, n_experts in [(70_000, 1025), (70_000, 3), (600, 1025)]:
+        sizes = {"batch": batch, "n_experts": n_experts}
+        check(experts_grouped, DEVICE, torch.float32, **sizes, **shape, **options)
+
+
+@needs_cuda
+def test_all_rows_on_one_expert_in_memory_that_held_nan():
+    draw = Draw(0, DEVICE)
+    case = draw(70_000, 64), draw(64, 16, 64), draw(64, 16, 48)
+    expert = torch.full((70_000, 1), 17, device=DEVICE)
+    filled = torch.full((2**28,), torch.nan, device=DEVICE)
+    del filled
+    x, w_in, w_out = case
+    out, z = experts_grouped(x, expert, w_in, w_out, "relu")
+    wanted, hidden = reference.chosen_experts_with_hidden(
+        x.double(), expert * 0, *doubles(w_in[17:18], w_out[17:18]), "relu"
+    )
+    close(out, wanted)
+    close(z, hidden)
+    d_x, d_in, d_out, *_ = chosen_experts_backward(out, z, x, expert, w_in, w_out, "relu")
+    assert all(d.isfinite().all() for d in (d_x, d_in, d_out))
+    assert (d_in.flatten(1).any(1) == (torch.arange(64, device=DEVICE) == 17)).all()

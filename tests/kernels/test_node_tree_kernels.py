@@ -38,14 +38,14 @@ shapes = given(
 
 def along(x, w_in, w_out, b_in, leaf, activation):
     """Return outputs and logits in float64 along the paths to `leaf`, whoever chose them."""
-    x, w_in, w_out, b_in = doubles(x, w_in, w_out, b_in)
     nodes = reference.path_nodes(leaf, reference.levels_of(w_in.shape[1]))  # (t, b, l)
     tree = torch.arange(len(w_in), device=x.device)[:, None, None]
-    logits = (w_in[tree, nodes] * x[:, None]).sum(-1)
+    x, w, v = doubles(x, w_in[tree, nodes], w_out[tree, nodes])
+    logits = (w * x[:, None]).sum(-1)
     if b_in is not None:
-        logits = logits + b_in[tree, nodes]
+        logits = logits + b_in[tree, nodes].double()
     hidden = ACTIVATIONS[activation](logits).unsqueeze(-1)
-    return (hidden * w_out[tree, nodes]).sum((0, 2)), logits
+    return (hidden * v).sum((0, 2)), logits
 
 
 def check(
@@ -375,3 +375,38 @@ def test_large_batches(dtype, levels, features, seed):
     options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed, "bias": True}
     check(node_tree_tiles, DEVICE, dtype, **shape, **options)
     check_backward(node_tree_backward, DEVICE, dtype, **shape, **options)
+
+
+@needs_cuda
+@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+def test_more_numbers_than_32_bits_count(forward):
+    draw = Draw(0, DEVICE, torch.bfloat16)
+    w_in, w_out = draw(1, 15, 1024), draw(1, 15, 1024)
+    x = torch.zeros(2**21 + 5, 1024, dtype=torch.bfloat16, device=DEVICE)
+    x[-300:] = draw(300, 1024)
+    out, logits, leaf = forward(x, w_in, w_out, "gelu")
+    last = x[-300:], w_in, w_out, logits[:, -300:], leaf[:, -300:]
+    expected, z = along(*last[:3], None, last[4], "gelu")
+    close(out[-300:], expected)
+    close(last[3], z)
+    assert (out[:-300] == 0).all()
+    d_x, d_in, d_out, _ = node_tree_backward(x, x, w_in, w_out, logits, leaf, "gelu")
+    wanted = reference.node_tree_backward(*doubles(last[0], *last[:4]), last[4], "gelu")
+    close(d_x[-300:], wanted[0])
+    close(d_in, wanted[1])
+    close(d_out, wanted[2])
+
+
+@needs_cuda
+@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+def test_weights_of_more_numbers_than_32_bits_count(forward):
+    levels, features = 16, 33_000
+    draw = Draw(0, DEVICE, torch.bfloat16)
+    w_in = torch.zeros(1, 2**levels - 1, features, dtype=torch.bfloat16, device=DEVICE)
+    w_in[0, reference.path_nodes(torch.tensor(2**levels - 1), levels)] = 1.0  # the last path
+    x, w_out = draw(40, features).abs(), draw(1, 2**levels - 1, 8)
+    out, _, leaf = forward(x, w_in, w_out, "linear")
+    assert (leaf == 2**levels - 1).all()
+    close(out, along(x, w_in, w_out, None, leaf, "linear")[0])
+    out, _, leaf = forward(x[:, :8], w_out, w_in, "linear")
+    close(out, along(x[:, :8], w_out, w_in, None, leaf, "linear")[0])
