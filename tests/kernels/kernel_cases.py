@@ -9,7 +9,7 @@ from fastff.kernels import reference
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # of Triton's kernels
 HALVES = [torch.bfloat16, torch.float16]
-TOLERANCE = {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
 # numpy, in which Triton's interpreter computes, warns of what becomes NaN
 quiet = pytest.mark.filterwarnings("ignore:(invalid|overflow).*encountered:RuntimeWarning")
 EXTREMES = [float("inf"), float("-inf"), float("nan"), 1e30]

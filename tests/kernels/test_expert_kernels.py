@@ -1,9 +1,12 @@
 """The chosen experts against float64, forward and gradients."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import (
@@ -19,8 +22,9 @@ from kernel_cases import (
     quiet,
     same,
 )
+from triton.runtime.errors import InterpreterError
 
-from fastff.kernels import cpu, reference
+from fastff.kernels import cpu, grouped, reference
 from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.cuda.experts import (
     chosen_experts_backward,
@@ -60,12 +64,12 @@ def check(forward, device, dtype, activation, **shape):
     close(hidden, z)
 
 
-def check_backward(device, dtype, activation, **shape):
+def check_backward(backward, device, dtype, activation, **shape):
     (x, expert, w_in, w_out), optional, grad = draw_case(device, dtype, **shape)
     x64, in64, out64, grad64, *optional64 = doubles(x, w_in, w_out, grad, *optional)
     _, z = reference.chosen_experts_with_hidden(x64, expert, in64, out64, activation, *optional64)
     z = z.to(dtype)  # so that both see the same sign of a hidden unit near 0
-    gradients = chosen_experts_backward(grad, z, x, expert, w_in, w_out, activation, *optional)
+    gradients = backward(grad, z, x, expert, w_in, w_out, activation, *optional)
     wanted = reference.chosen_experts_backward(
         grad64, z.double(), x64, expert, in64, out64, activation, *optional64
     )
@@ -78,6 +82,31 @@ def check_backward(device, dtype, activation, **shape):
 @shapes
 def test_cpu(**shape):
     check(cpu.chosen_experts_with_hidden, "cpu", torch.float32, **shape)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, *HALVES])
+@few
+@shapes
+def test_grouped_in_plain_torch(dtype, **shape):
+    check(grouped.chosen_experts_with_hidden, "cpu", dtype, **shape)
+    check_backward(cpu.chosen_experts_backward, "cpu", dtype, **shape)
+
+
+def test_an_activation_that_is_a_function():
+    (x, expert, *weights), optional, grad = draw_case(
+        "cpu", torch.float64, 30, 5, 4, 6, 3, 2, plain=False, seed=0
+    )
+    out, z = grouped.chosen_experts_with_hidden(x, expert, *weights, F.gelu, *optional)
+    wanted = grouped.chosen_experts_with_hidden(x, expert, *weights, "gelu", *optional)
+    assert out.equal(wanted[0]) and z.equal(wanted[1])
+    for gradient, expected in zip(
+        *(
+            grouped.chosen_experts_backward(grad, z, x, expert, *weights, a, *optional)
+            for a in (F.gelu, "gelu")
+        ),
+        strict=True,
+    ):
+        close(gradient, expected)
 
 
 small = given(
@@ -107,6 +136,7 @@ forms = pytest.mark.parametrize(
     [
         (reference.chosen_experts_with_hidden, "cpu"), (cpu.chosen_experts_with_hidden, "cpu"),
         (experts_gathered, DEVICE), (experts_grouped, DEVICE),
+        (grouped.chosen_experts_with_hidden, "cpu"),
     ],
 )  # fmt: skip
 
@@ -166,6 +196,40 @@ def test_an_expert_that_there_is_not(index, threads, monkeypatch):
     expert[7, 1] = index
     with pytest.raises(IndexError, match=f"^expert: index {index} is out of range for 4 experts$"):
         cpu.chosen_experts(draw(9, 5), expert, w, w, "relu")
+    with pytest.raises(IndexError, match=f"index {index} is out of range"):
+        grouped.chosen_experts_with_hidden(draw(9, 5), expert, w, w, "relu")
+    with pytest.raises(IndexError, match="out of range"):
+        reference.chosen_experts_with_hidden(draw(9, 5), expert, w, w, "relu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="an assertion on a device ends its process")
+@pytest.mark.parametrize("index", [-1, 4, 2**40])
+@pytest.mark.parametrize("forward", [experts_gathered, experts_grouped])
+def test_triton_asserts_that_there_is_the_expert(forward, index):
+    draw = Draw(0)
+    expert, w = draw.choice(4, 9, 2), draw(4, 3, 5)
+    expert[7, 1] = index
+    with pytest.raises(InterpreterError, match="expert: an index is out of range"):
+        forward(draw(9, 5), expert, w, w, "relu")
+
+
+OUT_OF_RANGE = """
+import torch
+from fastff.kernels.cuda.experts import experts_gathered, experts_grouped
+x, expert, w = torch.ones(9, 5), torch.zeros(9, 2, dtype=torch.long), torch.ones(4, 3, 5)
+expert[7, 1] = 4
+{forward}(*(t.cuda() for t in (x, expert, w, w)), "relu")[0].cpu()
+"""
+
+
+@needs_cuda
+@pytest.mark.parametrize("forward", ["experts_gathered", "experts_grouped"])
+def test_an_expert_that_there_is_not_is_a_device_side_assertion(forward):
+    command = [sys.executable, "-c", OUT_OF_RANGE.format(forward=forward)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "expert: an index is out of range" in done.stderr + done.stdout
+    assert "device-side assert" in done.stderr
 
 
 def test_weights_whose_memory_was_freed():
@@ -187,7 +251,7 @@ def test_triton(forward, **shape):
 @few
 @shapes
 def test_triton_backward(**shape):
-    check_backward(DEVICE, torch.float32, **shape)
+    check_backward(chosen_experts_backward, DEVICE, torch.float32, **shape)
 
 
 @needs_cuda
@@ -204,17 +268,26 @@ def test_triton_in_half_precision(forward, dtype, **shape):
 @few
 @shapes
 def test_triton_backward_in_half_precision(dtype, **shape):
-    check_backward(DEVICE, dtype, **shape)
+    check_backward(chosen_experts_backward, DEVICE, dtype, **shape)
 
 
 @pytest.mark.parametrize(
-    "forward", [cpu.chosen_experts_with_hidden, experts_gathered, experts_grouped]
+    ("forward", "backward", "device"),
+    [
+        (cpu.chosen_experts_with_hidden, cpu.chosen_experts_backward, "cpu"),
+        (grouped.chosen_experts_with_hidden, cpu.chosen_experts_backward, "cpu"),
+        (experts_gathered, chosen_experts_backward, DEVICE),
+        (experts_grouped, chosen_experts_backward, DEVICE),
+    ],
 )
-def test_no_rows(forward):
-    draw = Draw(0, "cpu" if forward is cpu.chosen_experts_with_hidden else DEVICE)
-    expert = draw.choice(3, 0, 2)
-    out, hidden = forward(draw(0, 5), expert, draw(3, 4, 5), draw(3, 4, 6), "relu")
+def test_no_rows(forward, backward, device):
+    draw = Draw(0, device)
+    x, expert, w_in, w_out = draw(0, 5), draw.choice(3, 0, 2), draw(3, 4, 5), draw(3, 4, 6)
+    out, hidden = forward(x, expert, w_in, w_out, "relu")
     assert (out.shape, hidden.shape) == ((0, 6), (0, 2, 4))
+    d_x, d_in, d_out, *none = backward(out, hidden, x, expert, w_in, w_out, "relu")
+    assert d_x.shape == (0, 5) and none == [None] * 3
+    assert d_in.equal(torch.zeros_like(w_in)) and d_out.equal(torch.zeros_like(w_out))
 
 
 @needs_cuda
@@ -224,4 +297,53 @@ def test_large_batches(n_experts, top_k, seed):
     shape = {"batch": 3000, "features": 768, "hidden": 32, "out": 768, "n_experts": n_experts}
     options = {"top_k": top_k, "plain": False, "activation": "gelu", "seed": seed}
     check(experts_grouped, DEVICE, torch.float32, **shape, **options)
-    check_backward(DEVICE, torch.float32, **shape, **options)
+    check_backward(chosen_experts_backward, DEVICE, torch.float32, **shape, **options)
+
+
+@needs_cuda
+@pytest.mark.parametrize("forward", [experts_gathered, experts_grouped])
+def test_weights_of_more_numbers_than_32_bits_count(forward):
+    n_experts, hidden, features = 1025, 2048, 1024
+    draw = Draw(0, DEVICE, torch.bfloat16)
+    x, expert = draw(40, features), torch.full((40, 1), n_experts - 1, device=DEVICE)
+    w_in, w_out = torch.zeros(2, n_experts, hidden, features, dtype=x.dtype, device=DEVICE)
+    w_in[-1], w_out[-1] = draw(hidden, features) / 32, draw(hidden, features) / 32
+    out, z = forward(x, expert, w_in, w_out, "relu")
+    only = expert * 0, w_in[-1:], w_out[-1:]
+    wanted = reference.chosen_experts_with_hidden(x.double(), only[0], *doubles(*only[1:]), "relu")
+    close(out, wanted[0])
+    close(z, wanted[1])
+    d_x, d_in, d_out, *_ = chosen_experts_backward(out, z, x, expert, w_in, w_out, "relu")
+    grad, z, x, one_in, one_out = doubles(out, z, x, *only[1:])
+    wanted = reference.chosen_experts_backward(grad, z, x, only[0], one_in, one_out, "relu")
+    close(d_x, wanted[0])
+    close(d_in[-1:], wanted[1])
+    close(d_out[-1:], wanted[2])
+
+
+@needs_cuda
+def test_many_rows_and_experts():
+    shape = {"features": 64, "hidden": 16, "out": 48, "top_k": 2, "plain": False}
+    options = {"activation": "gelu", "seed": 0}
+    for batch, n_experts in [(70_000, 1025), (70_000, 3), (600, 1025)]:
+        sizes = {"batch": batch, "n_experts": n_experts}
+        check(experts_grouped, DEVICE, torch.float32, **sizes, **shape, **options)
+
+
+@needs_cuda
+def test_all_rows_on_one_expert_in_memory_that_held_nan():
+    draw = Draw(0, DEVICE)
+    case = draw(70_000, 64), draw(64, 16, 64), draw(64, 16, 48)
+    expert = torch.full((70_000, 1), 17, device=DEVICE)
+    filled = torch.full((2**28,), torch.nan, device=DEVICE)
+    del filled
+    x, w_in, w_out = case
+    out, z = experts_grouped(x, expert, w_in, w_out, "relu")
+    wanted, hidden = reference.chosen_experts_with_hidden(
+        x.double(), expert * 0, *doubles(w_in[17:18], w_out[17:18]), "relu"
+    )
+    close(out, wanted)
+    close(z, hidden)
+    d_x, d_in, d_out, *_ = chosen_experts_backward(out, z, x, expert, w_in, w_out, "relu")
+    assert all(d.isfinite().all() for d in (d_x, d_in, d_out))
+    assert (d_in.flatten(1).any(1) == (torch.arange(64, device=DEVICE) == 17)).all()

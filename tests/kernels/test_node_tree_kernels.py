@@ -38,14 +38,14 @@ shapes = given(
 
 def along(x, w_in, w_out, b_in, leaf, activation):
     """Return outputs and logits in float64 along the paths to `leaf`, whoever chose them."""
-    x, w_in, w_out, b_in = doubles(x, w_in, w_out, b_in)
     nodes = reference.path_nodes(leaf, reference.levels_of(w_in.shape[1]))  # (t, b, l)
     tree = torch.arange(len(w_in), device=x.device)[:, None, None]
-    logits = (w_in[tree, nodes] * x[:, None]).sum(-1)
+    x, w, v = doubles(x, w_in[tree, nodes], w_out[tree, nodes])
+    logits = (w * x[:, None]).sum(-1)
     if b_in is not None:
-        logits = logits + b_in[tree, nodes]
+        logits = logits + b_in[tree, nodes].double()
     hidden = ACTIVATIONS[activation](logits).unsqueeze(-1)
-    return (hidden * w_out[tree, nodes]).sum((0, 2)), logits
+    return (hidden * v).sum((0, 2)), logits
 
 
 def check(
@@ -66,7 +66,7 @@ def check(
 
 
 def check_backward(
-    device, dtype, batch, features, out, levels, trees, activation, ties, seed, bias=False
+    backward, device, dtype, batch, features, out, levels, trees, activation, ties, seed, bias=False
 ):
     draw = Draw(seed, device, dtype, ties=ties)
     n_nodes = 2**levels - 1
@@ -75,9 +75,7 @@ def check_backward(
     b_in = draw(trees, n_nodes) if bias else None
     x64, in64, out64, b64, grad64 = doubles(x, w_in, w_out, b_in, grad)
     _, logits, leaf = reference.node_tree_with_path(x64, in64, out64, activation, b64)
-    gradients = node_tree_backward(
-        grad, x, w_in, w_out, logits.float(), leaf, activation, bias=bias
-    )
+    gradients = backward(grad, x, w_in, w_out, logits.float(), leaf, activation, bias=bias)
     wanted = reference.node_tree_backward(
         grad64, x64, in64, out64, logits, leaf, activation, bias=bias
     )
@@ -103,6 +101,26 @@ def cpu_sorted(*given):
 @shapes
 def test_cpu_in_sorted_order(**shape):
     check(cpu_sorted, "cpu", torch.float32, **shape)
+
+
+@shapes
+def test_cpu_backward(**shape):
+    check_backward(cpu.node_tree_backward, "cpu", torch.float32, **shape)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_gradients_of_the_cpu_are_the_same_for_any_number_of_threads(threads, monkeypatch):
+    draw = Draw(0)
+    x, w_in, w_out = draw(90, 11), draw(2, 31, 11), draw(2, 31, 7)
+    _, *path = cpu.node_tree_with_path(x, w_in, w_out, "gelu")
+    given_all = draw(90, 7), x, w_in, w_out, *path, "gelu"
+    expected = cpu.node_tree_backward(*given_all, bias=True)
+    monkeypatch.setattr(cpu, "WORK_PER_THREAD", 1)
+    torch.set_num_threads(threads)
+    for gradient, wanted in zip(
+        cpu.node_tree_backward(*given_all, bias=True), expected, strict=True
+    ):
+        assert gradient.equal(wanted)
 
 
 small = given(
@@ -161,7 +179,7 @@ def test_triton(forward, **shape):
 @few
 @shapes
 def test_triton_backward(**shape):
-    check_backward(DEVICE, torch.float32, **shape)
+    check_backward(node_tree_backward, DEVICE, torch.float32, **shape)
 
 
 @pytest.mark.parametrize("levels", [3, 8])
@@ -181,6 +199,9 @@ forms = pytest.mark.parametrize(
 )  # fmt: skip
 
 
+backwards = pytest.mark.parametrize(
+    ("backward", "device"), [(cpu.node_tree_backward, "cpu"), (node_tree_backward, DEVICE)]
+)
 inf, nan = math.inf, math.nan
 poisoned = pytest.mark.parametrize(
     ("levels", "node", "value"), [(3, 5, inf), (6, 9, -inf), (6, 9, nan), (6, 9, 1e30)]
@@ -234,12 +255,15 @@ def test_an_input_reaches_only_its_own_output(forward, device, levels, value):
 @quiet
 @pytest.mark.parametrize("place", ["w_in", "w_out"])
 @poisoned
-def test_a_node_reaches_only_gradients_of_those_who_visit_it(levels, node, place, value):
-    x, *weights = draw_ties(DEVICE, levels)
+@backwards
+def test_a_node_reaches_only_gradients_of_those_who_visit_it(
+    backward, device, levels, node, place, value
+):
+    x, *weights = draw_ties(device, levels)
     _, logits, leaf = reference.node_tree_with_path(*doubles(x, *weights), "gelu")
     weights[place == "w_out"][0, node, 2] = value
     given = (x[:, :5], x, *weights)
-    d_x = node_tree_backward(*given, logits.float(), leaf, "gelu")[0]
+    d_x = backward(*given, logits.float(), leaf, "gelu")[0]
     wanted = reference.node_tree_backward(*doubles(*given), logits, leaf, "gelu")[0]
     assert wanted[~visiting(leaf, node, levels)].isfinite().all()
     same(d_x, wanted)
@@ -259,11 +283,12 @@ def test_activations_of_extremes_are_torchs(forward, device, activation):
 
 @quiet
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_slopes_of_extremes(activation):
-    z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=DEVICE)[:, None]
-    one = torch.ones(1, 1, 1, device=DEVICE)
+@backwards
+def test_slopes_of_extremes(backward, device, activation):
+    z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=device)[:, None]
+    one = torch.ones(1, 1, 1, device=device)
     grad = torch.ones_like(z)
-    d_x = node_tree_backward(grad, z, one, one, z[None], (z > 0).long().mT, activation)[0]
+    d_x = backward(grad, z, one, one, z[None], (z > 0).long().mT, activation)[0]
     same(d_x, slope(z.double(), activation))
 
 
@@ -281,7 +306,7 @@ def test_triton_in_half_precision(forward, dtype, **shape):
 @few
 @shapes
 def test_triton_backward_in_half_precision(dtype, **shape):
-    check_backward(DEVICE, dtype, **shape)
+    check_backward(node_tree_backward, DEVICE, dtype, **shape)
 
 
 def test_tiles_below_a_descent_by_blocks(monkeypatch):
@@ -311,13 +336,12 @@ def test_deeper_than_the_tiles_go():
 
 
 @pytest.mark.parametrize("levels", [1, 6])
-def test_no_rows_give_no_gradient(levels):
-    draw = Draw(0, DEVICE)
+@backwards
+def test_no_rows_give_no_gradient(backward, device, levels):
+    draw = Draw(0, device)
     w = draw(2, 2**levels - 1, 5)
     x, logits = draw(0, 5), draw(2, 0, levels)
-    d_x, d_in, d_out, d_b = node_tree_backward(
-        x, x, w, w, logits, logits[..., 0].long(), "gelu", bias=True
-    )
+    d_x, d_in, d_out, d_b = backward(x, x, w, w, logits, logits[..., 0].long(), "gelu", bias=True)
     assert d_x.shape == (0, 5)
     assert d_in.equal(torch.zeros_like(w)) and d_out.equal(torch.zeros_like(w))
     assert d_b.equal(w.new_zeros(w.shape[:2]))
@@ -328,7 +352,14 @@ def test_a_deterministic_order_on_request():
     torch.use_deterministic_algorithms(True)
     try:
         check_backward(
-            DEVICE, torch.float32, **shape, activation="gelu", ties=False, seed=3, bias=True
+            node_tree_backward,
+            DEVICE,
+            torch.float32,
+            **shape,
+            activation="gelu",
+            ties=False,
+            seed=3,
+            bias=True,
         )
     finally:
         torch.use_deterministic_algorithms(False)
@@ -343,4 +374,39 @@ def test_large_batches(dtype, levels, features, seed):
     shape = {"batch": 5000, "features": features, "out": features + 3, "levels": levels}
     options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed, "bias": True}
     check(node_tree_tiles, DEVICE, dtype, **shape, **options)
-    check_backward(DEVICE, dtype, **shape, **options)
+    check_backward(node_tree_backward, DEVICE, dtype, **shape, **options)
+
+
+@needs_cuda
+@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+def test_more_numbers_than_32_bits_count(forward):
+    draw = Draw(0, DEVICE, torch.bfloat16)
+    w_in, w_out = draw(1, 15, 1024), draw(1, 15, 1024)
+    x = torch.zeros(2**21 + 5, 1024, dtype=torch.bfloat16, device=DEVICE)
+    x[-300:] = draw(300, 1024)
+    out, logits, leaf = forward(x, w_in, w_out, "gelu")
+    last = x[-300:], w_in, w_out, logits[:, -300:], leaf[:, -300:]
+    expected, z = along(*last[:3], None, last[4], "gelu")
+    close(out[-300:], expected)
+    close(last[3], z)
+    assert (out[:-300] == 0).all()
+    d_x, d_in, d_out, _ = node_tree_backward(x, x, w_in, w_out, logits, leaf, "gelu")
+    wanted = reference.node_tree_backward(*doubles(last[0], *last[:4]), last[4], "gelu")
+    close(d_x[-300:], wanted[0])
+    close(d_in, wanted[1])
+    close(d_out, wanted[2])
+
+
+@needs_cuda
+@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+def test_weights_of_more_numbers_than_32_bits_count(forward):
+    levels, features = 16, 33_000
+    draw = Draw(0, DEVICE, torch.bfloat16)
+    w_in = torch.zeros(1, 2**levels - 1, features, dtype=torch.bfloat16, device=DEVICE)
+    w_in[0, reference.path_nodes(torch.tensor(2**levels - 1), levels)] = 1.0  # the last path
+    x, w_out = draw(40, features).abs(), draw(1, 2**levels - 1, 8)
+    out, _, leaf = forward(x, w_in, w_out, "linear")
+    assert (leaf == 2**levels - 1).all()
+    close(out, along(x, w_in, w_out, None, leaf, "linear")[0])
+    out, _, leaf = forward(x[:, :8], w_out, w_in, "linear")
+    close(out, along(x[:, :8], w_out, w_in, None, leaf, "linear")[0])

@@ -142,3 +142,12 @@ def test_part_of_the_way(descend, levels):
     close(logits[:, :levels], expected[:, :levels])
     assert logits[:, levels:].isnan().all()
     assert reached[groups.order.long()].equal(reached.sort().values)
+
+
+@needs_cuda
+def test_more_numbers_than_32_bits_count():
+    weight = Draw(0, DEVICE, torch.bfloat16)(2**4 - 1, 1024)
+    x = torch.zeros(2**21 + 5, 1024, dtype=torch.bfloat16, device=DEVICE)
+    last = x[-300:].copy_(Draw(1, DEVICE)(300, 1024))
+    for route in (by_rows, by_blocks):
+        right_turns(last, weight, route(x, weight)[-300:], tolerance=1e-2)

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from fastff.kernels import cpu_loops
 from fastff.kernels.activations import CODES
-from fastff.kernels.reference import levels_of, no_such_expert
+from fastff.kernels.grouped import chosen_experts_backward as chosen_experts_backward
+from fastff.kernels.reference import levels_of, no_such_expert, path_nodes
 
 SORTED_ROWS = 1024  # from which on a tree's rows are sorted on their way down, ...
 SORTED_LEVELS = 8  # ... if it has so many levels: a smaller tree stays in the cache as it is
@@ -139,6 +140,64 @@ def _node_tree_sorted(
             _address(None if leaf is None else leaf[tree]), int(tree > 0), levels, out_features,
             CODES[activation],
         )  # fmt: skip
+
+
+def node_tree_backward(
+    grad: Tensor,
+    x: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    logits: Tensor,
+    leaf: Tensor,
+    activation: str,
+    *,
+    bias: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return the gradients of x, w_in, w_out and, for `bias`, b_in, as in `reference`.
+
+    The same to the last bit for any number of threads: rows are shared out for what is theirs,
+    columns for the sums over rows.
+
+    Args:
+        grad: gradient of the outputs (b, o), float32, with any strides.
+        x: inputs (b, i), likewise.
+        w_in: (t, n, i), contiguous.
+        w_out: (t, n, o), contiguous.
+        logits: of the visited nodes, (t, b, l).
+        leaf: reached in each tree, (t, b).
+        activation: a key of ACTIVATIONS.
+        bias: whether there is a b_in, (t, n).
+
+    """
+    (n_rows, in_features), (n_trees, n_nodes, out_features) = x.shape, w_out.shape
+    levels = levels_of(n_nodes)
+    (x, x_stride), (grad, grad_stride) = _rows(x), _rows(grad)
+    logits, leaf = logits.contiguous(), leaf.contiguous()
+    hidden, d_z = torch.empty_like(logits), torch.empty_like(logits)
+    d_x, d_in, d_out = x.new_empty(x.shape), torch.zeros_like(w_in), torch.zeros_like(w_out)
+    order = leaf[0].argsort(stable=True)
+    _spread(
+        cpu_loops.path_gradients, n_rows, n_trees * levels * (in_features + out_features),
+        _address(order), _address(grad), grad_stride, _address(w_in), _address(w_out),
+        _address(logits), _address(leaf), _address(hidden), _address(d_z), _address(d_x),
+        n_rows, n_trees, levels, in_features, out_features, CODES[activation],
+    )  # fmt: skip
+    for d_w, factors, values, stride in (
+        (d_in, d_z, x, x_stride),
+        (d_out, hidden, grad, grad_stride),
+    ):
+        features = values.shape[1]
+        _spread(
+            cpu_loops.add_outer, features, n_rows * n_trees * levels, _address(order),
+            _address(factors), _address(values), stride, _address(leaf), _address(d_w), n_rows,
+            n_trees, levels, features,
+        )  # fmt: skip
+    if not bias:
+        return d_x, d_in, d_out, None
+    d_b = w_in.new_zeros(n_trees, n_nodes)
+    for tree, nodes in enumerate(path_nodes(leaf, levels)):
+        d_b[tree].index_add_(0, nodes.flatten(), d_z[tree].flatten())
+    return d_x, d_in, d_out, d_b
 
 
 def chosen_experts_with_hidden(

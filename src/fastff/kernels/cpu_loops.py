@@ -1,9 +1,10 @@
 """The compiled loops of the CPU kernels: one row after the other, float32, over raw addresses.
 
 Numba compiles them on the first call and keeps the result beside this file (or, where that can't
-be written, in the user's cache) until the file changes. It doesn't see changes elsewhere: so all
-loops are in one file. They take addresses, not arrays, since turning a tensor into an
-array takes as long as a batch of one. They hold no lock of Python's, so threads share the rows.
+be written, in the user's cache, if that can be) until the file changes. It doesn't see changes
+elsewhere: so all loops are in one file. They take addresses, not arrays, since turning a tensor
+into an array takes as long as a batch of one. They hold no lock of Python's, so threads share the
+rows.
 
 A row's walk is a chain of dot products and vector additions that run at the speed of the cache:
 the compiler may reorder a sum to fill vector registers, but nothing else of the arithmetic. So NaN
@@ -16,6 +17,7 @@ ones, and, sorted by leaf, add up their outputs (`sum_paths`).
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -29,9 +31,23 @@ RELU, GELU, SELU = CODES["relu"], CODES["gelu"], CODES["selu"]
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 ALPHA, SCALE = np.float32(SELU_ALPHA), np.float32(SELU_SCALE)
 ROOT_HALF = np.float32(math.sqrt(0.5))
+DENSITY = np.float32(1 / math.sqrt(2 * math.pi))  # of a normal number at 0
+
+log = logging.getLogger("fastff")
+
+
+def _has_cache() -> bool:
+    """Return whether there is a folder where numba can keep what it compiles."""
+    try:
+        njit(cache=True)(_has_cache)  # looks for one; compiles nothing yet
+    except RuntimeError as error:
+        log.info("kernels are compiled anew in every process: %s", error)
+        return False
+    return True
+
 
 compiled = njit(
-    nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy"
+    nogil=True, cache=_has_cache(), fastmath={"reassoc", "contract", "nsz"}, error_model="numpy"
 )
 
 
@@ -97,6 +113,19 @@ def activate(z: Any, code: int) -> Any:
     if code == SELU:
         return SCALE * (z if z > ZERO else ALPHA * np.float32(math.expm1(z)))
     return z
+
+
+@compiled
+def slope(z: Any, code: int) -> Any:
+    """Return the derivative of the activation function at one number."""
+    if code == RELU:
+        return ZERO if z <= ZERO else ONE
+    if code == GELU:
+        below = HALF * (ONE + np.float32(math.erf(z * ROOT_HALF)))
+        return below + z * DENSITY * np.float32(math.exp(-HALF * z * z))
+    if code == SELU:
+        return SCALE * (ONE if z > ZERO else ALPHA * np.float32(math.exp(z)))
+    return ONE
 
 
 @compiled
@@ -256,3 +285,59 @@ def sum_paths(
             visited[level] = here
             hidden[level] = activate(logits_[row * levels + level], code)
         add_rows(total, hidden, v_, visited)
+
+
+@compiled
+def path_gradients(
+    begin: int, end: int, order: int, grad: int, stride: int, w_in: int, w_out: int, logits: int,
+    leaf: int, hidden: int, d_z: int, d_x: int, n_rows: int, n_trees: int, levels: int,
+    in_features: int, out_features: int, code: int,
+) -> None:  # fmt: skip
+    """Write a(z) and dz of the visited nodes and dx, for rows order[begin..end-1]."""
+    n_nodes = (1 << levels) - 1
+    order_ = carray(integers(order), end)
+    w_ = carray(floats(w_in), (n_trees * n_nodes, in_features))
+    v_ = carray(floats(w_out), (n_trees * n_nodes, out_features))
+    logits_ = carray(floats(logits), (n_trees, n_rows, levels))
+    leaf_ = carray(integers(leaf), (n_trees, n_rows))
+    hidden_ = carray(floats(hidden), (n_trees, n_rows, levels))
+    d_z_ = carray(floats(d_z), (n_trees, n_rows, levels))
+    visited = np.empty(levels, np.int64)
+    for at in range(begin, end):
+        row = order_[at]
+        values = row_of(grad, row, stride, out_features)
+        total = row_of(d_x, row, in_features, in_features)
+        total[:] = ZERO
+        for tree in range(n_trees):
+            here = leaf_[tree, row] + n_nodes
+            for level in range(levels - 1, -1, -1):
+                here = (here - 1) // 2
+                visited[level] = tree * n_nodes + here
+                z = logits_[tree, row, level]
+                hidden_[tree, row, level] = activate(z, code)
+                d_z_[tree, row, level] = slope(z, code) * dot(values, v_[visited[level]])
+            add_rows(total, d_z_[tree, row], w_, visited)
+
+
+@compiled
+def add_outer(
+    begin: int, end: int, order: int, factors: int, values: int, stride: int, leaf: int, d_w: int,
+    n_rows: int, n_trees: int, levels: int, features: int,
+) -> None:  # fmt: skip
+    """Add to columns begin..end-1 of every node's `d_w` its factor times each visitor's values.
+
+    The rows follow one another as `order` has them, whatever the columns.
+    """
+    n_nodes = (1 << levels) - 1
+    order_ = carray(integers(order), n_rows)
+    factors_ = carray(floats(factors), (n_trees, n_rows, levels))
+    leaf_ = carray(integers(leaf), (n_trees, n_rows))
+    for at in range(n_rows):
+        row = order_[at]
+        columns = row_of(values + 4 * begin, row, stride, end - begin)
+        for tree in range(n_trees):
+            here = leaf_[tree, row] + n_nodes
+            for level in range(levels - 1, -1, -1):
+                here = (here - 1) // 2
+                total = row_of(d_w + 4 * begin, tree * n_nodes + here, features, end - begin)
+                add_scaled(total, factors_[tree, row, level], columns)

@@ -167,9 +167,9 @@ def chosen_experts_with_hidden(
 
     """
     out = x.new_zeros(len(x), w_out.shape[-1])
-    hidden = []
+    hidden = []  # index_select takes no negative index
     for k, e in enumerate(expert.unbind(-1)):
-        z = (w_in[e] @ x.unsqueeze(-1)).squeeze(-1)
+        z = (w_in.index_select(0, e) @ x.unsqueeze(-1)).squeeze(-1)
         if b_in is not None:
             z = z + b_in[e]
         y = (ACTIVATIONS[activation](z).unsqueeze(-2) @ w_out[e]).squeeze(-2)

@@ -1,6 +1,7 @@
 """The chosen experts of every input: gathered for few inputs, in groups by expert for many.
 
-A choice is one expert of one input; choice c of k a row belongs to row c // k.
+A choice is one expert of one input; choice c of k a row belongs to row c // k. The index of an
+expert that there isn't is a device-side assertion, as in torch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from fastff.kernels.activations import ACTIVATIONS, CODES, slope
 from fastff.kernels.cuda.grouped_linear import grouped_linear, grouped_outer, tile_of
-from fastff.kernels.cuda.grouping import Groups, group_rows
+from fastff.kernels.cuda.grouping import ASSERTING, Groups, group_rows
 from fastff.kernels.cuda.numerics import activate, block_of, rows_contiguous
 
 MIN_CHOICES = 1024  # fewer are gathered one by one
@@ -70,8 +71,8 @@ def experts_gathered(
     if n_rows > 0:
         block_in = block_of(in_features, 1024)
         _gathered_hidden[(n_rows * top_k, triton.cdiv(hidden, 8))](
-            x, expert, w_in, b_in, z, top_k, hidden, in_features, x.stride(0),
-            UNITS=8, BLOCK=block_in, num_warps=4,
+            x, expert, w_in, b_in, z, len(w_in), top_k, hidden, in_features, x.stride(0),
+            UNITS=8, BLOCK=block_in, num_warps=4, **ASSERTING,
         )  # fmt: skip
         block_out = block_of(out_features, 128)
         _gathered_out[(n_rows, triton.cdiv(out_features, block_out))](
@@ -150,11 +151,12 @@ def _by_expert(expert: Tensor, n_experts: int) -> Groups:
 
 @triton.jit
 def _gathered_hidden(
-    x_ptr, expert_ptr, w_ptr, b_ptr, z_ptr, top_k, n_hidden, in_features, x_stride,
+    x_ptr, expert_ptr, w_ptr, b_ptr, z_ptr, n_experts, top_k, n_hidden, in_features, x_stride,
     UNITS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     choice = tl.program_id(0).to(tl.int64)
     expert = tl.load(expert_ptr + choice)
+    assert (expert >= 0) & (expert < n_experts), "expert: an index is out of range"
     unit = tl.program_id(1) * UNITS + tl.arange(0, UNITS)
     exists = unit < n_hidden
     column = tl.arange(0, BLOCK)

@@ -94,9 +94,9 @@ def _grouped_linear(
         order_ptr, offsets_ptr, tile_group_ptr, tile_first_ptr, tile, TILE
     )
     w_ptr += group.to(tl.int64) * w_group
-    to = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    to = (tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)).to(tl.int64)
     exists = to < out_features
-    column = tl.arange(0, BLOCK_IN)
+    column = tl.arange(0, BLOCK_IN).to(tl.int64)
     out = tl.zeros((TILE, BLOCK_OUT), tl.float32)
     for first in range(0, in_features, BLOCK_IN):
         there = first + column < in_features
@@ -111,7 +111,7 @@ def _grouped_linear(
         hidden = activate(x.to(tl.float32), ACTIVATION).to(w.dtype)
         out = tl.dot(hidden, w, out, input_precision=PRECISION)
     if b_ptr is not None:
-        bias = tl.load(b_ptr + group * out_features + to, mask=exists, other=0)
+        bias = tl.load(b_ptr + group.to(tl.int64) * out_features + to, mask=exists, other=0)
         out += bias.to(tl.float32)[None, :]
     if scale_ptr is not None:
         out *= tl.load(scale_ptr + row, mask=inside, other=0).to(tl.float32)[:, None]

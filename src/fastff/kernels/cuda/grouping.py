@@ -7,6 +7,8 @@ once: nothing waits for the device, and a CUDA graph can hold it.
 The order of rows within a group is that of the atomic counters, not the same in every launch. An
 output doesn't depend on it; a weight's gradient, which sums over a group, does in its last bits.
 With `torch.use_deterministic_algorithms(True)` a stable sort gives the order instead.
+
+A group that there isn't is a device-side assertion, as an index out of range is in torch.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from torch import Tensor
 from fastff.kernels.cuda.numerics import block_of
 
 ROWS = 256  # of one program
+ASSERTING = {"debug": True, "sanitize_overflow": False}  # options to compile assertions, no more
 FEW_GROUPS = 1024  # of which every program adds up the sizes itself, instead of one before all
 
 
@@ -61,7 +64,7 @@ def group_rows(group: Tensor, n_groups: int, tile: int) -> Groups:
     rank = torch.empty_like(group, dtype=torch.int32)
     grid = (triton.cdiv(len(group), ROWS),)
     if len(group) > 0:
-        _count[grid](group, counts, rank, len(group), ROWS=ROWS)
+        _count[grid](group, counts, rank, len(group), n_groups, ROWS=ROWS, **ASSERTING)
     return group_ranked(group, counts, rank, tile)
 
 
@@ -110,10 +113,12 @@ def tile_rows(order_ptr, offsets_ptr, group_ptr, first_ptr, tile, TILE: tl.const
 
 
 @triton.jit
-def _count(group_ptr, counts_ptr, rank_ptr, n_rows, ROWS: tl.constexpr):
+def _count(group_ptr, counts_ptr, rank_ptr, n_rows, n_groups, ROWS: tl.constexpr):
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = row < n_rows
     group = tl.load(group_ptr + row, mask=inside, other=0)
+    refused = inside & ((group < 0) | (group >= n_groups))
+    assert tl.sum(refused.to(tl.int32)) == 0, "expert: an index is out of range"
     rank = tl.atomic_add(counts_ptr + group, 1, mask=inside, sem="relaxed")
     tl.store(rank_ptr + row, rank, mask=inside)
 
