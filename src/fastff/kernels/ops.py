@@ -27,11 +27,6 @@ def _kernels(x: Tensor) -> ModuleType:
     return kernels_for(device_type) or reference
 
 
-def _trainable(x: Tensor) -> ModuleType:
-    """Return what computes gradients: the CPU kernels are for inference."""
-    return _kernels(x) if x.is_cuda else reference
-
-
 def _logit_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype.itemsize < 4 else x.dtype
 
@@ -106,7 +101,7 @@ def node_tree_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, w_in, w_out and b_in (empty without `bias`), as in `reference`."""
     with torch.cuda.device_of(x):
-        d_x, d_in, d_out, d_b = _trainable(x).node_tree_backward(
+        d_x, d_in, d_out, d_b = _kernels(x).node_tree_backward(
             grad, x, w_in.contiguous(), w_out.contiguous(), logits, leaf, activation, bias=bias
         )
     return d_x, d_in, d_out, x.new_empty(0) if d_b is None else d_b
@@ -206,7 +201,7 @@ def chosen_experts_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients as `reference.chosen_experts_backward`, empty where there is none."""
     with torch.cuda.device_of(x):
-        gradients = _trainable(x).chosen_experts_backward(
+        gradients = _kernels(x).chosen_experts_backward(
             grad, hidden, x, expert, w_in.contiguous(), w_out.contiguous(), activation,
             contiguous(scale), contiguous(b_in), contiguous(b_out),
         )  # fmt: skip
