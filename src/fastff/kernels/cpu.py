@@ -46,7 +46,7 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     leaf = x.new_empty(n_rows, dtype=torch.int64)
     _spread(
         cpu_loops.route, n_rows, levels * in_features, _address(x), stride,
-        _address(weight), _address(bias), _address(leaf), levels, in_features,
+        _address(weight), _address(bias), leaf.data_ptr(), levels, in_features,
     )  # fmt: skip
     return leaf
 
@@ -94,7 +94,7 @@ def node_tree(
         return out
     _spread(
         cpu_loops.node_tree, n_rows, n_trees * levels * (in_features + out_features),
-        _address(x), stride, _address(w_in), _address(b_in), _address(w_out), _address(out),
+        _address(x), stride, _address(w_in), _address(b_in), _address(w_out), out.data_ptr(),
         _address(logits), _address(leaf), n_rows, n_trees, levels, in_features, out_features,
         CODES[activation],
     )  # fmt: skip
@@ -130,13 +130,13 @@ def _node_tree_sorted(
         for first, last in ((0, half), (half, levels)):
             _spread(
                 cpu_loops.descend, n_rows, (last - first) * in_features, _address(x), stride,
-                _address(order), _address(w_in[tree]), bias, _address(node), _address(z),
+                order.data_ptr(), _address(w_in[tree]), bias, node.data_ptr(), _address(z),
                 first, last, levels, in_features,
             )  # fmt: skip
             order = node.argsort()
         _spread(
-            cpu_loops.sum_paths, n_rows, levels * out_features, _address(order),
-            _address(node), _address(z), _address(w_out[tree]), _address(out),
+            cpu_loops.sum_paths, n_rows, levels * out_features, order.data_ptr(),
+            node.data_ptr(), _address(z), _address(w_out[tree]), out.data_ptr(),
             _address(None if leaf is None else leaf[tree]), int(tree > 0), levels, out_features,
             CODES[activation],
         )  # fmt: skip
@@ -178,8 +178,8 @@ def node_tree_backward(
     order = leaf[0].argsort(stable=True)
     _spread(
         cpu_loops.path_gradients, n_rows, n_trees * levels * (in_features + out_features),
-        _address(order), _address(grad), grad_stride, _address(w_in), _address(w_out),
-        _address(logits), _address(leaf), _address(hidden), _address(d_z), _address(d_x),
+        order.data_ptr(), _address(grad), grad_stride, _address(w_in), _address(w_out),
+        _address(logits), _address(leaf), _address(hidden), d_z.data_ptr(), d_x.data_ptr(),
         n_rows, n_trees, levels, in_features, out_features, CODES[activation],
     )  # fmt: skip
     for d_w, factors, values, stride in (
@@ -188,7 +188,7 @@ def node_tree_backward(
     ):
         features = values.shape[1]
         _spread(
-            cpu_loops.add_outer, features, n_rows * n_trees * levels, _address(order),
+            cpu_loops.add_outer, features, n_rows * n_trees * levels, order.data_ptr(),
             _address(factors), _address(values), stride, _address(leaf), _address(d_w), n_rows,
             n_trees, levels, features,
         )  # fmt: skip
@@ -254,7 +254,7 @@ def chosen_experts(
     stopped = _spread(
         cpu_loops.chosen_experts, n_rows, top_k * hidden_features * (in_features + out_features),
         _address(x), stride, _address(expert), _address(scale), _address(w_in),
-        _address(b_in), _address(w_out), _address(b_out), _address(out), _address(hidden),
+        _address(b_in), _address(w_out), _address(b_out), out.data_ptr(), _address(hidden),
         top_k, n_experts, hidden_features, in_features, out_features, CODES[activation],
     )  # fmt: skip
     if stopped:

@@ -50,6 +50,7 @@ def grouped_linear(
             x, weight, bias, scale if scale is None else scale.contiguous(), out, *groups[:5],
             groups.n_groups, in_features, out_features, rows_per_value, x.stride(0),
             *weight.stride(), ACTIVATION=CODES[activation], TILE=groups.tile,
+            WIDE=in_features * out_features >= 2**31,
             BLOCK_IN=block_of(in_features, 128 if x.element_size() == 2 else 64),
             BLOCK_OUT=block_out, num_warps=4, num_stages=3,
         )  # fmt: skip
@@ -85,7 +86,8 @@ def _grouped_linear(
     x_ptr, w_ptr, b_ptr, scale_ptr, out_ptr,
     order_ptr, offsets_ptr, tile_offsets_ptr, tile_group_ptr, tile_first_ptr,
     n_groups, in_features, out_features, rows_per_value, x_stride, w_group, w_in, w_out,
-    ACTIVATION: tl.constexpr, TILE: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr,
+    ACTIVATION: tl.constexpr, WIDE: tl.constexpr, TILE: tl.constexpr, BLOCK_IN: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
     tile = tl.program_id(0)
     if tile >= tl.load(tile_offsets_ptr + n_groups):
@@ -94,9 +96,11 @@ def _grouped_linear(
         order_ptr, offsets_ptr, tile_group_ptr, tile_first_ptr, tile, TILE
     )
     w_ptr += group.to(tl.int64) * w_group
-    to = (tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)).to(tl.int64)
+    to = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     exists = to < out_features
-    column = tl.arange(0, BLOCK_IN).to(tl.int64)
+    column = tl.arange(0, BLOCK_IN)
+    if WIDE:
+        to, column = to.to(tl.int64), column.to(tl.int64)
     out = tl.zeros((TILE, BLOCK_OUT), tl.float32)
     for first in range(0, in_features, BLOCK_IN):
         there = first + column < in_features

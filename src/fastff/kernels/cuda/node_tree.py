@@ -27,11 +27,8 @@ from fastff.kernels.cuda.paths import (
     MAX_LEVELS,
     TILE,
     above_columns,
-    add_product,
     levels_above,
-    store_sum,
     subtree_columns,
-    visited_sum,
     visits,
 )
 from fastff.kernels.reference import levels_of
@@ -94,6 +91,9 @@ def node_tree_tiles(
     The inputs walk down to the root of a subtree of few levels. Sorted by it, a tile of inputs
     takes the logits of all the subtree's nodes as one matrix product, and its outputs,
     from the nodes above and below, as two more.
+
+    There an input's activation is 0 at a node that it doesn't visit, and 0 times an infinite or NaN
+    weight is NaN. So rows with NaN in their outputs are summed again, over the visited nodes.
     """
     x = rows_contiguous(x)
     (n_rows, in_features), (n_trees, n_nodes, out_features) = x.shape, w_out.shape
@@ -109,6 +109,7 @@ def node_tree_tiles(
     )
     logits = x.new_empty(n_trees, n_rows, levels, dtype=torch.float32)
     leaf = x.new_empty(n_trees, n_rows, dtype=torch.long)
+    sums = x.new_empty(n_rows, dtype=torch.float32)
     for tree in range(n_trees):
         bias = None if b_in is None else b_in[tree]
         groups = None
@@ -116,7 +117,7 @@ def node_tree_tiles(
             descend = descend_blocks if is_half and above <= FIRST_LEVELS else descend_rows
             groups = descend(x, w_in[tree], bias, above, logits=logits[tree], tile=TILE).groups
         _tree_tile[(triton.cdiv(n_rows, TILE) if groups is None else groups.max_tiles,)](
-            x, w_in[tree], bias, w_out[tree], out, logits[tree], leaf[tree],
+            x, w_in[tree], bias, w_out[tree], out, sums, logits[tree], leaf[tree],
             *(groups[:5] if groups is not None else [None] * 5),
             n_rows, in_features, out_features, x.stride(0), 2**above,
             LEVELS=levels, GROUP_LEVEL=above, ACTIVATION=CODES[activation], ADD=tree > 0,
@@ -124,6 +125,10 @@ def node_tree_tiles(
             BLOCK_IN=block_of(in_features, block), BLOCK_OUT=block_of(out_features, block),
             num_warps=2, num_stages=stages,
         )  # fmt: skip
+    _rows_again[(triton.cdiv(n_rows, TILE),)](
+        w_out, out, sums, logits, leaf, n_rows, n_trees, levels, n_nodes, out_features,
+        ACTIVATION=CODES[activation], ROWS=TILE, BLOCK=block_of(out_features, 1024), num_warps=1,
+    )  # fmt: skip
     return out.to(x.dtype), logits, leaf
 
 
@@ -163,7 +168,7 @@ def _node_tree_row(
 
 @triton.jit
 def _tree_tile(
-    x_ptr, w_ptr, b_ptr, v_ptr, out_ptr, logit_ptr, leaf_ptr,
+    x_ptr, w_ptr, b_ptr, v_ptr, out_ptr, sum_ptr, logit_ptr, leaf_ptr,
     order_ptr, offsets_ptr, tile_offsets_ptr, tile_group_ptr, tile_first_ptr,
     n_rows, in_features, out_features, x_stride, n_groups,
     LEVELS: tl.constexpr, GROUP_LEVEL: tl.constexpr, ACTIVATION: tl.constexpr, ADD: tl.constexpr,
@@ -197,34 +202,54 @@ def _tree_tile(
     sums = tl.zeros((TILE,), tl.float32)
     for first in range(0, out_features, BLOCK_OUT):
         column = first + tl.arange(0, BLOCK_OUT)
-        out = tl.zeros((TILE, BLOCK_OUT), tl.float32)
-        out = add_product(out, hidden, v_ptr, node, exists, column, out_features, OUT_PRECISION)
+        there = column < out_features
+        v = tl.load(
+            v_ptr + node[:, None] * out_features + column[None, :],
+            mask=exists[:, None] & there[None, :], other=0,
+        )  # fmt: skip
+        out = tl.dot(hidden, v, input_precision=OUT_PRECISION)
         if GROUP_LEVEL > 0:
-            out = add_product(
-                out, hidden_above, v_ptr, node_above, exists_above, column, out_features,
-                OUT_PRECISION,
+            v = tl.load(
+                v_ptr + node_above[:, None] * out_features + column[None, :],
+                mask=exists_above[:, None] & there[None, :], other=0,
             )  # fmt: skip
+            out = tl.dot(hidden_above, v, out, input_precision=OUT_PRECISION)
+        place = row[:, None] * out_features + column[None, :]
+        written = inside[:, None] & there[None, :]
+        if ADD:
+            out += tl.load(out_ptr + place, mask=written, other=0)
         sums += tl.sum(out, axis=1)
-        written = inside[:, None] & (column < out_features)[None, :] & (out == out)
-        store_sum(out_ptr, out, row, written, column, out_features, ADD)
-    total = tl.sum(sums)
-    if total != total:  # as in `paths`: only nodes of the subtree may be visited by others alone
-        for first in range(0, out_features, BLOCK_OUT):
-            column = first + tl.arange(0, BLOCK_OUT)
-            out = tl.zeros((TILE, BLOCK_OUT), tl.float32)
-            out = add_product(out, hidden, v_ptr, node, exists, column, out_features, OUT_PRECISION)
-            exact = visited_sum(
-                hidden, v_ptr, leaf, inside, visited, level, column, out_features,
-                GROUP_LEVEL, LEVELS,
-            )  # fmt: skip
-            if GROUP_LEVEL > 0:
-                out = add_product(
-                    out, hidden_above, v_ptr, node_above, exists_above, column, out_features,
-                    OUT_PRECISION,
-                )  # fmt: skip
-                exact = add_product(
-                    exact, hidden_above, v_ptr, node_above, exists_above, column, out_features,
-                    OUT_PRECISION,
-                )  # fmt: skip
-            written = inside[:, None] & (column < out_features)[None, :] & (out != out)
-            store_sum(out_ptr, exact, row, written, column, out_features, ADD)
+        tl.store(out_ptr + place, out.to(out_ptr.dtype.element_ty), mask=written)
+    tl.store(sum_ptr + row, sums, mask=inside)
+
+
+@triton.jit
+def _rows_again(
+    v_ptr, out_ptr, sum_ptr, logit_ptr, leaf_ptr, n_rows, n_trees, levels, n_nodes, out_features,
+    ACTIVATION: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write the outputs of rows whose sum is NaN again, from the weights of visited nodes alone."""
+    first_row = tl.program_id(0).to(tl.int64) * ROWS
+    place = first_row + tl.arange(0, ROWS)
+    total = tl.sum(tl.load(sum_ptr + place, mask=place < n_rows, other=0))
+    if total == total:
+        return
+    for row in range(first_row, tl.minimum(first_row + ROWS, n_rows)):
+        for first in range(0, out_features, BLOCK):
+            column = first + tl.arange(0, BLOCK)
+            there = column < out_features
+            out = tl.zeros((BLOCK,), tl.float32)
+            root = tl.zeros((), tl.int64)  # of the tree, among the nodes of all
+            at = root + row  # in all trees' rows
+            for _ in range(n_trees):
+                node = tl.load(leaf_ptr + at) + n_nodes
+                for level in range(levels):
+                    node = (node - 1) // 2
+                    z = tl.load(logit_ptr + (at + 1) * levels - 1 - level)
+                    v_row_ptr = v_ptr + (root + node) * out_features
+                    v = tl.load(v_row_ptr + column, mask=there, other=0)
+                    out += activate(z, ACTIVATION) * v.to(tl.float32)
+                root += n_nodes
+                at += n_rows
+            out = out.to(out_ptr.dtype.element_ty)
+            tl.store(out_ptr + row * out_features + column, out, mask=there)

@@ -64,7 +64,7 @@ def node_tree_backward(
     for tree in range(n_trees):
         groups = path_groups(leaf[tree], levels)
         d_z, hidden = _coefficients(grad, w_out[tree], logits[tree], leaf[tree], groups, activation)
-        path_sum(d_x, d_z, w_in[tree], leaf[tree], groups, levels, add=tree > 0)
+        path_sum(d_x, d_z, w_in[tree], groups, levels, add=tree > 0)
         path_outer(d_in[tree], d_z, x, groups, levels)
         path_outer(d_out[tree], hidden, grad, groups, levels)
         if d_b is not None:

@@ -4,10 +4,6 @@ Inputs are sorted by the node that they reach SUBTREE levels above the leaves. A
 a group share the nodes above it, one a level, and visit among the few below it. So the nodes that
 a tile of inputs visits are at most 16 + 15 columns of a matrix product, whatever the depth: the
 work follows the visited nodes, and weights are read once per tile.
-
-In such a product an input's coefficient is 0 for the nodes that it doesn't visit, and 0 times an
-infinite or NaN weight is NaN. So what is NaN there, which the sums of a tile's rows tell, is summed
-again from the visited nodes alone.
 """
 
 from __future__ import annotations
@@ -45,14 +41,7 @@ def path_groups(leaf: Tensor, levels: int) -> Groups:
 
 
 def path_sum(
-    out: Tensor,
-    coefficients: Tensor,
-    weight: Tensor,
-    leaf: Tensor,
-    groups: Groups,
-    levels: int,
-    *,
-    add: bool,
+    out: Tensor, coefficients: Tensor, weight: Tensor, groups: Groups, levels: int, *, add: bool
 ) -> None:
     """Write Σ_j c_j w_j over the nodes on every input's path to `out`, or add it.
 
@@ -60,7 +49,6 @@ def path_sum(
         out: (b, f), contiguous.
         coefficients: c, by tile, (tiles, TILE, COLUMNS), of the nodes as in `path_columns`.
         weight: of the nodes (n, f), contiguous.
-        leaf: reached by each input, (b,).
         groups: of the inputs.
         levels: of the tree.
         add: add to `out` instead of overwriting it.
@@ -70,7 +58,7 @@ def path_sum(
     block = block_of(features, 128)
     if groups.max_tiles > 0:
         _path_sum[(groups.max_tiles,)](
-            out, coefficients, weight, leaf, *groups[:5], groups.n_groups, features,
+            out, coefficients, weight, *groups[:5], groups.n_groups, features,
             LEVELS=levels, GROUP_LEVEL=levels_above(levels), ADD=add, TILE=TILE, BLOCK=block,
             num_warps=4, num_stages=3,
         )  # fmt: skip
@@ -154,46 +142,8 @@ def path_columns(group, LEVELS: tl.constexpr, GROUP_LEVEL: tl.constexpr):
 
 
 @triton.jit
-def add_product(out, c, w_ptr, node, exists, column, features, PRECISION: tl.constexpr):
-    """Return `out` + Σ_j c_j w_j at some columns, over all nodes, c_j 0 for what isn't visited."""
-    w = tl.load(
-        w_ptr + node[:, None] * features + column[None, :],
-        mask=exists[:, None] & (column < features)[None, :], other=0,
-    )  # fmt: skip
-    return tl.dot(c, w, out, input_precision=PRECISION)
-
-
-@triton.jit
-def visited_sum(
-    c, w_ptr, leaf, inside, visited, level, column, features,
-    FIRST: tl.constexpr, LEVELS: tl.constexpr,
-):  # fmt: skip
-    """Return Σ_j c_j w_j over the nodes that each row visits from level `FIRST` down, float32.
-
-    Given `c` (rows, nodes) and the rows' leaves; `visited` and `level` as from `visits`.
-    """
-    mask = inside[:, None] & (column < features)[None, :]
-    out = tl.zeros(mask.shape, tl.float32)
-    for at in range(FIRST, LEVELS):
-        node = ((leaf + (1 << LEVELS)) >> (LEVELS - at)) - 1
-        w = tl.load(w_ptr + node[:, None] * features + column[None, :], mask=mask, other=0)
-        chosen = tl.where(visited & (level == at)[None, :], c.to(tl.float32), 0.0)
-        out += tl.sum(chosen, axis=1)[:, None] * w.to(tl.float32)
-    return out
-
-
-@triton.jit
-def store_sum(out_ptr, out, row, written, column, features, ADD: tl.constexpr):
-    """Write `out` (rows, columns) where `written`, or add it."""
-    place = row[:, None] * features + column[None, :]
-    if ADD:
-        out += tl.load(out_ptr + place, mask=written, other=0)
-    tl.store(out_ptr + place, out.to(out_ptr.dtype.element_ty), mask=written)
-
-
-@triton.jit
 def _path_sum(
-    out_ptr, c_ptr, w_ptr, leaf_ptr,
+    out_ptr, c_ptr, w_ptr,
     order_ptr, offsets_ptr, tile_offsets_ptr, tile_group_ptr, tile_first_ptr, n_groups, features,
     LEVELS: tl.constexpr, GROUP_LEVEL: tl.constexpr, ADD: tl.constexpr,
     TILE: tl.constexpr, BLOCK: tl.constexpr,
@@ -206,26 +156,20 @@ def _path_sum(
     group, row, inside = tile_rows(
         order_ptr, offsets_ptr, tile_group_ptr, tile_first_ptr, tile, TILE
     )
-    node, level, exists = path_columns(group, LEVELS, GROUP_LEVEL)
-    sums = tl.zeros((TILE,), tl.float32)
+    node, _, exists = path_columns(group, LEVELS, GROUP_LEVEL)
+    column = tl.arange(0, BLOCK)
     for first in range(0, features, BLOCK):
-        column = first + tl.arange(0, BLOCK)
-        out = tl.zeros((TILE, BLOCK), tl.float32)
-        out = add_product(out, c, w_ptr, node, exists, column, features, PRECISION)
-        sums += tl.sum(out, axis=1)
-        written = inside[:, None] & (column < features)[None, :] & (out == out)
-        store_sum(out_ptr, out, row, written, column, features, ADD)
-    total = tl.sum(sums)
-    if total != total:
-        leaf = tl.load(leaf_ptr + row, mask=inside, other=0)
-        visited = visits(leaf, inside, node, level, exists, LEVELS)
-        for first in range(0, features, BLOCK):
-            column = first + tl.arange(0, BLOCK)
-            out = tl.zeros((TILE, BLOCK), tl.float32)
-            out = add_product(out, c, w_ptr, node, exists, column, features, PRECISION)
-            written = inside[:, None] & (column < features)[None, :] & (out != out)
-            out = visited_sum(c, w_ptr, leaf, inside, visited, level, column, features, 0, LEVELS)
-            store_sum(out_ptr, out, row, written, column, features, ADD)
+        there = (first + column < features)[None, :]
+        w = tl.load(
+            w_ptr + node[:, None] * features + (first + column)[None, :],
+            mask=exists[:, None] & there, other=0,
+        )  # fmt: skip
+        out = tl.dot(c, w, input_precision=PRECISION)
+        place = row[:, None] * features + (first + column)[None, :]
+        written = inside[:, None] & there
+        if ADD:
+            out += tl.load(out_ptr + place, mask=written, other=0)
+        tl.store(out_ptr + place, out.to(out_ptr.dtype.element_ty), mask=written)
 
 
 @triton.jit
