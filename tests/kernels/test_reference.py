@@ -40,25 +40,27 @@ def test_nan_goes_left():
     levels=st.integers(1, 5),
     trees=st.integers(1, 3),
     batch=st.integers(0, 8),
+    bias=st.booleans(),
     seed=st.integers(0, 2**16),
 )
-def test_node_tree_and_its_gradients_are_the_layers(activation, levels, trees, batch, seed):
+def test_node_tree_and_its_gradients_are_the_layers(activation, levels, trees, batch, bias, seed):
     tree = NodeTree(
-        5, 4, levels=levels, n_trees=trees, activation=activation,
+        5, 4, levels=levels, n_trees=trees, activation=activation, bias=bias,
         generator=torch.Generator().manual_seed(seed),
     ).double()  # fmt: skip
     draw = Draw(seed, dtype=torch.float64)
     x, grad = draw(batch, 5).requires_grad_(), draw(batch, 4)
-    expected = tree(x)
-    out, logits, leaf = reference.node_tree_with_path(x, tree.w_in, tree.w_out, activation)
+    expected = tree.soft_and_hard(x)[0][0]  # the dense form
+    weights = tree.w_in, tree.w_out
+    out, logits, leaf = reference.node_tree_with_path(x, *weights, activation, tree.b_in)
     torch.testing.assert_close(out, expected)
     with torch.no_grad():
-        *gradients, d_b = reference.node_tree_backward(
-            grad, x, tree.w_in, tree.w_out, logits, leaf, activation
+        gradients = reference.node_tree_backward(
+            grad, x, *weights, logits, leaf, activation, bias=bias
         )
-    assert d_b is None
-    wanted = torch.autograd.grad(expected, [x, tree.w_in, tree.w_out], grad)
-    torch.testing.assert_close(gradients, list(wanted))
+    wanted = torch.autograd.grad(expected, [x, *weights, *([tree.b_in] if bias else [])], grad)
+    assert (gradients[3] is None) != bias
+    torch.testing.assert_close(gradients[: len(wanted)], wanted)
 
 
 class ReferenceTree(torch.autograd.Function):
@@ -109,7 +111,7 @@ def test_chosen_experts_and_their_gradients_are_the_mixtures(activation, batch, 
     ).double()
     draw = Draw(seed, dtype=torch.float64)
     x, grad = draw(batch, 5).requires_grad_(), draw(batch, 2)
-    expert, scale = gate.chosen(x.detach())
+    _, expert, scale, _ = gate.route(x.detach(), hard=False, sparse=True)
     scale = scale.detach().requires_grad_()
     weights = torch.zeros(batch, 4, dtype=torch.float64).scatter(1, expert, scale)
     expected = experts(x, weights)
