@@ -32,6 +32,7 @@ from fastff.layers.random import Random
 I, H, O = 12, 3, 5  # noqa: E741
 DEPTH, E = 4, 16
 BATCH = 6
+MARGIN = 0.05  # of logits, which rounding to bfloat16 moves by 0.01
 MODES = ("eval", "eval with gradients", "train")
 TOLERANCE = {
     torch.float64: 1e-12, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 3e-2,
@@ -108,21 +109,34 @@ with contextlib.suppress(ImportError):
     LAYERS |= {
         "FFF": lambda: FFF(I, O, depth=DEPTH, leaf_width=H),
         "FFF with losses": lambda: FFF(
-            I, O, depth=DEPTH, leaf_width=H, activation="gelu", hardening=0.5, region_leak=0.3
+            I, O, depth=DEPTH, leaf_width=H, activation="gelu", hardening=0.5, balance=0.1,
+            region_leak=0.3,
         ),
         "FFF without bias": lambda: FFF(I, O, depth=DEPTH, leaf_width=H, bias=False),
+        "FFF with a master leaf": lambda: FFF(
+            I, O, depth=DEPTH, leaf_width=H, master_leaf_width=2
+        ),
         "MoE": lambda: MoE(I, O, n_experts=E, expert_width=H),
         "MoE top-2": lambda: MoE(
-            I, O, n_experts=E, expert_width=H, top_k=2, renormalise=True, bias=False
+            I, O, n_experts=E, expert_width=H, top_k=2, renormalise=True, balance=0.3
         ),
-    }
+        "MoE without bias": lambda: MoE(I, O, n_experts=E, expert_width=H, top_k=2, bias=False),
+        "MoE noisy": lambda: MoE(
+            I, O, n_experts=E, expert_width=H, top_k=2, noisy=True, importance=0.1, load=0.2
+        ),
+    }  # fmt: skip
 # for what takes a second each: one per way through the library, and the quick tests' share of them
 QUICK = ("moe top-2 renormalised", "fff hard-trained biases", "node trees")
 SOME = (
     *QUICK, "moe top-1 renormalised", "moe noisy top-2", "hypercube", "fff", "fff prelu",
     "merged fff", "feed-forward",
 )  # fmt: skip
-GATED = tuple(name for name, build in LAYERS.items() if isinstance(build(), RoutedLayer))
+# those that are a gate and a bank, and nothing more
+GATED = tuple(
+    name
+    for name, build in LAYERS.items()
+    if isinstance(build(), RoutedLayer) and getattr(build(), "master", None) is None
+)
 TREES = tuple(name for name in GATED if isinstance(LAYERS[name]().gate, TreeGate))
 
 every_layer = pytest.mark.parametrize("name", LAYERS)
@@ -173,10 +187,9 @@ def draw(*shape, seed=0, dtype=torch.float32):
 
 @functools.cache
 def _clear_rows(name, dtype):
-    """Return normal inputs (8 b, i), of many those that are furthest from another choice."""
-    rows = draw(64 * BATCH, I, dtype=dtype)
-    layer = build(name, dtype).train()
-    return rows[definition.margin(layer, rows).argsort(descending=True)[: 8 * BATCH]]
+    """Return normal inputs (8 b, i) that are well off from another choice."""
+    rows = draw(100 * BATCH, I, dtype=dtype)
+    return rows[definition.margin(build(name, dtype).train(), rows) > MARGIN][: 8 * BATCH]
 
 
 def inputs(name, *shape, dtype=torch.float32):

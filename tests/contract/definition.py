@@ -50,7 +50,11 @@ def _output(layer, x, hard):
     if isinstance(layer, Bottleneck):
         return _output(layer.head, _output(layer.body, x, hard), hard)
     if isinstance(layer, RoutedLayer):
-        return experts(layer.experts, x, weights(layer.gate, x, hard=hard))
+        out = experts(layer.experts, x, weights(layer.gate, x, hard=hard))
+        if getattr(layer, "master", None) is None:
+            return out
+        share = layer.mix.double().sigmoid()
+        return share * out + (1 - share) * experts(layer.master, x, x.new_ones(len(x), 1))
     if isinstance(layer, FeedForward):
         return experts(layer.experts, x, x.new_ones(len(x), 1))
     if isinstance(layer, NodeTree):

@@ -89,32 +89,45 @@ def work(rank, kind, names, store, results):
     dist.destroy_process_group()
 
 
+def spawn(kind, names, folder):
+    """Run `work` in processes; return what ended them before they were done, if anything did."""
+    context = torch.multiprocessing.spawn(
+        work, (kind, names, str(folder / "store"), str(folder / "results")), N_PROCESSES, join=False
+    )
+    try:
+        while not context.join(timeout=600, grace_period=1):
+            pass
+    except Exception as error:
+        return error
+    finally:
+        for process in context.processes:
+            process.kill()
+    return None
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Return a function: of a kind and layer, what each process got, or its traceback."""
 
     @functools.cache
     def of_kind(kind):
-        folder = tmp_path_factory.mktemp("processes")
-        store, path = str(folder / "store"), str(folder / "results")
-        processes = torch.multiprocessing.spawn(
-            work, (kind, KINDS[kind], store, path), nprocs=N_PROCESSES, join=False
-        )
-        try:
-            processes.join(timeout=600)
-            failure = None
-        except Exception as error:  # a process that died has told what it had until then
-            failure = error
-        finally:
-            for process in processes.processes:
-                process.kill()
-        files = [folder / f"results.{rank}" for rank in range(N_PROCESSES)]
-        return [torch.load(file) if file.exists() else {} for file in files], failure
+        names, done = KINDS[kind], {}
+        while names:  # again for those behind one that ended its process
+            folder = tmp_path_factory.mktemp("processes")
+            failure = spawn(kind, names, folder)
+            files = [folder / f"results.{rank}" for rank in range(N_PROCESSES)]
+            per_rank = [torch.load(file) if file.exists() else {} for file in files]
+            finished = [name for name in names if all(name in one for one in per_rank)]
+            done |= {name: [one[name] for one in per_rank] for name in finished}
+            names = names[len(finished) :]
+            if names:
+                done[names[0]] = [f"the process ended: {failure}"]
+                names = names[1:]
+        return done
 
     def of(kind, name):
-        done, failure = of_kind(kind)
-        found = [one.get(name, f"the process ended: {failure}") for one in done]
-        assert not [one for one in found if isinstance(one, str)], found
+        found = of_kind(kind)[name]
+        assert not [one for one in found if isinstance(one, str)], "\n".join(map(str, found))
         return found
 
     return of

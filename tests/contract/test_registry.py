@@ -10,7 +10,9 @@ from cases import (
     BATCH,
     GATED,
     LAYERS,
+    MARGIN,
     MODES,
+    I,
     O,
     build,
     close,
@@ -45,7 +47,8 @@ def test_every_class_is_registered():
 @every_mode
 def test_rows_are_clear_and_independent(name, mode):
     layer, x = build(name), inputs(name)
-    assert definition.margin(layer.train(), x).min() > 0.02
+    assert definition.margin(layer.train(), x).min() > MARGIN
+    assert inputs(name, 8, BATCH).shape == (8, BATCH, I)
     out = expected(layer, mode, x)
     assert out.shape == (BATCH, O) and out.dtype == torch.float64
     close(expected(layer, mode, x[3:4]), out[3:4])
@@ -55,7 +58,9 @@ def test_rows_are_clear_and_independent(name, mode):
 @every_gated_layer
 def test_rows_take_several_ways(name):
     gate = build(name).gate.eval()
-    assert len(definition.weights(gate, inputs(name).double(), hard=True).unique(dim=0)) > 2
+    assert (
+        len(definition.weights(gate, inputs(name, 8 * BATCH).double(), hard=True).unique(dim=0)) > 2
+    )
 
 
 def test_modes_differ():
