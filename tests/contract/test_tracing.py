@@ -34,7 +34,9 @@ STEP = 1e-6  # of finite differences in float64
 @pytest.mark.parametrize("tracing_mode", ["real", "symbolic"])
 def test_make_fx(name, mode, tracing_mode):
     layer, rows = build(name), inputs(name, 2 * BATCH)
-    state = dict(layer.state_dict())
+    # constants too: whatever lies outside of what is traced must be given
+    state = dict(layer.named_parameters()) | dict(layer.named_buffers())
+    state = {name: tensor.detach() for name, tensor in state.items()}
 
     def function(state, x):
         return functional_call(layer, state, (x,))

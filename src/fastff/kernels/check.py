@@ -62,8 +62,12 @@ def check_chosen_experts(
     b_in (e, h), b_out (e, o).
     """
     _same_kind(x, {"w_in": w_in, "w_out": w_out, "scale": scale, "b_in": b_in, "b_out": b_out})
-    if not isinstance(expert, Tensor) or expert.dtype is not torch.int64:
-        raise TypeError(f"expert: {_kind(expert)}; allowed is a tensor of torch.int64")
+    if (
+        not isinstance(expert, Tensor)
+        or expert.dtype is not torch.int64
+        or expert.layout is not torch.strided
+    ):
+        raise TypeError(f"expert: {_kind(expert)}; allowed is a strided tensor of torch.int64")
     if expert.device != x.device:
         raise ValueError(f"expert is on {expert.device}, x on {x.device}: they must be on one")
     n_experts, hidden, in_features = _sizes("w_in", w_in, "n_experts, hidden, in_features")
@@ -78,7 +82,9 @@ def check_chosen_experts(
             f"as many rows as x, which has shape {tuple(x.shape)}"
         )
     if scale is not None and scale.shape != expert.shape:
-        _refuse_shape("scale", scale, tuple(expert.shape))
+        raise ValueError(
+            f"scale has shape {tuple(scale.shape)}; allowed is {tuple(expert.shape)}, as expert"
+        )
     if b_in is not None:
         _expect("b_in", b_in, (n_experts, hidden))
     if b_out is not None:
@@ -98,8 +104,8 @@ def check_features(x: Tensor, in_features: int) -> None:
 
 def check_like(x: Tensor, weight: Tensor) -> None:
     """Check that inputs have the dtype and device of a layer's `weight`; autocast casts floats."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x: {_kind(x)}; allowed is a tensor of {weight.dtype}")
+    if not isinstance(x, Tensor) or x.layout is not torch.strided:
+        raise TypeError(f"x: {_kind(x)}; allowed is a strided tensor of {weight.dtype}")
     if x.dtype is not weight.dtype and not (
         x.is_floating_point() and torch.is_autocast_enabled(x.device.type)
     ):
@@ -109,13 +115,13 @@ def check_like(x: Tensor, weight: Tensor) -> None:
 
 
 def _same_kind(x: Tensor, others: dict[str, Tensor | None]) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise TypeError(f"x: {_kind(x)}; allowed is a tensor of floating-point numbers")
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.layout is not torch.strided:
+        raise TypeError(f"x: {_kind(x)}; allowed is a strided tensor of floating-point numbers")
     for name, tensor in others.items():
         if tensor is None:
             continue
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}: {_kind(tensor)}; allowed is a tensor of {x.dtype}")
+        if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
+            raise TypeError(f"{name}: {_kind(tensor)}; allowed is a strided tensor of {x.dtype}")
         if tensor.dtype is not x.dtype and not (
             tensor.is_floating_point() and torch.is_autocast_enabled(x.device.type)
         ):
@@ -146,4 +152,7 @@ def _known(activation: str) -> None:
 
 
 def _kind(value: object) -> str:
-    return str(value.dtype) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    layout = "" if value.layout is torch.strided else f" in the layout {value.layout}"
+    return f"a tensor of {value.dtype}{layout}"

@@ -142,7 +142,10 @@ def run_chosen_experts(
     else:
         run = ops.chosen_experts if form is Form.OPERATOR else reference.chosen_experts_with_hidden
         rows, w_in, w_out, scales, b_in, b_out = _cast(rows, w_in, w_out, scales, b_in, b_out)
-        out = run(rows, choices, w_in, w_out, activation, scales, b_in, b_out)[0]
+        try:
+            out = run(rows, choices, w_in, w_out, activation, scales, b_in, b_out)[0]
+        except IndexError:
+            raise reference.no_such_expert(choices, len(w_in)) from None
     return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[-1])
 
 

@@ -119,12 +119,20 @@ class Experts(nn.Module, abc.ABC):
         the output.
         """
 
+    def check(self, x: Tensor, weights: Tensor) -> None:
+        """Raise ValueError for weights (..., e) that don't fit inputs (..., i) and the experts."""
+        if self.w_in.dim() != 3:
+            return
+        check_like(x, self.w_in)
+        check_features(x, self.in_features)
+        shape = weights.shape
+        if shape[-1] != self.n_experts or (len(shape) > 1 and shape[-2] != x.shape[-2]):
+            rows = ", ".join(str(size) for size in (*x.shape[:-1], self.n_experts))
+            raise ValueError(f"weights have shape {tuple(shape)}; allowed is ({rows})")
+
     def pre_activations(self, x: Tensor) -> Tensor:
         """Return every expert's hidden units before activation, (..., e, h)."""
         w_in = self.w_in
-        if w_in.dim() == 3:
-            check_like(x, w_in)
-            check_features(x, self.in_features)
         hidden: Tensor = linear(x, w_in.flatten(-3, -2)).unflatten(-1, w_in.shape[-3:-1])
         if self.b_in is None:
             return hidden

@@ -112,6 +112,7 @@ class Gate(nn.Module, abc.ABC):
         for parameter in (self.weight, self.bias):
             if parameter is not None:
                 uniform_fan_in_(parameter, self.in_features, generator)
+        self._refill()
 
     @abc.abstractmethod
     def route(self, x: Tensor, *, hard: bool, sparse: bool) -> Routing:
@@ -155,7 +156,7 @@ class Gate(nn.Module, abc.ABC):
             hard = not self.training
         if hard:
             return self.hard(x)
-        if not self.training or self.weight.dim() != 2:
+        if not (self.training and self.weight.dim() == 2 and type(self).soft is Gate.soft):
             return self.soft(x)
         rows = x.reshape(-1, x.shape[-1])  # a loss is that of the whole batch
         weights, loss = self.soft_with_loss(rows)
@@ -186,11 +187,19 @@ class Gate(nn.Module, abc.ABC):
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Gate:
         """Apply as `nn.Module` does; `to_empty` leaves memory as it finds it, so refill it."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._refill()
+        return self
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._refill()
+
+    def _refill(self) -> None:
+        """Write the constants into their buffers."""
         for name in self.constants(torch.device("meta")):
             buffer = self.get_buffer(name)
             if not buffer.is_meta:
                 buffer.copy_(self.constants(buffer.device)[name])
-        return self
 
     def zero(self) -> Tensor | float:
         """Return 0, which gives the parameters of a single model a gradient of 0.

@@ -16,6 +16,7 @@ class MixtureExperts(Experts, has_kernels=True):
 
     def forward(self, x: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:
         """Return the outputs (..., o) of inputs (..., i) and routing weights (..., e)."""
+        self.check(x, weights)
         hidden = self.activate(self.pre_activations(x))  # (..., e, h)
         p = weights.unsqueeze(-1)
         if sparse:

@@ -22,6 +22,7 @@ class SoftMergedExperts(Experts, has_kernels=True):
 
     def forward(self, x: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:
         """Return the outputs (..., o) of inputs (..., i) and routing weights (..., e)."""
+        self.check(x, weights)
         p = weights.unsqueeze(-1)  # (..., e, 1)
         hidden = self.pre_activations(x)
         if sparse:
