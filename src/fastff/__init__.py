@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = [
+    "FFF",
     "Bottleneck",
     "Convolutional",
     "Experts",
@@ -22,13 +23,16 @@ __all__ = [
     "LinearGate",
     "LinearLayer",
     "MixtureExperts",
+    "MoE",
     "NodeTree",
     "NoisyTopKGate",
     "RoutedLayer",
     "SoftMergedExperts",
     "TreeGate",
+    "aux_loss",
     "kernels",
     "layers",
+    "load_fastfeedforward",
 ]
 
 if TYPE_CHECKING:
