@@ -4,6 +4,7 @@ import inspect
 import math
 import re
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -318,3 +319,19 @@ def test_the_example_trains_nodes_and_leaves():
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
     assert aux_loss(model).item() == 0
+
+
+def test_the_readme_s_examples_run():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    part = readme.split("## Use the layers")[1].split("\n## ")[0]
+    block, functions = re.findall("```python\n(.*?)```", part, flags=re.DOTALL)
+    names = {
+        "x": torch.randn(8, 64),
+        "w_in": torch.randn(2, 15, 64),
+        "w_out": torch.randn(2, 15, 5),
+    }
+    exec(block, names)
+    assert names["loss"].isfinite()
+    assert all(parameter.grad is not None for parameter in names["model"].parameters())
+    exec(functions, names)
+    assert names["leaf"].shape == (8,) and names["out"].shape == (8, 5)
