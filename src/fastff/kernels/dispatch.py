@@ -88,6 +88,11 @@ def computed_dtype(x: Tensor) -> torch.dtype:
     return x.dtype
 
 
+def is_exporting() -> bool:
+    """Return whether `torch.export` is at work; of torch 2.11's own, Dynamo always makes True."""
+    return torch.compiler._is_exporting_flag
+
+
 def _is_ordinary(tensor: Tensor) -> bool:
     kind = type(tensor)
     return (
@@ -104,7 +109,7 @@ def _operator_if(device_type: str, dtype: torch.dtype) -> Form:
 
 
 def _compiled_form(x: Tensor, *others: Tensor | None) -> Form:
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return Form.PLAIN
     for tensor in (x, *others):
         if tensor is not None and type(tensor) not in (Tensor, nn.Parameter):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch._subclasses.fake_tensor import FakeTensor
 
+from fastff.kernels.dispatch import is_exporting
 from fastff.layers.tree import node_entropies
 
 N_RECENT = 32  # losses of one layer that are kept where no graph keeps them
@@ -108,7 +109,7 @@ def record(layer: nn.Module, out: Tensor, loss: Tensor) -> Tensor:
         object.__setattr__(layer, "pending_losses", pending)
     loss = loss.sum() if loss.dim() else loss
     if torch.compiler.is_compiling():
-        if not torch.compiler.is_exporting():
+        if not is_exporting():
             pending.keep(loss)
         return out
     if torch._C._current_graph_task_id() != -1:
