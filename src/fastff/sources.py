@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 # what layers import of the kernels; those themselves are loaded where inference uses them
 KERNELS = (
-    *("kernels/__init__.py", "kernels/activations.py", "kernels/backends.py"),
+    *("kernels/__init__.py", "kernels/activations.py", "kernels/backends.py", "kernels/check.py"),
     *("kernels/dispatch.py", "kernels/functions.py", "kernels/ops.py", "kernels/reference.py"),
 )
 TRAIN = (
