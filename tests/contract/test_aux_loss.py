@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import fastff
+from fastff.layers import Layer
 
 
 def with_own_loss(name):
@@ -120,7 +121,7 @@ def losses_seen(model, run):
     handles = [
         module.register_forward_pre_hook(lambda module, args: given.append((module, args[0])))
         for module in model.modules()
-        if hasattr(module, "soft_with_loss")
+        if isinstance(module, Layer)
     ]
     run()
     for handle in handles:
