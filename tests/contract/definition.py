@@ -275,7 +275,7 @@ def _gate_margin(gate, x):
 
 def _gap(scores, k):
     """Return the distance of the k-th largest to the next, infinite where all are kept."""
-    if k is None:
+    if k is None or k == scores.shape[-1]:
         return scores.new_full(scores.shape[:1], INF)
     best = scores.topk(k + 1, dim=-1).values
     return best[:, k - 1] - best[:, k]

@@ -230,7 +230,7 @@ def random_layer(draw, in_features, out_features):
 
 @every_dtype
 @pytest.mark.parametrize("mode", MODES)
-@given(data=st.data(), batch=st.integers(0, 9), in_features=sizes, out_features=sizes)
+@given(data=st.data(), batch=st.integers(1, 9), in_features=sizes, out_features=sizes)
 @many
 def test_layers(dtype, mode, data, batch, in_features, out_features):
     draw = Draw(data, dtype)
@@ -247,3 +247,67 @@ def test_layers(dtype, mode, data, batch, in_features, out_features):
     clear = definition.margin(layer.train(mode == "train"), x) > 40 * TOLERANCE[dtype] * scale
     assert out.shape == (batch, out_features) and out.dtype == dtype
     close(out[clear], expected(layer, mode, x)[clear], 4 * TOLERANCE[dtype])
+
+
+def gradients(function, tensors, seen):
+    tensors = {key: t.detach().requires_grad_() for key, t in tensors.items() if t is not None}
+    out = function(**tensors)
+    found = torch.autograd.grad(out, [*tensors.values()], seen.to(out.dtype))
+    return dict(zip(tensors, found, strict=True))
+
+
+def compare_gradients(function, tensors, n_rows, n_columns, draw):
+    """Assert that a function's gradients are those of the same in float64."""
+    seen = draw(n_rows, n_columns)
+    found = gradients(function, tensors, seen)
+    plain = {key: None if t is None else t.double() for key, t in tensors.items()}
+    wanted = gradients(function, plain, seen)
+    for key, gradient in found.items():
+        assert gradient.dtype == draw.dtype
+        close(gradient, wanted[key], 4 * TOLERANCE[draw.dtype])
+
+
+@every_dtype
+@given(
+    data=st.data(), batch=st.integers(0, 9), in_features=sizes, out_features=sizes,
+    levels=st.integers(1, 5), n_trees=st.integers(1, 3),
+)  # fmt: skip
+@many
+def test_gradients_of_node_trees(dtype, data, batch, in_features, out_features, levels, n_trees):
+    draw, nodes = Draw(data, dtype), 2**levels - 1
+    draw.special, draw.are_integers = None, True  # so that no rounding decides
+    tensors = {
+        "x": draw(batch, in_features), "w_in": draw(n_trees, nodes, in_features),
+        "w_out": draw(n_trees, nodes, out_features), "b_in": draw.maybe(n_trees, nodes),
+    }  # fmt: skip
+    activation = draw.one_of(*ACTIVATIONS)
+
+    def function(x, w_in, w_out, **options):
+        return kernels.node_tree(x, w_in, w_out, activation, **options)
+
+    compare_gradients(function, tensors, batch, out_features, draw)
+
+
+@every_dtype
+@given(
+    data=st.data(), batch=st.integers(0, 9), in_features=sizes, hidden=sizes, out_features=sizes,
+    n_experts=st.integers(1, 5), top_k=st.integers(1, 3),
+)  # fmt: skip
+@many
+def test_gradients_of_chosen_experts(
+    dtype, data, batch, in_features, hidden, out_features, n_experts, top_k
+):
+    draw = Draw(data, dtype)
+    draw.special, draw.are_integers = None, True  # so that no rounding decides at relu's kink
+    tensors = {
+        "x": draw(batch, in_features), "w_in": draw(n_experts, hidden, in_features),
+        "w_out": draw(n_experts, hidden, out_features), "scale": draw.maybe(batch, top_k),
+        "b_in": draw.maybe(n_experts, hidden), "b_out": draw.maybe(n_experts, out_features),
+    }  # fmt: skip
+    expert = torch.randint(n_experts, (batch, top_k), generator=draw.generator)
+    activation = draw.one_of(*ACTIVATIONS)
+
+    def function(x, w_in, w_out, **options):
+        return kernels.chosen_experts(x, expert, w_in, w_out, activation, **options)
+
+    compare_gradients(function, tensors, batch, out_features, draw)
