@@ -7,7 +7,18 @@ import weakref
 
 import pytest
 import torch
-from cases import BATCH, LAYERS, QUICK, I, O, build, close, draw, every_layer, inputs
+from cases import (
+    BATCH,
+    LAYERS,
+    QUICK,
+    I,
+    O,
+    build,
+    close,
+    draw,
+    every_layer,
+    inputs,
+)
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 

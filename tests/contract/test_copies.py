@@ -82,8 +82,8 @@ def test_state(name, assign, mode):
 
 
 @every_layer
-@every_mode
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@every_mode
 def test_state_of_another_dtype(name, dtype, mode):
     layer, x = build(name, dtype), inputs(name, dtype=dtype)
     kept, taken = build(name), build(name)

@@ -3,7 +3,14 @@
 import definition
 import pytest
 import torch
-from cases import MODES, TOLERANCE, Fixed, call, close, expected
+from cases import (
+    TOLERANCE,
+    Fixed,
+    call,
+    close,
+    every_mode,
+    expected,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -229,9 +236,9 @@ def random_layer(draw, in_features, out_features):
 
 
 @every_dtype
-@pytest.mark.parametrize("mode", MODES)
 @given(data=st.data(), batch=st.integers(1, 9), in_features=sizes, out_features=sizes)
 @many
+@every_mode
 def test_layers(dtype, mode, data, batch, in_features, out_features):
     draw = Draw(data, dtype)
     draw.special, draw.are_integers = None, False

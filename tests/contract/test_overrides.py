@@ -4,7 +4,6 @@ import definition
 import pytest
 import torch
 from cases import (
-    MODES,
     build,
     call,
     close,
@@ -13,6 +12,7 @@ from cases import (
     every_mode,
     expected,
     inputs,
+    with_gradients,
 )
 from torch import nn
 
@@ -77,8 +77,8 @@ def test_a_hook_changes_what_the_experts_see(name, mode):
 
 
 @every_gated_layer
-@every_mode
 @PARTS
+@every_mode
 def test_hooks_see_tensors_of_all_experts(name, part, mode):
     layer, x, seen = build(name), inputs(name), []
     layer.get_submodule(part).register_forward_hook(
@@ -110,7 +110,7 @@ def test_hooks_of_all_modules(name, mode):
 
 @every_gated_layer
 @PARTS
-@pytest.mark.parametrize("mode", MODES[1:])
+@with_gradients
 def test_backward_hooks(name, part, mode):
     layer, x, seen = build(name), inputs(name).requires_grad_(), []
     layer.get_submodule(part).register_full_backward_hook(lambda *args: seen.append(args[0]))

@@ -15,6 +15,7 @@ from cases import (
     every_layer,
     every_mode,
     expected,
+    in_modes,
     inputs,
     with_gradients,
 )
@@ -103,7 +104,7 @@ def test_autocast_of_another_device_changes_nothing(name):
 
 
 @every_layer
-@pytest.mark.parametrize("mode", ["eval", "train"])
+@in_modes("eval", "train")
 def test_inference_mode(name, mode):
     layer, x = build(name).train(mode == "train"), inputs(name)
     with torch.inference_mode():
@@ -132,8 +133,8 @@ def test_frozen(name, mode):
 
 
 @every_gated_layer
-@with_gradients
 @pytest.mark.parametrize("frozen", ["gate", "experts"])
+@with_gradients
 def test_a_frozen_part(name, frozen, mode):
     layer, whole, x = build(name), build(name, torch.float64), inputs(name)
     layer.get_submodule(frozen).requires_grad_(False)

@@ -6,7 +6,6 @@ import torch.autograd.forward_ad as fwd
 from cases import (
     BATCH,
     LAYERS,
-    MODES,
     I,
     O,
     build,
@@ -16,6 +15,7 @@ from cases import (
     every_layer,
     every_mode,
     expected,
+    hard_modes,
     inputs,
 )
 from torch._subclasses import FakeTensorMode
@@ -30,8 +30,8 @@ STEP = 1e-6  # of finite differences in float64
 
 
 @every_layer
-@every_mode
 @pytest.mark.parametrize("tracing_mode", ["real", "symbolic"])
+@every_mode
 def test_make_fx(name, mode, tracing_mode):
     layer, rows = build(name), inputs(name, 2 * BATCH)
     state = dict(layer.state_dict())
@@ -57,8 +57,8 @@ def test_make_fx_of_the_module(name, mode):
 
 
 @every_layer
-@every_mode
 @pytest.mark.parametrize("shape", [(BATCH,), (2, 3), (), (0,)])
+@every_mode
 def test_fake_tensors(name, shape, mode):
     with FakeTensorMode():
         out = call(LAYERS[name](), mode, torch.empty(*shape, I))
@@ -147,8 +147,8 @@ def test_forward_derivatives_of_weights(name, mode):
 
 
 @every_layer
-@pytest.mark.parametrize("mode", MODES[:2])
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@hard_modes
 def test_jit_trace(name, mode):
     layer, rows = build(name).eval(), inputs(name, 2 * BATCH)
     with torch.set_grad_enabled(mode != "eval"):

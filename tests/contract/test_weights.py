@@ -122,8 +122,8 @@ def test_orthogonal_gate(name, mode):
 
 
 @every_gated_layer
-@every_mode
 @pytest.mark.parametrize("part", ["gate", "experts"])
+@every_mode
 def test_pruned(name, part, mode):
     layer, x, plain = build(name), inputs(name), build(name)
     module, weight = layer.get_submodule(part), {"gate": "weight", "experts": "w_in"}[part]
@@ -137,9 +137,9 @@ def test_pruned(name, part, mode):
 
 
 @every_gated_layer
-@every_mode
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
 @pytest.mark.parametrize("norm", [weight_norm, parametrizations.weight_norm])
+@every_mode
 def test_weight_norm(name, norm, mode):
     layer, x, plain = build(name), inputs(name), build(name)
     norm(layer.gate, "weight", dim=None if norm is weight_norm else 0)

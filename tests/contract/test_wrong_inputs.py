@@ -125,8 +125,8 @@ def test_fake_tensors(name, mode):
 
 
 @some_layers_most_slow
-@every_mode
 @pytest.mark.parametrize("fullgraph", [False, True])
+@every_mode
 def test_compiled(name, mode, fullgraph):
     torch.compiler.reset()
     layer = torch.compile(build(name), backend="aot_eager", fullgraph=fullgraph)
