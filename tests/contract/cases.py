@@ -208,6 +208,9 @@ def build(name, dtype=torch.float32, *, fixed=True):
     return layer.to(dtype)
 
 
+shared = functools.cache(build)  # for tests that change nothing of a layer
+
+
 def draw(*shape, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
