@@ -244,6 +244,12 @@ def expected(layer, mode, x):
         return definition.output(layer, x, hard=mode != "train")
 
 
+@functools.cache
+def defined(name, mode):
+    """Return the outputs by definition of the layer `name` for its `inputs`, float64."""
+    return expected(shared(name), mode, inputs(name))
+
+
 def close(actual, wanted, tolerance=None):
     """Assert equal shapes, and values as near as the dtype allows, as a whole; NaN where NaN is."""
     assert actual.shape == wanted.shape

@@ -11,12 +11,16 @@ from cases import (
     build,
     call,
     close,
+    defined,
     draw,
     every_layer,
     every_mode,
     expected,
     hard_modes,
     inputs,
+    shared,
+    some_layers,
+    some_layers_most_slow,
 )
 from torch._subclasses import FakeTensorMode
 from torch.func import functional_call
@@ -29,12 +33,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:Future
 STEP = 1e-6  # of finite differences in float64
 
 
-@every_layer
-@pytest.mark.parametrize("tracing_mode", ["real", "symbolic"])
-@every_mode
-def test_make_fx(name, mode, tracing_mode):
-    layer, rows = build(name), inputs(name, 2 * BATCH)
-    state = dict(layer.state_dict())
+def check_make_fx(name, mode, tracing_mode):
+    layer, rows = shared(name), inputs(name, 2 * BATCH)
+    state = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
 
     def function(state, x):
         return functional_call(layer, state, (x,))
@@ -48,8 +49,21 @@ def test_make_fx(name, mode, tracing_mode):
 
 @every_layer
 @every_mode
+def test_make_fx(name, mode):
+    check_make_fx(name, mode, "real")
+
+
+@some_layers_most_slow
+@every_mode
+@pytest.mark.parametrize("tracing_mode", ["fake", "symbolic"])
+def test_make_fx_of_other_kinds(name, mode, tracing_mode):
+    check_make_fx(name, mode, tracing_mode)
+
+
+@some_layers
+@every_mode
 def test_make_fx_of_the_module(name, mode):
-    layer, rows = build(name), inputs(name, 2 * BATCH)
+    layer, rows = shared(name), inputs(name, 2 * BATCH)
     layer.train(mode == "train")
     with torch.set_grad_enabled(mode != "eval"):
         out = make_fx(layer)(rows[:BATCH])(rows[BATCH:])
@@ -77,11 +91,11 @@ def test_meta_tensors(name, mode):
 @every_layer
 @every_mode
 def test_flops_are_counted(name, mode):
-    layer, x = build(name), inputs(name)
+    layer, x = shared(name), inputs(name)
     with FlopCounterMode(display=False) as counter:
         out = call(layer, mode, x)
     assert counter.get_total_flops() > 0
-    close(out, expected(layer, mode, x))
+    close(out, defined(name, mode))
 
 
 class Seen(TorchDispatchMode):
@@ -95,10 +109,10 @@ class Seen(TorchDispatchMode):
 @every_layer
 @every_mode
 def test_a_dispatch_mode_sees_the_operators(name, mode):
-    layer, x = build(name), inputs(name)
+    layer, x = shared(name), inputs(name)
     with Seen() as seen:
         out = call(layer, mode, x)
-    close(out, expected(layer, mode, x))
+    close(out, defined(name, mode))
     products = ("mm", "addmm", "bmm", "convolution", "node_tree", "chosen_experts")
     assert any(product in called for called in seen.names for product in products)
 
@@ -112,7 +126,7 @@ def tangent(layer, mode, x, direction):
 @every_layer
 @every_mode
 def test_forward_derivatives(name, mode):
-    layer, x, direction = build(name), inputs(name), draw(BATCH, I, seed=1)
+    layer, x, direction = shared(name), inputs(name), draw(BATCH, I, seed=1)
     layer.train(mode == "train")
     wanted = tangent(layer, mode, x, direction.double())
     with torch.set_grad_enabled(mode != "eval"):
@@ -120,7 +134,7 @@ def test_forward_derivatives(name, mode):
         with fwd.dual_level():
             dual = fwd.unpack_dual(layer(fwd.make_dual(x, direction)))
     for value, derivative in ((out, found), dual):
-        close(value, expected(layer, mode, x))
+        close(value, defined(name, mode))
         close(derivative, wanted, 1e-4)
 
 
