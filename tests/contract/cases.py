@@ -146,8 +146,36 @@ some_layers_most_slow = pytest.mark.parametrize(
 )
 every_gated_layer = pytest.mark.parametrize("name", GATED)
 every_tree = pytest.mark.parametrize("name", TREES)
-every_mode = pytest.mark.parametrize("mode", MODES)
-with_gradients = pytest.mark.parametrize("mode", MODES[1:])
+
+
+def in_modes(*modes):
+    """Make of a test with an argument `mode` one that runs in all of `modes`, one after another.
+
+    A parameter of pytest would take longer than most of these tests.
+    """
+
+    def decorate(test):
+        signature = inspect.signature(test)
+
+        @functools.wraps(test)
+        def run(**arguments):
+            for mode in modes:
+                try:
+                    test(**arguments, mode=mode)
+                except BaseException as error:
+                    error.add_note(f"in mode {mode!r}")
+                    raise
+
+        kept = [p for name, p in signature.parameters.items() if name != "mode"]
+        run.__signature__ = signature.replace(parameters=kept)
+        return run
+
+    return decorate
+
+
+every_mode = in_modes(*MODES)
+with_gradients = in_modes(*MODES[1:])
+hard_modes = in_modes(*MODES[:2])
 
 
 class Fixed(Random):
@@ -178,6 +206,9 @@ def build(name, dtype=torch.float32, *, fixed=True):
         if fixed and hasattr(module, "random"):
             module.random = Fixed()
     return layer.to(dtype)
+
+
+shared = functools.cache(build)  # for tests that change nothing of a layer
 
 
 def draw(*shape, seed=0, dtype=torch.float32):
@@ -211,6 +242,12 @@ def expected(layer, mode, x):
     layer.train(mode == "train")
     with torch.no_grad():
         return definition.output(layer, x, hard=mode != "train")
+
+
+@functools.cache
+def defined(name, mode):
+    """Return the outputs by definition of the layer `name` for its `inputs`, float64."""
+    return expected(shared(name), mode, inputs(name))
 
 
 def close(actual, wanted, tolerance=None):

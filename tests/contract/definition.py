@@ -5,6 +5,8 @@ weight is exactly 0 adds nothing, whatever its parameters are. `margin` tells ho
 from another choice, so that rounding can't change it.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 
@@ -87,16 +89,16 @@ def weights(gate, x, *, hard):
 
 def experts(bank, x, p, activate=None):
     """Return the outputs (b, o) of inputs (b, i) with weights p (b, e), by mixing or merging."""
-    hidden = [_affine(x, w, b) for w, b in zip(bank.w_in, _rows(bank.b_in, bank), strict=True)]
+    hidden = torch.einsum("bi,ehi->beh", x, bank.w_in.double())
+    if bank.b_in is not None:
+        hidden = hidden + bank.b_in.double()
     if isinstance(bank, SoftMergedExperts):
-        merged = sum(_weighted(p[:, e], h) for e, h in enumerate(hidden))
-        hidden = [merged] * len(hidden)
-    active = [_activate(bank, e, h, activate) for e, h in enumerate(hidden)]
-    biases = _rows(bank.b_out, bank)
-    return sum(
-        _weighted(p[:, e], _affine(active[e], bank.w_out[e].mT, biases[e]))
-        for e in range(len(hidden))
-    )
+        hidden = _weighted(p, hidden).sum(1, keepdim=True).expand_as(hidden)
+    hidden = _activate(bank, hidden) if activate is None else activate(hidden)
+    outputs = torch.einsum("beh,eho->beo", hidden, bank.w_out.double())
+    if bank.b_out is not None:
+        outputs = outputs + bank.b_out.double()
+    return _weighted(p, outputs).sum(1)
 
 
 def margin(layer, x):
@@ -111,8 +113,8 @@ def margin(layer, x):
             return _gate_margin(layer.gate, x.double())
         if isinstance(layer, NodeTree):
             z = [x.double() @ w.double().mT for w in layer.w_in]
-            z = [a + b for a, b in zip(z, _rows(_node_biases(layer), layer.w_in), strict=True)]
-            return torch.stack([_path_margin(a) for a in z]).amin(0)
+            trees = zip(z, _biases(layer), strict=True)
+            return torch.stack([_path_margin(a + b) for a, b in trees]).amin(0)
         return x.new_full(x.shape[:1], INF, dtype=torch.float64)
 
 
@@ -137,24 +139,21 @@ def _affine(x, weight, bias):
     return out if bias is None else out + bias.double()
 
 
-def _rows(parameter, like):
-    """Return the rows of a parameter, or zeros, one for each expert or tree."""
-    if parameter is not None:
-        return list(parameter.double())
-    n = like.n_experts if hasattr(like, "n_experts") else len(like)
-    return [torch.zeros(1, dtype=torch.float64)] * n
+def _biases(layer):
+    """Return the node biases of each tree, or zeros."""
+    bias = getattr(layer, "b_in", None)
+    return layer.w_in.new_zeros(len(layer.w_in), 1) if bias is None else bias.double()
 
 
 def _weighted(p, values):
+    """Return p (b, e) times values (b, e, ...), 0 where p is 0 whatever the value."""
     p = p.unsqueeze(-1)
     return torch.where(p == 0, 0.0, p * torch.where(p == 0, 0.0, values))
 
 
-def _activate(bank, e, hidden, activate):
-    if activate is not None:
-        return activate(hidden)
+def _activate(bank, hidden):
     if bank.slope is not None:
-        hidden = torch.where(hidden > 0, hidden, bank.slope[e].double() * hidden)
+        hidden = torch.where(hidden > 0, hidden, bank.slope.double() * hidden)
     else:
         hidden = ACTIVATIONS[bank.activation](hidden)
     if bank.training and bank.dropout > 0:
@@ -193,21 +192,29 @@ def _tree_weights(gate, z, hard):
     return _kept(_leaf_scores(gate, z), gate.top_k, gate.renormalise)
 
 
+@functools.cache
+def _paths(n_leaves):
+    """Return the nodes above each leaf (e, l), and whether its path goes right there."""
+    nodes, rights = [], []
+    for leaf in range(n_leaves):
+        child, way = leaf + n_leaves - 1, []
+        while child > 0:
+            way.append(((child - 1) // 2, child % 2 == 0))
+            child = way[-1][0]
+        nodes.append([node for node, _ in way])
+        rights.append([is_right for _, is_right in way])
+    return torch.tensor(nodes), torch.tensor(rights)
+
+
 def _leaf_scores(gate, z):
     """Return the unnormalised log-weights (b, e) of the leaves: sums along their paths."""
-    n_nodes, scores = z.shape[-1], []
-    a = ACTIVATIONS[gate.node_activation]
-    for leaf in range(n_nodes + 1):
-        child, score = leaf + n_nodes, 0.0
-        while child > 0:
-            node, is_right = (child - 1) // 2, child % 2 == 0
-            side = a(z[:, node] if is_right else -z[:, node])
-            if gate.form == "learned_transition":
-                column = node + n_nodes * is_right
-                side = side * gate.transition[leaf, column].double().clamp_min(0)
-            score, child = score + side, node
-        scores.append(score)
-    return torch.stack(scores, dim=-1)
+    a, n_nodes = ACTIVATIONS[gate.node_activation], z.shape[-1]
+    nodes, is_right = _paths(n_nodes + 1)
+    sides = torch.where(is_right, a(z)[:, nodes], a(-z)[:, nodes])  # (b, e, l)
+    if gate.form == "learned_transition":
+        columns = nodes + n_nodes * is_right
+        sides = sides * gate.transition.double().gather(1, columns).clamp_min(0)
+    return sides.sum(-1)
 
 
 def _corner(z):
@@ -228,14 +235,10 @@ def _corner_scores(z):
     )
 
 
-def _node_biases(layer):
-    return getattr(layer, "b_in", None)
-
-
 def _node_tree(layer, x):
     out = x.new_zeros(len(x), layer.w_out.shape[-1])
-    biases = _rows(_node_biases(layer), layer.w_in)
-    for w_in, w_out, b_in in zip(layer.w_in.double(), layer.w_out.double(), biases, strict=True):
+    trees = layer.w_in.double(), layer.w_out.double(), _biases(layer)
+    for w_in, w_out, b_in in zip(*trees, strict=True):
         z = _affine(x, w_in, b_in)
         hidden = ACTIVATIONS[layer.activation](z)
         for row, (way, _) in enumerate(visited(z.detach())):
@@ -275,7 +278,7 @@ def _gate_margin(gate, x):
 
 def _gap(scores, k):
     """Return the distance of the k-th largest to the next, infinite where all are kept."""
-    if k is None:
+    if k is None or k == scores.shape[-1]:
         return scores.new_full(scores.shape[:1], INF)
     best = scores.topk(k + 1, dim=-1).values
     return best[:, k - 1] - best[:, k]

@@ -78,8 +78,8 @@ def test_one_graph_with_gradients(name, mode):
 
 @pytest.mark.slow
 @every_layer
-@every_mode
 @DYNAMIC
+@every_mode
 def test_every_layer_is_one_graph(name, mode, dynamic):
     check_compiled(name, mode, backend="aot_eager", dynamic=dynamic)
 

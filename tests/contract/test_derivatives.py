@@ -16,6 +16,7 @@ from cases import (
     every_layer,
     every_mode,
     expected,
+    in_modes,
     inputs,
     with_gradients,
 )
@@ -63,8 +64,8 @@ SEEN = {  # gradients of outputs, (b, o), that come in other layouts
 
 
 @every_layer
-@with_gradients
 @pytest.mark.parametrize("seen", SEEN)
+@with_gradients
 def test_layouts_of_gradients(name, mode, seen):
     layer, x = build(name), inputs(name).requires_grad_()
     found = gradients(call(layer, mode, x), SEEN[seen], [x, *parameters(layer)])
@@ -182,7 +183,7 @@ def test_jacobians(name, mode):
 
 
 @every_layer
-@pytest.mark.parametrize("mode", ["eval", "train"])
+@in_modes("eval", "train")
 def test_ensembles(name, mode):
     layers = [build(name).train(mode == "train") for _ in range(2)]
     for parameter in layers[1].parameters():

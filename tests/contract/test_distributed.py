@@ -9,7 +9,15 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from cases import BATCH, GATED, LAYERS, build, close, expected, inputs
+from cases import (
+    BATCH,
+    GATED,
+    LAYERS,
+    build,
+    close,
+    expected,
+    inputs,
+)
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel

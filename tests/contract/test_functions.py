@@ -2,7 +2,12 @@
 
 import pytest
 import torch
-from cases import TOLERANCE, close, draw, one_line
+from cases import (
+    TOLERANCE,
+    close,
+    draw,
+    one_line,
+)
 from torch._subclasses import FakeTensorMode
 
 from fastff import kernels

@@ -11,11 +11,14 @@ from cases import (
     call,
     check,
     close,
+    defined,
     every_gated_layer,
     every_layer,
     every_mode,
     expected,
+    in_modes,
     inputs,
+    shared,
     with_gradients,
 )
 from torch import nn
@@ -27,7 +30,7 @@ HALVES = (torch.float16, torch.bfloat16)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @every_mode
 def test_dtypes(name, dtype, mode):
-    layer = build(name, dtype)
+    layer = shared(name, dtype)
     out = check(layer, mode, inputs(name, dtype=dtype))
     assert out.dtype == dtype
 
@@ -50,18 +53,18 @@ def test_gradients_in_half(name, dtype, mode):
 @pytest.mark.parametrize("dtype", HALVES)
 @every_mode
 def test_autocast(name, dtype, mode):
-    layer, x = build(name), inputs(name)
+    layer, x = shared(name), inputs(name)
     with torch.autocast("cpu", dtype):
         out = call(layer, mode, x)
         assert out.dtype == nn.Linear(2, 2)(torch.ones(1, 2)).dtype
-    close(out, expected(layer, mode, x), TOLERANCE[dtype])
+    close(out, defined(name, mode), TOLERANCE[dtype])
 
 
 @every_layer
 @every_mode
 def test_autocast_of_half_inputs(name, mode):
     # what a block before this layer hands on under autocast
-    layer, x = build(name), inputs(name).bfloat16()
+    layer, x = shared(name), inputs(name).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         out = call(layer, mode, x)
     assert out.dtype == torch.bfloat16
@@ -84,34 +87,34 @@ def test_autocast_trains(name, mode):
 @every_layer
 @every_mode
 def test_autocast_that_is_off(name, mode):
-    layer, x = build(name), inputs(name)
+    layer, x = shared(name), inputs(name)
     with torch.autocast("cpu", torch.bfloat16), torch.autocast("cpu", enabled=False):
         out = call(layer, mode, x)
     assert out.dtype == torch.float32
-    close(out, expected(layer, mode, x))
+    close(out, defined(name, mode))
 
 
 @every_layer
 def test_autocast_of_another_device_changes_nothing(name):
-    layer, x = build(name), inputs(name)
+    layer, x = shared(name), inputs(name)
     torch.set_autocast_enabled("xpu", True)
     try:
         out = call(layer, MODES[0], x)
     finally:
         torch.set_autocast_enabled("xpu", False)
-    close(out, expected(layer, MODES[0], x))
+    close(out, defined(name, MODES[0]))
 
 
 @every_layer
-@pytest.mark.parametrize("mode", ["eval", "train"])
+@in_modes("eval", "train")
 def test_inference_mode(name, mode):
-    layer, x = build(name).train(mode == "train"), inputs(name)
+    layer, x = shared(name).train(mode == "train"), inputs(name)
     with torch.inference_mode():
         out = layer(x)
         again = layer(x.clone())  # an inference tensor
     assert out.is_inference()
     for result in (out, again):
-        close(result, expected(layer, mode, x))
+        close(result, defined(name, mode))
 
 
 @every_layer
@@ -132,8 +135,8 @@ def test_frozen(name, mode):
 
 
 @every_gated_layer
-@with_gradients
 @pytest.mark.parametrize("frozen", ["gate", "experts"])
+@with_gradients
 def test_a_frozen_part(name, frozen, mode):
     layer, whole, x = build(name), build(name, torch.float64), inputs(name)
     layer.get_submodule(frozen).requires_grad_(False)

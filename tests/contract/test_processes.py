@@ -7,7 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from cases import BATCH, MODES, build, call, close, every_layer, expected, inputs, some_layers
+from cases import (
+    BATCH,
+    MODES,
+    build,
+    call,
+    close,
+    defined,
+    every_layer,
+    every_mode,
+    expected,
+    in_modes,
+    inputs,
+    some_layers,
+)
 from torch.utils.data import DataLoader, Dataset
 
 ROWS = 400 * BATCH  # enough for a kernel to share them out
@@ -18,7 +31,7 @@ def many(name):
 
 
 @every_layer
-@pytest.mark.parametrize("mode", MODES)
+@every_mode
 def test_threads(name, mode):
     layer, x = build(name).train(mode == "train"), inputs(name, 2, 3)
 
@@ -65,7 +78,7 @@ def forked(work):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @some_layers
-@pytest.mark.parametrize("mode", ["eval", "train"])
+@in_modes("eval", "train")
 def test_fork(name, mode):
     torch.set_num_threads(2)
     layer, x = build(name), many(name)
@@ -99,7 +112,7 @@ class Features(Dataset):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_data_loader_workers(name, context):
     layer, x = build(name).eval(), inputs(name)
-    wanted = expected(layer, MODES[0], x)
+    wanted = defined(name, MODES[0])
     call(layer, MODES[0], x)
     loader = DataLoader(
         Features(layer, x),

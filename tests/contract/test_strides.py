@@ -10,7 +10,6 @@ from cases import (
     MODES,
     I,
     O,
-    build,
     call,
     check,
     close,
@@ -19,6 +18,7 @@ from cases import (
     every_mode,
     expected,
     inputs,
+    shared,
 )
 
 
@@ -58,7 +58,7 @@ EMPTY = ((0,), (2, 0), (0, 3, 1))
 @functools.cache
 def clear_seed(name, layout):
     """Return the first seed of a layout that makes all choices clear."""
-    layer = build(name).train()
+    layer = shared(name).train()
     for seed in range(1000):
         if definition.margin(layer, LAYOUTS[layout](seed).reshape(-1, I)).min() > 2e-3:
             return seed
@@ -69,14 +69,14 @@ def clear_seed(name, layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @every_mode
 def test_strides(name, layout, mode):
-    check(build(name), mode, LAYOUTS[layout](clear_seed(name, layout)))
+    check(shared(name), mode, LAYOUTS[layout](clear_seed(name, layout)))
 
 
 @every_layer
 @pytest.mark.parametrize("shape", EMPTY)
 @every_mode
 def test_no_rows(name, shape, mode):
-    out = call(build(name), mode, torch.empty(*shape, I))
+    out = call(shared(name), mode, torch.empty(*shape, I))
     assert out.shape == (*shape, O)
 
 
@@ -84,7 +84,7 @@ def test_no_rows(name, shape, mode):
 @pytest.mark.parametrize("shape", [(BATCH,), (2, 3), ()])
 @every_mode
 def test_outputs_are_contiguous_and_new(name, shape, mode):
-    layer = build(name)
+    layer = shared(name)
     x = inputs(name, *shape) if shape else inputs(name, 1)[0]
     before, out = x.clone(), call(layer, mode, x)
     out.view(-1)
@@ -98,6 +98,6 @@ def test_outputs_are_contiguous_and_new(name, shape, mode):
 @every_layer
 def test_rows_of_views_share_a_call_of_many_rows(name):
     # from 1,024 rows on a tree's rows are sorted
-    layer, rows = build(name), inputs(name)
+    layer, rows = shared(name), inputs(name)
     x = rows[2:3].expand(2000, I)
     close(call(layer, MODES[0], x), expected(layer, MODES[0], rows[2:3]).expand(2000, O))

@@ -6,17 +6,21 @@ import torch.autograd.forward_ad as fwd
 from cases import (
     BATCH,
     LAYERS,
-    MODES,
     I,
     O,
     build,
     call,
     close,
+    defined,
     draw,
     every_layer,
     every_mode,
     expected,
+    hard_modes,
     inputs,
+    shared,
+    some_layers,
+    some_layers_most_slow,
 )
 from torch._subclasses import FakeTensorMode
 from torch.func import functional_call
@@ -29,14 +33,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:Future
 STEP = 1e-6  # of finite differences in float64
 
 
-@every_layer
-@every_mode
-@pytest.mark.parametrize("tracing_mode", ["real", "symbolic"])
-def test_make_fx(name, mode, tracing_mode):
-    layer, rows = build(name), inputs(name, 2 * BATCH)
-    # constants too: whatever lies outside of what is traced must be given
-    state = dict(layer.named_parameters()) | dict(layer.named_buffers())
-    state = {name: tensor.detach() for name, tensor in state.items()}
+def check_make_fx(name, mode, tracing_mode):
+    layer, rows = shared(name), inputs(name, 2 * BATCH)
+    state = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
 
     def function(state, x):
         return functional_call(layer, state, (x,))
@@ -50,8 +49,21 @@ def test_make_fx(name, mode, tracing_mode):
 
 @every_layer
 @every_mode
+def test_make_fx(name, mode):
+    check_make_fx(name, mode, "real")
+
+
+@some_layers_most_slow
+@every_mode
+@pytest.mark.parametrize("tracing_mode", ["fake", "symbolic"])
+def test_make_fx_of_other_kinds(name, mode, tracing_mode):
+    check_make_fx(name, mode, tracing_mode)
+
+
+@some_layers
+@every_mode
 def test_make_fx_of_the_module(name, mode):
-    layer, rows = build(name), inputs(name, 2 * BATCH)
+    layer, rows = shared(name), inputs(name, 2 * BATCH)
     layer.train(mode == "train")
     with torch.set_grad_enabled(mode != "eval"):
         out = make_fx(layer)(rows[:BATCH])(rows[BATCH:])
@@ -59,8 +71,8 @@ def test_make_fx_of_the_module(name, mode):
 
 
 @every_layer
-@every_mode
 @pytest.mark.parametrize("shape", [(BATCH,), (2, 3), (), (0,)])
+@every_mode
 def test_fake_tensors(name, shape, mode):
     with FakeTensorMode():
         out = call(LAYERS[name](), mode, torch.empty(*shape, I))
@@ -79,11 +91,11 @@ def test_meta_tensors(name, mode):
 @every_layer
 @every_mode
 def test_flops_are_counted(name, mode):
-    layer, x = build(name), inputs(name)
+    layer, x = shared(name), inputs(name)
     with FlopCounterMode(display=False) as counter:
         out = call(layer, mode, x)
     assert counter.get_total_flops() > 0
-    close(out, expected(layer, mode, x))
+    close(out, defined(name, mode))
 
 
 class Seen(TorchDispatchMode):
@@ -97,10 +109,10 @@ class Seen(TorchDispatchMode):
 @every_layer
 @every_mode
 def test_a_dispatch_mode_sees_the_operators(name, mode):
-    layer, x = build(name), inputs(name)
+    layer, x = shared(name), inputs(name)
     with Seen() as seen:
         out = call(layer, mode, x)
-    close(out, expected(layer, mode, x))
+    close(out, defined(name, mode))
     products = ("mm", "addmm", "bmm", "convolution", "node_tree", "chosen_experts")
     assert any(product in called for called in seen.names for product in products)
 
@@ -114,7 +126,7 @@ def tangent(layer, mode, x, direction):
 @every_layer
 @every_mode
 def test_forward_derivatives(name, mode):
-    layer, x, direction = build(name), inputs(name), draw(BATCH, I, seed=1)
+    layer, x, direction = shared(name), inputs(name), draw(BATCH, I, seed=1)
     layer.train(mode == "train")
     wanted = tangent(layer, mode, x, direction.double())
     with torch.set_grad_enabled(mode != "eval"):
@@ -122,7 +134,7 @@ def test_forward_derivatives(name, mode):
         with fwd.dual_level():
             dual = fwd.unpack_dual(layer(fwd.make_dual(x, direction)))
     for value, derivative in ((out, found), dual):
-        close(value, expected(layer, mode, x))
+        close(value, defined(name, mode))
         close(derivative, wanted, 1e-4)
 
 
@@ -149,8 +161,8 @@ def test_forward_derivatives_of_weights(name, mode):
 
 
 @every_layer
-@pytest.mark.parametrize("mode", MODES[:2])
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@hard_modes
 def test_jit_trace(name, mode):
     layer, rows = build(name).eval(), inputs(name, 2 * BATCH)
     with torch.set_grad_enabled(mode != "eval"):

@@ -21,6 +21,7 @@ from cases import (
     every_mode,
     inputs,
     one_line,
+    shared,
     some_layers,
     some_layers_most_slow,
 )
@@ -64,7 +65,7 @@ zeros = functools.cache(torch.zeros)  # one of them is 80 MB
 def test_shapes(name, shape, mode):
     shape, given = SHAPES[shape]
     with pytest.raises(ValueError) as error:
-        call(build(name), mode, zeros(shape))
+        call(shared(name), mode, zeros(shape))
     message = one_line(error)
     assert given in message and str(I) in message
 
@@ -74,7 +75,7 @@ def test_shapes(name, shape, mode):
 @every_mode
 def test_dtypes(name, dtype, mode):
     with pytest.raises((TypeError, ValueError)) as error:
-        call(build(name), mode, torch.ones(BATCH, I, dtype=dtype))
+        call(shared(name), mode, torch.ones(BATCH, I, dtype=dtype))
     message = one_line(error)
     assert str(dtype) in message and "float32" in message
 
@@ -84,7 +85,7 @@ def test_dtypes(name, dtype, mode):
 def test_no_tensors(name, kind):
     for mode in MODES:
         with pytest.raises((TypeError, ValueError)) as error:
-            call(build(name), mode, NO_TENSORS[kind]())
+            call(shared(name), mode, NO_TENSORS[kind]())
         one_line(error)
 
 
@@ -92,7 +93,7 @@ def test_no_tensors(name, kind):
 @every_mode
 def test_devices(name, mode):
     with pytest.raises((TypeError, ValueError)) as error:
-        call(build(name), mode, torch.ones(BATCH, I, device="meta"))
+        call(shared(name), mode, torch.ones(BATCH, I, device="meta"))
     message = one_line(error)
     assert "meta" in message and "cpu" in message
     with pytest.raises((TypeError, ValueError)) as error:
@@ -105,7 +106,7 @@ def test_devices(name, mode):
 @every_mode
 def test_sparse_inputs(name, mode):
     with pytest.raises((TypeError, ValueError)) as error:
-        call(build(name), mode, torch.eye(BATCH, I).to_sparse())
+        call(shared(name), mode, torch.eye(BATCH, I).to_sparse())
     one_line(error)
 
 
@@ -125,8 +126,8 @@ def test_fake_tensors(name, mode):
 
 
 @some_layers_most_slow
-@every_mode
 @pytest.mark.parametrize("fullgraph", [False, True])
+@every_mode
 def test_compiled(name, mode, fullgraph):
     torch.compiler.reset()
     layer = torch.compile(build(name), backend="aot_eager", fullgraph=fullgraph)
