@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import (
@@ -24,7 +23,7 @@ from kernel_cases import (
 )
 from triton.runtime.errors import InterpreterError
 
-from fastff.kernels import cpu, grouped, reference
+from fastff.kernels import cpu, reference
 from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.cuda.experts import (
     chosen_experts_backward,
@@ -87,26 +86,8 @@ def test_cpu(**shape):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, *HALVES])
 @few
 @shapes
-def test_grouped_in_plain_torch(dtype, **shape):
-    check(grouped.chosen_experts_with_hidden, "cpu", dtype, **shape)
+def test_cpu_backward(dtype, **shape):
     check_backward(cpu.chosen_experts_backward, "cpu", dtype, **shape)
-
-
-def test_an_activation_that_is_a_function():
-    (x, expert, *weights), optional, grad = draw_case(
-        "cpu", torch.float64, 30, 5, 4, 6, 3, 2, plain=False, seed=0
-    )
-    out, z = grouped.chosen_experts_with_hidden(x, expert, *weights, F.gelu, *optional)
-    wanted = grouped.chosen_experts_with_hidden(x, expert, *weights, "gelu", *optional)
-    assert out.equal(wanted[0]) and z.equal(wanted[1])
-    for gradient, expected in zip(
-        *(
-            grouped.chosen_experts_backward(grad, z, x, expert, *weights, a, *optional)
-            for a in (F.gelu, "gelu")
-        ),
-        strict=True,
-    ):
-        close(gradient, expected)
 
 
 small = given(
@@ -136,7 +117,6 @@ forms = pytest.mark.parametrize(
     [
         (reference.chosen_experts_with_hidden, "cpu"), (cpu.chosen_experts_with_hidden, "cpu"),
         (experts_gathered, DEVICE), (experts_grouped, DEVICE),
-        (grouped.chosen_experts_with_hidden, "cpu"),
     ],
 )  # fmt: skip
 
@@ -197,7 +177,7 @@ def test_an_expert_that_there_is_not(index, threads, monkeypatch):
     with pytest.raises(IndexError, match=f"^expert: index {index} is out of range for 4 experts$"):
         cpu.chosen_experts(draw(9, 5), expert, w, w, "relu")
     with pytest.raises(IndexError, match=f"index {index} is out of range"):
-        grouped.chosen_experts_with_hidden(draw(9, 5), expert, w, w, "relu")
+        cpu.chosen_experts_backward(draw(9, 5), draw(9, 2, 3), draw(9, 5), expert, w, w, "relu")
     with pytest.raises(IndexError, match="out of range"):
         reference.chosen_experts_with_hidden(draw(9, 5), expert, w, w, "relu")
 
@@ -275,7 +255,6 @@ def test_triton_backward_in_half_precision(dtype, **shape):
     ("forward", "backward", "device"),
     [
         (cpu.chosen_experts_with_hidden, cpu.chosen_experts_backward, "cpu"),
-        (grouped.chosen_experts_with_hidden, cpu.chosen_experts_backward, "cpu"),
         (experts_gathered, chosen_experts_backward, DEVICE),
         (experts_grouped, chosen_experts_backward, DEVICE),
     ],

@@ -106,9 +106,7 @@ def check_like(x: Tensor, weight: Tensor) -> None:
     """Check that inputs have the dtype and device of a layer's `weight`; autocast casts floats."""
     if not isinstance(x, Tensor) or x.layout is not torch.strided:
         raise TypeError(f"x: {_kind(x)}; allowed is a strided tensor of {weight.dtype}")
-    if x.dtype is not weight.dtype and not (
-        x.is_floating_point() and torch.is_autocast_enabled(x.device.type)
-    ):
+    if not _is_of(x, weight.dtype):
         raise TypeError(f"x is of {x.dtype}; allowed is {weight.dtype}, as the layer's weights")
     if x.device != weight.device:
         raise ValueError(f"x is on {x.device}; allowed is {weight.device}, as the layer's weights")
@@ -122,12 +120,17 @@ def _same_kind(x: Tensor, others: dict[str, Tensor | None]) -> None:
             continue
         if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
             raise TypeError(f"{name}: {_kind(tensor)}; allowed is a strided tensor of {x.dtype}")
-        if tensor.dtype is not x.dtype and not (
-            tensor.is_floating_point() and torch.is_autocast_enabled(x.device.type)
-        ):
+        if not _is_of(tensor, x.dtype):
             raise TypeError(f"{name} is of {tensor.dtype}; allowed is {x.dtype}, as x")
         if tensor.device != x.device:
             raise ValueError(f"{name} is on {tensor.device}; allowed is {x.device}, as x")
+
+
+def _is_of(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether a tensor has a dtype, or gets that of autocast as all floats do."""
+    return tensor.dtype is dtype or (
+        tensor.is_floating_point() and torch.is_autocast_enabled(tensor.device.type)
+    )
 
 
 def _sizes(name: str, tensor: Tensor, dimensions: str) -> Sequence[int]:

@@ -61,13 +61,11 @@ def form_for(x: Tensor, *others: Tensor | None) -> Form:
             if not _is_ordinary(tensor):
                 return Form.PLAIN
             needs_gradient = needs_gradient or tensor.requires_grad
-    if _n_modes() > 0:
+    n_modes = _n_modes()
+    if n_modes > 0:
         importlib.import_module("fastff.kernels.flops").tell_counters()
+    if n_modes > 0 or not x.is_cpu or _any_autocast():
         return _operator_if(x.device.type, computed_dtype(x))
-    if _any_autocast():
-        return _operator_if(x.device.type, computed_dtype(x))
-    if not x.is_cpu:
-        return _operator_if(x.device.type, x.dtype)
     if x.dtype is not torch.float32 or kernels_for("cpu") is None:
         return Form.PLAIN
     if needs_gradient and torch.is_grad_enabled():

@@ -1,66 +1,19 @@
-"""The chosen experts in plain PyTorch, a matrix product an expert: where many inputs share experts.
+"""The chosen experts' gradients in plain PyTorch, by a matrix product an expert.
 
 What `reference` copies for every choice, an expert's weights, stays in place here, and a weight's
-gradient is one product, not a sum of outer ones. For any dtype, and any activation that acts on
-one choice's hidden units alone. Sums have one order, whatever the number of threads. On a device
-it waits for the number of choices of every expert.
+gradient is one product, not a sum of outer ones. For any dtype. Sums have one order, whatever the
+number of threads. On a device it waits for the number of choices of every expert.
 
 Dimension letters: b batch, k selected, i in_features, h hidden, o out_features, e expert.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from fastff.kernels.activations import ACTIVATIONS, slope
 from fastff.kernels.reference import no_such_expert
-
-Activation = str | Callable[[Tensor], Tensor]
-
-
-def chosen_experts_with_hidden(
-    x: Tensor,
-    expert: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    activation: Activation,
-    scale: Tensor | None = None,
-    b_in: Tensor | None = None,
-    b_out: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return outputs (b, o) and hidden units (b, k, h), as in `reference`.
-
-    Raises IndexError for an expert that there isn't.
-
-    Args:
-        x: inputs (b, i).
-        expert: indices of the chosen experts, (b, k), int64.
-        w_in: (e, h, i).
-        w_out: (e, h, o).
-        activation: a key of ACTIVATIONS, or a function of hidden units (n, h).
-        scale: (b, k).
-        b_in: (e, h).
-        b_out: (e, o).
-
-    """
-    order, each, parts = _by_expert(expert, len(w_in))
-    x_each = x[order // expert.shape[1]]  # a choice each, by expert
-    z = x.new_empty(len(order), w_in.shape[1])
-    for e, part in parts:
-        torch.mm(x_each[part], w_in[e].mT, out=z[part])
-    if b_in is not None:
-        z += b_in[each]
-    hidden = _function(activation)(z)
-    y = x.new_empty(len(order), w_out.shape[-1])
-    for e, part in parts:
-        torch.mm(hidden[part], w_out[e], out=y[part])
-    if b_out is not None:
-        y += b_out[each]
-    y, z = (_in_turn(t, order).unflatten(0, expert.shape) for t in (y, z))
-    return (y if scale is None else scale.unsqueeze(-1) * y).sum(1), z
 
 
 def chosen_experts_backward(
@@ -70,7 +23,7 @@ def chosen_experts_backward(
     expert: Tensor,
     w_in: Tensor,
     w_out: Tensor,
-    activation: Activation,
+    activation: str,
     scale: Tensor | None = None,
     b_in: Tensor | None = None,
     b_out: Tensor | None = None,
@@ -84,7 +37,7 @@ def chosen_experts_backward(
         expert: (b, k).
         w_in: (e, h, i).
         w_out: (e, h, o).
-        activation: a key of ACTIVATIONS, or a function of hidden units (n, h).
+        activation: a key of ACTIVATIONS.
         scale: (b, k).
         b_in: (e, h).
         b_out: (e, o).
@@ -93,7 +46,7 @@ def chosen_experts_backward(
     order, each, parts = _by_expert(expert, len(w_in))
     row = order // expert.shape[1]
     x_each, grad_each, z = x[row], grad[row], z.flatten(0, 1)[order]  # a choice each, by expert
-    hidden, d_hidden = _function(activation)(z), torch.empty_like(z)
+    hidden, d_hidden = ACTIVATIONS[activation](z), torch.empty_like(z)
     for e, part in parts:
         torch.mm(grad_each[part], w_out[e].mT, out=d_hidden[part])
     d_scale = d_b_in = d_b_out = None
@@ -104,7 +57,7 @@ def chosen_experts_backward(
         d_scale = _in_turn(by_choice, order).view_as(scale)
         factor = scale.flatten()[order, None]
         d_hidden, grad_each = d_hidden * factor, grad_each * factor
-    d_z = _pull(d_hidden, z, activation)
+    d_z = d_hidden * slope(z, activation)
     d_x_each, d_in, d_out = (
         torch.empty_like(x_each),
         torch.zeros_like(w_in),
@@ -138,15 +91,3 @@ def _by_expert(expert: Tensor, n_experts: int) -> tuple[Tensor, Tensor, list[tup
 def _in_turn(values: Tensor, order: Tensor) -> Tensor:
     """Return what is sorted by expert in the order of the choices."""
     return torch.empty_like(values).index_copy_(0, order, values)
-
-
-def _function(activation: Activation) -> Callable[[Tensor], Tensor]:
-    return ACTIVATIONS[activation] if isinstance(activation, str) else activation
-
-
-def _pull(d_hidden: Tensor, z: Tensor, activation: Activation) -> Tensor:
-    """Return the gradient of `z` (n, h), given that of its activations."""
-    if isinstance(activation, str):
-        return d_hidden * slope(z, activation)
-    d_z: Tensor = torch.func.vjp(activation, z)[1](d_hidden)[0]
-    return d_z

@@ -108,7 +108,7 @@ class Gate(nn.Module, abc.ABC):
         )
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the parameters anew, uniform in ±1/sqrt(in_features)."""
+        """Draw the parameters anew, uniform in ±1/sqrt(in_features), and fill the constants."""
         for parameter in (self.weight, self.bias):
             if parameter is not None:
                 uniform_fan_in_(parameter, self.in_features, generator)
@@ -172,9 +172,10 @@ class Gate(nn.Module, abc.ABC):
         return {}
 
     def register_constants(self) -> None:
-        """Register the constants as buffers; for a subclass's constructor."""
-        for name, value in self.constants(self.weight.device).items():
-            self.register_buffer(name, value, persistent=False)
+        """Register buffers for the constants, which `reset_parameters` fills; for constructors."""
+        for name, value in self.constants(torch.device("meta")).items():
+            empty = torch.empty_like(value, device=self.weight.device)
+            self.register_buffer(name, empty, persistent=False)
 
     def constant(self, name: str, like: Tensor) -> Tensor:
         """Return a constant on the device and in the dtype of `like`."""
@@ -195,11 +196,12 @@ class Gate(nn.Module, abc.ABC):
         self._refill()
 
     def _refill(self) -> None:
-        """Write the constants into their buffers."""
-        for name in self.constants(torch.device("meta")):
-            buffer = self.get_buffer(name)
-            if not buffer.is_meta:
-                buffer.copy_(self.constants(buffer.device)[name])
+        """Write the constants into their buffers, which lie on one device."""
+        names = [*self.constants(torch.device("meta"))]
+        device = self.get_buffer(names[0]).device if names else torch.device("meta")
+        if device.type != "meta":
+            for name, value in self.constants(device).items():
+                self.get_buffer(name).copy_(value)
 
     def zero(self) -> Tensor | float:
         """Return 0, which gives the parameters of a single model a gradient of 0.

@@ -95,7 +95,7 @@ class NodeTree(Layer):
         if w_in.dim() != 3:
             return self._sum_paths(self.node_logits(x))
         if self.own_activation is None and type(self).node_logits is NodeTree.node_logits:
-            w_out, b_in = parameter(self, "w_out"), self._parameters.get("b_in", self.b_in)
+            w_out, b_in = parameter(self, "w_out"), parameter(self, "b_in")
             form = form_for(x, w_in, w_out, b_in)
             if form is not Form.PLAIN:
                 return run_node_tree(form, x, w_in, w_out, self.activation, b_in)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import Any
+
+from torch import nn
 
 
-def parameter(module: nn.Module, name: str) -> Tensor:
-    """Return the parameter `name` of `module`, or what stands in its place (a parametrization).
+def parameter(module: nn.Module, name: str) -> Any:
+    """Return the parameter `name` of `module`, or what stands there (a parametrization, None).
 
     For the way of one input through a layer: `module.name` looks everywhere else first, and takes
     longer than several of the walk's steps.
     """
     found = module._parameters.get(name)
-    if found is None:
-        other: Tensor = getattr(module, name)
-        return other
-    return found
+    return getattr(module, name) if found is None else found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
@@ -76,13 +78,16 @@ class RoutedLayer(Layer):
             check_like(x, w_in)
             check_features(x, self.in_features)
         rows = x if x.dim() == 2 else as_rows(x)
-        form = Form.PLAIN
+        form, bank = Form.PLAIN, None
         if has_no_hooks and self._has_kernels(n_chosen):
-            w_out = parameter(experts, "w_out")
-            form = form_for(rows, w_in, w_out, experts.b_in, experts.b_out)
+            # read once: behind a parametrization each look computes the weight anew
+            w_out, b_in, b_out = (parameter(experts, name) for name in ("w_out", "b_in", "b_out"))
+            bank = Bank(w_in, w_out, b_in, b_out)
+            form = form_for(rows, *bank)
         routing = gate.route(rows, hard=hard, sparse=form is not Form.PLAIN)
-        if routing.expert is not None and (routing.scale is None or not self._is_merged):
-            out = self._chosen_alone(form, rows, routing)
+        is_chosen = routing.expert is not None and (routing.scale is None or not self._is_merged)
+        if bank is not None and form is not Form.PLAIN and is_chosen:
+            out = _chosen_alone(form, rows, routing, bank, experts.activation)
         else:
             weights = routing.dense(self.n_experts, x.dtype)
             out = experts(rows, weights, sparse=n_chosen < self.n_experts)
@@ -136,16 +141,24 @@ class RoutedLayer(Layer):
             and (experts.dropout == 0 or not experts.training)
         )
 
-    def _chosen_alone(self, form: Form, x: Tensor, routing: Routing) -> Tensor:
-        """Return the outputs (b, o) of the chosen experts, by a kernel."""
-        experts, scale = self.experts, routing.scale
-        if scale is not None:  # which may need a gradient where nothing else does
-            form = form_for(x, scale, experts.w_in, experts.w_out, experts.b_in, experts.b_out)
-        assert routing.expert is not None
-        return run_chosen_experts(
-            form, x, routing.expert, experts.w_in, experts.w_out, experts.activation, scale,
-            experts.b_in, experts.b_out,
-        )  # fmt: skip
+
+class Bank(NamedTuple):
+    """The weights of all experts: w_in (e, h, i), w_out (e, h, o), b_in (e, h), b_out (e, o)."""
+
+    w_in: Tensor
+    w_out: Tensor
+    b_in: Tensor | None
+    b_out: Tensor | None
+
+
+def _chosen_alone(form: Form, x: Tensor, routing: Routing, bank: Bank, activation: str) -> Tensor:
+    """Return the outputs (b, o) of the chosen experts, by a kernel."""
+    scale = routing.scale
+    if scale is not None:  # which may need a gradient where nothing else does
+        form = form_for(x, scale, *bank)
+    assert routing.expert is not None
+    w_in, w_out, *biases = bank
+    return run_chosen_experts(form, x, routing.expert, w_in, w_out, activation, scale, *biases)
 
 
 def _learns(routing: Routing) -> bool:

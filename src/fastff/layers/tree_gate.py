@@ -135,7 +135,7 @@ class TreeGate(Gate):
         super().reset_parameters(generator)
         if self.form == "learned_transition":
             with torch.no_grad():
-                self.transition.copy_(path_matrix(self.depth, self.transition.device))
+                self.transition.copy_(self.matrix)
 
     def constants(self, device: torch.device) -> dict[str, Tensor]:
         """Return the "matrix" of the paths, for the transition forms."""
