@@ -22,6 +22,11 @@ def has_kernels(device_type: str, dtype: torch.dtype | None) -> bool:
     return dtype in DTYPES.get(device_type, ())
 
 
+def autocasts(device_type: str) -> bool:
+    """Return whether autocast is on for a device; some, as "meta", have none to ask for."""
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+
+
 @functools.cache
 def kernels_for(device_type: str) -> ModuleType | None:
     """Return the module of the kernels for "cpu" or "cuda".

@@ -14,12 +14,18 @@ import torch
 from torch import Tensor
 
 from fastff.kernels.activations import CODES
+from fastff.kernels.backends import autocasts
 from fastff.kernels.reference import levels_of
 
 
 def check_route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
     """Check the arguments of `functions.route`: x (..., i), weight (n, i), bias (n,)."""
     _same_kind(x, {"weight": weight, "bias": bias})
+    check_route_shapes(x, weight, bias)
+
+
+def check_route_shapes(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+    """Check as `check_route` does what is known to be alike in all but its shape."""
     n_nodes, in_features = _sizes("weight", weight, "n_nodes, in_features")
     check_features(x, in_features)
     levels_of(n_nodes)
@@ -35,6 +41,13 @@ def check_node_tree(
     x (..., i), w_in (t, n, i), w_out (t, n, o), b_in (t, n).
     """
     _same_kind(x, {"w_in": w_in, "w_out": w_out, "b_in": b_in})
+    check_node_tree_shapes(x, w_in, w_out, activation, b_in)
+
+
+def check_node_tree_shapes(
+    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
+) -> None:
+    """Check as `check_node_tree` does what is known to be alike in all but its shape."""
     n_trees, n_nodes, in_features = _sizes("w_in", w_in, "n_trees, n_nodes, in_features")
     *trees_and_nodes, out_features = _sizes("w_out", w_out, "n_trees, n_nodes, out_features")
     check_features(x, in_features)
@@ -62,6 +75,23 @@ def check_chosen_experts(
     b_in (e, h), b_out (e, o).
     """
     _same_kind(x, {"w_in": w_in, "w_out": w_out, "scale": scale, "b_in": b_in, "b_out": b_out})
+    check_chosen_experts_shapes(x, expert, w_in, w_out, activation, scale, b_in, b_out)
+
+
+def check_chosen_experts_shapes(
+    x: Tensor,
+    expert: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    activation: str,
+    scale: Tensor | None = None,
+    b_in: Tensor | None = None,
+    b_out: Tensor | None = None,
+) -> None:
+    """Check as `check_chosen_experts` does what is known to be alike in all but its shape.
+
+    But for `expert`, of which nothing is known.
+    """
     if (
         not isinstance(expert, Tensor)
         or expert.dtype is not torch.int64
@@ -128,9 +158,7 @@ def _same_kind(x: Tensor, others: dict[str, Tensor | None]) -> None:
 
 def _is_of(tensor: Tensor, dtype: torch.dtype) -> bool:
     """Return whether a tensor has a dtype, or gets that of autocast as all floats do."""
-    return tensor.dtype is dtype or (
-        tensor.is_floating_point() and torch.is_autocast_enabled(tensor.device.type)
-    )
+    return tensor.dtype is dtype or (tensor.is_floating_point() and autocasts(tensor.device.type))
 
 
 def _sizes(name: str, tensor: Tensor, dimensions: str) -> Sequence[int]:

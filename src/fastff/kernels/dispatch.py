@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from fastff.kernels.backends import has_kernels, kernels_for
+from fastff.kernels.backends import autocasts, has_kernels, kernels_for
 
 MIN_EXPERTS_PER_CHOICE = 4  # with fewer, one dense product of all is about as fast
 
@@ -33,7 +33,7 @@ class Form(enum.Enum):
     OPERATOR: by a kernel behind an operator of torch, which autograd, `torch.compile`, CUDA graphs
         and dispatch modes (make_fx, FlopCounterMode) see.
     DIRECT: by a CPU kernel at once, where nobody needs to see it: the operator around it takes
-        several times as long as one input's walk.
+        several times as long as one input's walk. All tensors are float32 and on the CPU.
     """
 
     PLAIN = enum.auto()
@@ -55,21 +55,22 @@ def form_for(x: Tensor, *others: Tensor | None) -> Form:
         or not _is_ordinary(x)
     ):
         return Form.PLAIN
-    needs_gradient = x.requires_grad
+    dtype, needs_gradient, alike = x.dtype, x.requires_grad, True
     for tensor in others:
         if tensor is not None:
             if not _is_ordinary(tensor):
                 return Form.PLAIN
             needs_gradient = needs_gradient or tensor.requires_grad
+            alike = alike and tensor.dtype is dtype and tensor.is_cpu
     n_modes = _n_modes()
     if n_modes > 0:
         importlib.import_module("fastff.kernels.flops").tell_counters()
     if n_modes > 0 or not x.is_cpu or _any_autocast():
         return _operator_if(x.device.type, computed_dtype(x))
-    if x.dtype is not torch.float32 or kernels_for("cpu") is None:
+    if dtype is not torch.float32 or kernels_for("cpu") is None:
         return Form.PLAIN
-    if needs_gradient and torch.is_grad_enabled():
-        return Form.OPERATOR
+    if not alike or (needs_gradient and torch.is_grad_enabled()):
+        return Form.OPERATOR  # which refuses what isn't alike
     return Form.DIRECT
 
 
@@ -81,7 +82,7 @@ def pays(n_experts: int, n_chosen: int) -> bool:
 def computed_dtype(x: Tensor) -> torch.dtype:
     """Return the dtype in which a function of `x` is computed: its own, or autocast's."""
     device_type = x.device.type
-    if torch.is_autocast_enabled(device_type) and x.dtype is not torch.float64:
+    if autocasts(device_type) and x.dtype is not torch.float64:
         return torch.get_autocast_dtype(device_type)
     return x.dtype
 

@@ -15,7 +15,14 @@ from torch import Tensor
 
 from fastff.kernels import ops, reference
 from fastff.kernels.backends import kernels_for
-from fastff.kernels.check import check_chosen_experts, check_node_tree, check_route
+from fastff.kernels.check import (
+    check_chosen_experts,
+    check_chosen_experts_shapes,
+    check_node_tree,
+    check_node_tree_shapes,
+    check_route,
+    check_route_shapes,
+)
 from fastff.kernels.dispatch import Form, computed_dtype, form_for
 from fastff.kernels.ops import contiguous
 
@@ -85,7 +92,8 @@ def chosen_experts(
 
 def run_route(form: Form, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return what `route` does, computed in the given form."""
-    check_route(x, weight, bias)
+    check = check_route_shapes if form is Form.DIRECT else check_route
+    check(x, weight, bias)
     rows = as_rows(x)
     if form is Form.DIRECT:
         kernels = kernels_for("cpu")
@@ -102,7 +110,8 @@ def run_node_tree(
     form: Form, x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None
 ) -> Tensor:
     """Return what `node_tree` does, computed in the given form."""
-    check_node_tree(x, w_in, w_out, activation, b_in)
+    check = check_node_tree_shapes if form is Form.DIRECT else check_node_tree
+    check(x, w_in, w_out, activation, b_in)
     rows = as_rows(x)
     if form is Form.DIRECT:
         kernels = kernels_for("cpu")
@@ -129,7 +138,8 @@ def run_chosen_experts(
     b_out: Tensor | None,
 ) -> Tensor:
     """Return what `chosen_experts` does, computed in the given form."""
-    check_chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)
+    check = check_chosen_experts_shapes if form is Form.DIRECT else check_chosen_experts
+    check(x, expert, w_in, w_out, activation, scale, b_in, b_out)
     rows, choices = as_rows(x), as_rows(expert)
     scales = None if scale is None else as_rows(scale)
     if form is Form.DIRECT:

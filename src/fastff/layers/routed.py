@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,9 +65,8 @@ class RoutedLayer(Layer):
         """
         if hard is None:
             hard = not self.training
-        modules = self._modules
-        gate, experts = modules["gate"], modules["experts"]
-        assert isinstance(gate, Gate) and isinstance(experts, Experts)
+        # looked up at once, as in `parameter`
+        gate, experts = cast(Gate, self._modules["gate"]), cast(Experts, self._modules["experts"])
         n_chosen = gate.n_active if hard else gate.n_trained
         w_in = parameter(experts, "w_in")
         if w_in.dim() != 3 or not (gate.is_one_method and _has_no_hooks(gate)):
@@ -79,7 +78,7 @@ class RoutedLayer(Layer):
             check_features(x, self.in_features)
         rows = x if x.dim() == 2 else as_rows(x)
         form, bank = Form.PLAIN, None
-        if has_no_hooks and self._has_kernels(n_chosen):
+        if has_no_hooks and _has_kernels(experts, n_chosen):
             # read once: behind a parametrization each look computes the weight anew
             w_out, b_in, b_out = (parameter(experts, name) for name in ("w_out", "b_in", "b_out"))
             bank = Bank(w_in, w_out, b_in, b_out)
@@ -131,16 +130,6 @@ class RoutedLayer(Layer):
         """Return "gate", a unit per node or logit, and the experts' "expert_in", "expert_out"."""
         return {"gate": (self.gate.get_parameter("weight"), 0), **self.experts.units()}
 
-    def _has_kernels(self, n_chosen: int) -> bool:
-        """Return whether kernels compute what the experts do, faster than all experts at once."""
-        experts = self.experts
-        return (
-            pays(self.n_experts, n_chosen)
-            and experts.activation in CODES
-            and experts.is_as_defined
-            and (experts.dropout == 0 or not experts.training)
-        )
-
 
 class Bank(NamedTuple):
     """The weights of all experts: w_in (e, h, i), w_out (e, h, o), b_in (e, h), b_out (e, o)."""
@@ -159,6 +148,16 @@ def _chosen_alone(form: Form, x: Tensor, routing: Routing, bank: Bank, activatio
     assert routing.expert is not None
     w_in, w_out, *biases = bank
     return run_chosen_experts(form, x, routing.expert, w_in, w_out, activation, scale, *biases)
+
+
+def _has_kernels(experts: Experts, n_chosen: int) -> bool:
+    """Return whether kernels compute what the experts do, faster than all experts at once."""
+    return (
+        pays(experts.n_experts, n_chosen)
+        and experts.activation in CODES
+        and experts.is_as_defined
+        and (experts.dropout == 0 or not experts.training)
+    )
 
 
 def _learns(routing: Routing) -> bool:
