@@ -29,7 +29,6 @@ DYNAMIC = pytest.mark.parametrize("dynamic", [None, True], ids=["static", "dynam
 @pytest.fixture(autouse=True)
 def fresh():
     torch.compiler.reset()
-    counters.clear()
     yield
     torch.compiler.reset()
 
@@ -41,6 +40,8 @@ def compiled_call(compiled, layer, mode, x):
 
 
 def check_compiled(name, mode, *, n_rows=(BATCH, 2 * BATCH - 3), **options):
+    torch.compiler.reset()
+    counters.clear()  # a test may check several modes
     layer, rows = build(name), inputs(name, 2 * BATCH)
     compiled = torch.compile(layer, fullgraph=True, **options)
     for n in n_rows:

@@ -207,7 +207,8 @@ def test_experts_that_combine_in_a_way_of_their_own(name, mode):
 def test_a_node_tree_with_logits_of_its_own(name, mode):
     layer, x, plain = build(name), inputs(name), build(name)
     override(layer, node_logits=torch.neg)
-    plain.w_in.data.neg_()
+    for parameter in (plain.w_in, plain.b_in):
+        parameter.data.neg_()
     close(call(layer, mode, x), expected(plain, mode, x))
 
 

@@ -49,10 +49,10 @@ def check_node_tree_shapes(
 ) -> None:
     """Check as `check_node_tree` does what is known to be alike in all but its shape."""
     n_trees, n_nodes, in_features = _sizes("w_in", w_in, "n_trees, n_nodes, in_features")
-    *trees_and_nodes, out_features = _sizes("w_out", w_out, "n_trees, n_nodes, out_features")
+    trees, nodes, out_features = _sizes("w_out", w_out, "n_trees, n_nodes, out_features")
     check_features(x, in_features)
     levels_of(n_nodes)
-    if trees_and_nodes != [n_trees, n_nodes]:
+    if trees != n_trees or nodes != n_nodes:
         _refuse_shape("w_out", w_out, (n_trees, n_nodes, out_features))
     if b_in is not None:
         _expect("b_in", b_in, (n_trees, n_nodes))
@@ -101,11 +101,13 @@ def check_chosen_experts_shapes(
     if expert.device != x.device:
         raise ValueError(f"expert is on {expert.device}, x on {x.device}: they must be on one")
     n_experts, hidden, in_features = _sizes("w_in", w_in, "n_experts, hidden, in_features")
-    *experts_and_hidden, out_features = _sizes("w_out", w_out, "n_experts, hidden, out_features")
+    experts, units, out_features = _sizes("w_out", w_out, "n_experts, hidden, out_features")
     check_features(x, in_features)
-    if experts_and_hidden != [n_experts, hidden]:
+    if experts != n_experts or units != hidden:
         _refuse_shape("w_out", w_out, (n_experts, hidden, out_features))
-    if expert.dim() == 0 or expert.shape[:-1] != x.shape[:-1] or expert.shape[-1] < 1:
+    *rows_of_x, _ = x.shape
+    *rows_of_expert, top_k = expert.shape or (0,)
+    if rows_of_expert != rows_of_x or top_k < 1:
         rows = ", ".join(str(size) for size in x.shape[:-1])
         raise ValueError(
             f"expert has shape {tuple(expert.shape)}; allowed is ({rows}, k) with k >= 1, "
@@ -124,22 +126,27 @@ def check_chosen_experts_shapes(
 
 def check_features(x: Tensor, in_features: int) -> None:
     """Check that inputs x are (..., in_features)."""
-    if x.dim() == 0 or x.shape[-1] != in_features:
-        n_given = x.shape[-1] if x.dim() else "no"
+    shape = x.shape
+    if not shape or shape[-1] != in_features:
+        n_given = shape[-1] if shape else "no"
         raise ValueError(
             f"x has {n_given} features in its last dimension (shape {tuple(x.shape)}); "
             f"allowed is in_features = {in_features}"
         )
 
 
-def check_like(x: Tensor, weight: Tensor) -> None:
-    """Check that inputs have the dtype and device of a layer's `weight`; autocast casts floats."""
+def check_inputs(x: Tensor, weight: Tensor, in_features: int) -> None:
+    """Check that a layer's inputs x are (..., in_features), and of the kind of its `weight`.
+
+    That is its dtype, which autocast gives any float, and its device.
+    """
     if not isinstance(x, Tensor) or x.layout is not torch.strided:
         raise TypeError(f"x: {_kind(x)}; allowed is a strided tensor of {weight.dtype}")
     if not _is_of(x, weight.dtype):
         raise TypeError(f"x is of {x.dtype}; allowed is {weight.dtype}, as the layer's weights")
     if x.device != weight.device:
         raise ValueError(f"x is on {x.device}; allowed is {weight.device}, as the layer's weights")
+    check_features(x, in_features)
 
 
 def _same_kind(x: Tensor, others: dict[str, Tensor | None]) -> None:
@@ -162,10 +169,10 @@ def _is_of(tensor: Tensor, dtype: torch.dtype) -> bool:
 
 
 def _sizes(name: str, tensor: Tensor, dimensions: str) -> Sequence[int]:
-    n_dimensions = dimensions.count(",") + 1
-    if tensor.dim() != n_dimensions:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; allowed is ({dimensions})")
-    return tensor.shape
+    shape = tensor.shape
+    if len(shape) != dimensions.count(",") + 1:
+        raise ValueError(f"{name} has shape {tuple(shape)}; allowed is ({dimensions})")
+    return shape
 
 
 def _expect(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -17,6 +17,8 @@ from fastff.kernels.backends import autocasts, has_kernels, kernels_for
 
 MIN_EXPERTS_PER_CHOICE = 4  # with fewer, one dense product of all is about as fast
 
+# names of this module, for one input's sake
+FLOAT32, STRIDED = torch.float32, torch.strided
 _tracing_state = torch._C._get_tracing_state
 _transforms = torch._C._functorch.peek_interpreter_stack
 _n_modes = torch._C._len_torch_dispatch_stack
@@ -49,29 +51,33 @@ def form_for(x: Tensor, *others: Tensor | None) -> Form:
     if torch.compiler.is_compiling():
         return _compiled_form(x, *others)
     if (
-        _tracing_state() is not None
+        not isinstance(x, Tensor)
+        or _tracing_state() is not None
         or _transforms() is not None
         or forward_ad._current_level >= 0
-        or not _is_ordinary(x)
     ):
         return Form.PLAIN
-    dtype, needs_gradient, alike = x.dtype, x.requires_grad, True
-    for tensor in others:
-        if tensor is not None:
-            if not _is_ordinary(tensor):
-                return Form.PLAIN
-            needs_gradient = needs_gradient or tensor.requires_grad
-            alike = alike and tensor.dtype is dtype and tensor.is_cpu
+    needs_gradient, fits = False, True
+    for tensor in (x, *others):
+        if tensor is None:
+            continue
+        kind = type(tensor)
+        if (
+            (kind is not Tensor and kind is not nn.Parameter)
+            or tensor.layout is not STRIDED
+            or tensor.is_neg()
+        ):
+            return Form.PLAIN
+        needs_gradient = needs_gradient or tensor.requires_grad
+        fits = fits and tensor.dtype is FLOAT32 and tensor.is_cpu
     n_modes = _n_modes()
     if n_modes > 0:
         importlib.import_module("fastff.kernels.flops").tell_counters()
     if n_modes > 0 or not x.is_cpu or _any_autocast():
         return _operator_if(x.device.type, computed_dtype(x))
-    if dtype is not torch.float32 or kernels_for("cpu") is None:
-        return Form.PLAIN
-    if not alike or (needs_gradient and torch.is_grad_enabled()):
-        return Form.OPERATOR  # which refuses what isn't alike
-    return Form.DIRECT
+    if fits and kernels_for("cpu") is not None:
+        return Form.OPERATOR if needs_gradient and torch.is_grad_enabled() else Form.DIRECT
+    return _operator_if("cpu", x.dtype)  # which refuses what isn't alike
 
 
 def pays(n_experts: int, n_chosen: int) -> bool:
@@ -90,15 +96,6 @@ def computed_dtype(x: Tensor) -> torch.dtype:
 def is_exporting() -> bool:
     """Return whether `torch.export` is at work; of torch 2.11's own, Dynamo always makes True."""
     return torch.compiler._is_exporting_flag
-
-
-def _is_ordinary(tensor: Tensor) -> bool:
-    kind = type(tensor)
-    return (
-        (kind is Tensor or kind is nn.Parameter)
-        and tensor.layout is torch.strided
-        and not tensor.is_neg()
-    )
 
 
 def _operator_if(device_type: str, dtype: torch.dtype) -> Form:

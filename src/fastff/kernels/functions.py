@@ -123,7 +123,7 @@ def run_node_tree(
         run = ops.node_tree if form is Form.OPERATOR else reference.node_tree_with_path
         rows, w_in, w_out, b_in = _cast(rows, w_in, w_out, b_in)
         out = run(rows, w_in, w_out, activation, b_in)[0]
-    return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[-1])
+    return out if x.dim() == 2 else with_leading(out, x)
 
 
 def run_chosen_experts(
@@ -156,7 +156,7 @@ def run_chosen_experts(
             out = run(rows, choices, w_in, w_out, activation, scales, b_in, b_out)[0]
         except IndexError:
             raise reference.no_such_expert(choices, len(w_in)) from None
-    return out if x.dim() == 2 else out.view(*x.shape[:-1], out.shape[-1])
+    return out if x.dim() == 2 else with_leading(out, x)
 
 
 def as_rows(x: Tensor) -> Tensor:
@@ -164,6 +164,20 @@ def as_rows(x: Tensor) -> Tensor:
     if x.dim() == 2:
         return x
     return x.unsqueeze(0) if x.dim() == 1 else x.flatten(0, -2)
+
+
+def with_leading(out: Tensor, x: Tensor) -> Tensor:
+    """Return `out` (b, o) with the leading dimensions of `x`, as `nn.Linear` does: as no view.
+
+    An operation in place on a view takes FSDP2's hooks out of the graph.
+    """
+    shape = (*x.shape[:-1], out.shape[-1])
+    if (
+        torch._C._get_tracing_state() is not None
+    ):  # it takes an operator's list of sizes for constants
+        return out.view(shape)
+    shaped: Tensor = torch.ops.aten._unsafe_view(out, shape)
+    return shaped
 
 
 def _cast(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:

@@ -37,6 +37,11 @@ class Bottleneck(Layer):
         out: Tensor = self.head(self.body(x, hard=hard), hard=hard)
         return out
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, those of the body before the head's."""
+        self.body.reset_parameters(generator)
+        self.head.reset_parameters(generator)
+
     def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the soft form's outputs (..., b, o), and the sum of the parts' own losses."""
         features, loss = self.body.soft_with_loss(x)

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastff.kernels.check import check_inputs
+from fastff.kernels.functions import as_rows, with_leading
 from fastff.layers.layer import Layer
-from fastff.layers.linear import linear, uniform_fan_in
+from fastff.layers.linear import linear, uniform_fan_in_
 
 KERNEL, POOL = 3, 2
 
@@ -40,14 +42,11 @@ class Convolutional(Layer):
         super().__init__()
         self.image_shape = image_shape
         n_channels, *size = image_shape
-        kernels = []
-        for n_out in channels:
-            fan_in = n_channels * KERNEL**2
-            kernels.append(
-                uniform_fan_in(  # (o, c, y, x)
-                    n_out, n_channels, KERNEL, KERNEL, fan_in=fan_in, generator=generator
-                )
-            )
+        self.in_features = math.prod(image_shape)
+        self.kernel_names = [f"kernel_{number}" for number in range(len(channels))]
+        for name, n_out in zip(self.kernel_names, channels, strict=True):
+            kernel = nn.Parameter(torch.empty(n_out, n_channels, KERNEL, KERNEL))
+            self.register_parameter(name, kernel)  # (o, c, y, x)
             n_channels, size = n_out, [side // POOL for side in size]
         n_features = n_channels * math.prod(size)
         if n_features == 0:
@@ -55,13 +54,28 @@ class Convolutional(Layer):
                 f"channels: {len(channels)} convolutions leave nothing of an image of "
                 f"{image_shape[1]} x {image_shape[2]}"
             )
-        self.kernels = nn.ParameterList(kernels)
-        self.w_out = uniform_fan_in(
-            out_features, n_features, fan_in=n_features, generator=generator
-        )
+        self.w_out = nn.Parameter(torch.empty(out_features, n_features))
+        self.reset_parameters(generator)
+
+    @property
+    def kernels(self) -> list[Tensor]:
+        """The convolutions' weights, (..., o, c, y, x) each."""
+        return [getattr(self, name) for name in self.kernel_names]
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, uniform in ±1/sqrt(fan_in)."""
+        for weight in (*self.kernels, self.w_out):
+            uniform_fan_in_(weight, weight[0].numel(), generator)
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
+        if self.w_out.dim() != 2:
+            return self._convolve(x)
+        check_inputs(x, self.w_out, self.in_features)
+        out = self._convolve(as_rows(x))
+        return with_leading(out.contiguous(), x)
+
+    def _convolve(self, x: Tensor) -> Tensor:
         runs = self.w_out.shape[:-2]
         n_runs = math.prod(runs)
         # each run is a group of channels of one convolution

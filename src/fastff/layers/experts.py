@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastff.kernels.activations import ACTIVATIONS
-from fastff.kernels.check import check_features, check_like
+from fastff.kernels.check import check_inputs
 from fastff.layers.gate import check_sizes
 from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
 from fastff.layers.random import Random
@@ -119,12 +119,16 @@ class Experts(nn.Module, abc.ABC):
         the output.
         """
 
+    def check_inputs(self, x: Tensor) -> None:
+        """Raise TypeError or ValueError for inputs (..., i) that a single bank can't take."""
+        if self.w_in.dim() == 3:
+            check_inputs(x, self.w_in, self.in_features)
+
     def check(self, x: Tensor, weights: Tensor) -> None:
-        """Raise ValueError for weights (..., e) that don't fit inputs (..., i) and the experts."""
+        """Raise as `check_inputs`, and ValueError for weights (..., e) that fit no inputs."""
+        self.check_inputs(x)
         if self.w_in.dim() != 3:
             return
-        check_like(x, self.w_in)
-        check_features(x, self.in_features)
         shape = weights.shape
         if shape[-1] != self.n_experts or (len(shape) > 1 and shape[-2] != x.shape[-2]):
             rows = ", ".join(str(size) for size in (*x.shape[:-1], self.n_experts))

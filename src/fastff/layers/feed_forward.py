@@ -43,8 +43,13 @@ class FeedForward(Layer):
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
+        self.experts.check_inputs(x)
         out: Tensor = self.experts(x, x.new_ones(1))
         return out
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, uniform in ±1/sqrt(fan_in)."""
+        self.experts.reset_parameters(generator)
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
         """Return "expert_in" and "expert_out", the one unit of each layer."""

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fastff.kernels.check import check_features, check_like
+from fastff.kernels.check import check_inputs
+from fastff.kernels.functions import as_rows, with_leading
 from fastff.layers.linear import linear, uniform_fan_in_
 from fastff.layers.losses import PendingLosses, record
 from fastff.layers.random import Random
@@ -130,8 +131,7 @@ class Gate(nn.Module, abc.ABC):
         """Return the logits (..., n_logits) of inputs (..., i)."""
         weight = self.weight
         if weight.dim() == 2:
-            check_like(x, weight)
-            check_features(x, self.in_features)
+            check_inputs(x, weight, self.in_features)
         z = linear(x, weight)
         if self.bias is None:
             return z
@@ -158,11 +158,12 @@ class Gate(nn.Module, abc.ABC):
             return self.hard(x)
         if not (self.training and self.weight.dim() == 2 and type(self).soft is Gate.soft):
             return self.soft(x)
-        rows = x.reshape(-1, x.shape[-1])  # a loss is that of the whole batch
+        check_inputs(x, self.weight, self.in_features)
+        rows = as_rows(x)  # a loss is that of the whole batch
         weights, loss = self.soft_with_loss(rows)
         if loss is not None:
             weights = record(self, weights, loss)
-        return weights.view(*x.shape[:-1], self.n_experts)
+        return with_leading(weights, x)  # a product form's are a view
 
     def constants(self, device: torch.device) -> dict[str, Tensor]:
         """Return what the gate computes with beside its parameters, by name, on a device.

@@ -34,6 +34,10 @@ class Layer(nn.Module, abc.ABC):
         `hard` chooses the form; by default soft in training mode, hard in evaluation mode.
         """
 
+    @abc.abstractmethod
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew."""
+
     def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the soft form's outputs (..., b, o), and the layer's own loss (...), if any."""
         return self(x, hard=False), None

@@ -13,7 +13,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -52,12 +52,3 @@ def uniform_fan_in_(
         else:
             drawn = torch.empty(parameter.shape, device=generator.device, dtype=parameter.dtype)
             parameter.copy_(drawn.uniform_(-bound, bound, generator=generator))
-
-
-def uniform_fan_in(
-    *shape: int, fan_in: int, generator: torch.Generator | None = None
-) -> nn.Parameter:
-    """Return a parameter of `shape`, uniform in ±1/sqrt(fan_in)."""
-    parameter = nn.Parameter(torch.empty(shape))
-    uniform_fan_in_(parameter, fan_in, generator)
-    return parameter

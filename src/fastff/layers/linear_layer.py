@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fastff.kernels.check import check_inputs
 from fastff.layers.layer import Layer
-from fastff.layers.linear import linear, uniform_fan_in
+from fastff.layers.linear import linear, uniform_fan_in_
 
 
 class LinearLayer(Layer):
@@ -23,11 +24,18 @@ class LinearLayer(Layer):
         self, in_features: int, out_features: int, *, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        self.weight = uniform_fan_in(
-            out_features, in_features, fan_in=in_features, generator=generator
-        )
+        self.in_features = in_features
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, uniform in ±1/sqrt(in_features)."""
+        uniform_fan_in_(self.weight, self.in_features, generator)
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
-        out = linear(x, self.weight)
-        return out.contiguous() if self.weight.dim() == 2 else out
+        weight = self.weight
+        if weight.dim() != 2:
+            return linear(x, weight)
+        check_inputs(x, weight, self.in_features)
+        return linear(x, weight).contiguous()

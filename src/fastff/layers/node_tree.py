@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastff.kernels.activations import ACTIVATIONS
-from fastff.kernels.check import check_features, check_like
+from fastff.kernels.check import check_inputs
 from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_node_tree
 from fastff.layers.experts import Activation, named_activation
@@ -99,8 +99,7 @@ class NodeTree(Layer):
             form = form_for(x, w_in, w_out, b_in)
             if form is not Form.PLAIN:
                 return run_node_tree(form, x, w_in, w_out, self.activation, b_in)
-        check_like(x, w_in)
-        check_features(x, self.in_features)
+        check_inputs(x, w_in, self.in_features)
         return self._sum_paths(self.node_logits(x))
 
     def leaf(self, x: Tensor) -> Tensor:

@@ -13,5 +13,5 @@ def parameter(module: nn.Module, name: str) -> Any:
     For the way of one input through a layer: `module.name` looks everywhere else first, and takes
     longer than several of the walk's steps.
     """
-    found = module._parameters.get(name)
-    return getattr(module, name) if found is None else found
+    parameters = module._parameters
+    return parameters[name] if name in parameters else getattr(module, name)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from fastff.kernels.activations import CODES
-from fastff.kernels.check import check_features, check_like
+from fastff.kernels.check import check_inputs
 from fastff.kernels.dispatch import Form, form_for, pays
-from fastff.kernels.functions import as_rows, run_chosen_experts
+from fastff.kernels.functions import as_rows, run_chosen_experts, with_leading
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate, Routing
 from fastff.layers.layer import Layer
@@ -73,16 +73,15 @@ class RoutedLayer(Layer):
             out: Tensor = experts(x, gate(x, hard=hard), sparse=n_chosen < self.n_experts)
             return out
         has_no_hooks = _has_no_hooks(experts)
-        if has_no_hooks:
-            check_like(x, w_in)
-            check_features(x, self.in_features)
-        rows = x if x.dim() == 2 else as_rows(x)
         form, bank = Form.PLAIN, None
         if has_no_hooks and _has_kernels(experts, n_chosen):
             # read once: behind a parametrization each look computes the weight anew
             w_out, b_in, b_out = (parameter(experts, name) for name in ("w_out", "b_in", "b_out"))
             bank = Bank(w_in, w_out, b_in, b_out)
-            form = form_for(rows, *bank)
+            form = form_for(x, *bank)
+        if has_no_hooks and (form is not Form.DIRECT or x.dim() != 2):
+            check_inputs(x, w_in, self.in_features)  # otherwise the functions' checks are enough
+        rows = as_rows(x)
         routing = gate.route(rows, hard=hard, sparse=form is not Form.PLAIN)
         is_chosen = routing.expert is not None and (routing.scale is None or not self._is_merged)
         if bank is not None and form is not Form.PLAIN and is_chosen:
@@ -94,7 +93,7 @@ class RoutedLayer(Layer):
             out = out + gate.zero()
         if routing.loss is not None:
             out = record(gate, out, routing.loss)
-        return out if x.dim() == 2 else out.view(*x.shape[:-1], self.out_features)
+        return out if x.dim() == 2 else with_leading(out, x)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the parameters anew, those of the gate before the experts'."""

@@ -172,7 +172,7 @@ class TreeGate(Gate):
 
         By a kernel, unless `logits` is overridden.
         """
-        weight, bias = parameter(self, "weight"), self.bias
+        weight, bias = parameter(self, "weight"), parameter(self, "bias")
         if weight.dim() == 2 and type(self).logits is Gate.logits:
             form = form_for(x, weight, bias)
             if form is not Form.PLAIN:
