@@ -1,5 +1,7 @@
 """torch.compile and torch.export: whole graphs, for any batch, that compute what the layer does."""
 
+import functools
+
 import pytest
 import torch
 from cases import (
@@ -100,6 +102,28 @@ def test_autocast(name):
         out = compiled(x)
     assert out.dtype == torch.bfloat16
     close(out, expected(layer, MODES[0], x))
+
+
+TRANSFORMS = {  # of a function of one tensor at a point
+    "jvp": lambda function, x: torch.func.jvp(function, (x,), (x.sin(),))[1],
+    "jacfwd": lambda function, x: torch.func.jacfwd(function)(x),
+    "vjp": lambda function, x: torch.func.vjp(function, x)[1](function(x))[0],
+    "hessian": lambda function, x: torch.func.hessian(lambda x: function(x).square().sum())(x),
+    "vmap": lambda function, x: torch.func.vmap(function)(x),
+}
+
+
+@some_layers_most_slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")  # of torch, in forward-mode AD
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("train", [False, True])
+def test_transforms_inside(name, transform, train):
+    layer, x = build(name).train(train), inputs(name, 2)
+    run = functools.partial(TRANSFORMS[transform], layer)
+    out = torch.compile(run, fullgraph=True, backend="aot_eager")(x)
+    plain = build(name, torch.float64).train(train)
+    close(out, TRANSFORMS[transform](plain, x.double()))
+    assert out.any()
 
 
 @some_layers_most_slow

@@ -139,6 +139,30 @@ def test_compiled(name, mode, fullgraph):
     assert "4" in message and str(I) in message
 
 
+METHODS = (
+    "leaf", "chosen", "usage", "entropies", "node_logits", "soft_and_hard", "soft_with_loss",
+)  # fmt: skip
+
+
+@every_layer
+@pytest.mark.parametrize("method", METHODS)
+def test_methods(name, method):
+    layer = build(name)
+    if getattr(layer, method, None) is None or getattr(layer, method)(inputs(name)) is None:
+        return
+    for wrong in (zeros((BATCH, I + 1)), zeros((BATCH, 3, 4))):
+        with torch.no_grad(), pytest.raises(ValueError) as error:
+            getattr(layer, method)(wrong)
+        assert str(I) in one_line(error)
+    for wrong in (draw(BATCH, I).double(), draw(BATCH, I).long(), draw(BATCH, I).numpy()):
+        with torch.no_grad(), pytest.raises(TypeError) as error:
+            getattr(layer, method)(wrong)
+        assert "float32" in one_line(error)
+    with torch.no_grad(), pytest.raises(ValueError) as error:
+        getattr(layer, method)(draw(BATCH, I).to("meta"))
+    assert "meta" in one_line(error)
+
+
 @every_gated_layer
 @pytest.mark.parametrize("hard", [False, True])
 def test_parts(name, hard):

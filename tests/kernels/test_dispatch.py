@@ -205,6 +205,20 @@ def test_a_compiled_layer_has_no_break(layer, calls, generator):
         close(out, layer(x))
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_compiled_layer_takes_the_operators(layer, generator):
+    targets = []
+
+    def backend(graph, _):
+        targets.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    torch._dynamo.reset()
+    with torch.no_grad():
+        torch.compile(LAYERS[layer](generator).eval(), backend=backend)(Draw(1)(9, 6))
+    assert any("fastff" in target for target in targets)
+
+
 class Twice(torch.nn.Module):
     def forward(self, weight):
         return 2 * weight

@@ -55,6 +55,14 @@ class OfOutputs(Penalised):
         return out, self.weight * out.square().mean()
 
 
+class Constant(Penalised):
+    """One whose loss has no gradient."""
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        out, loss = super().both(x)
+        return out, loss.detach()
+
+
 class Transposed(Penalised):
     """One whose outputs are a view."""
 
@@ -218,6 +226,37 @@ def test_a_forward_pass_after_a_call_starts_a_new_sum():
     assert second.item() == pytest.approx(expected([a])[0])
     (first + second + first_out.sum() + second_out.sum()).backward()
     assert aux_loss(model).item() == 0
+
+
+def test_a_look_at_one_layer_leaves_the_sum_of_all_as_it_is():
+    a, b = layers(2)
+    model, seen = nn.Sequential(a, b), []
+    for part in (a, b):
+        part.register_forward_hook(lambda module, *_: seen.append(aux_loss(module).item()))
+    out = model(inputs())
+    assert seen == pytest.approx([expected([a])[0], expected([a, b])[0] - expected([a])[0]])
+    assert aux_loss(model).item() == pytest.approx(expected([a, b])[0])
+    del out
+
+
+def test_losses_without_a_gradient_go_with_their_pass_too():
+    layer = Constant()  # as that of a frozen gate
+    for step in range(4):
+        out = layer(inputs())
+        if step % 2:
+            assert torch.equal(aux_loss(layer), layer.both(inputs())[1])
+        out.sum().backward()
+    assert aux_loss(layer).item() == 0
+
+
+def test_compiled_passes_with_a_backward_pass_count_no_more():
+    torch._dynamo.reset()
+    layer = Penalised()
+    run = torch.compile(layer, backend="aot_eager")
+    for _ in range(40):
+        run(inputs()).sum().backward()
+    layer.zero_grad()
+    check_step(run, layer, [layer])
 
 
 def test_passes_before_the_call_add_up():
@@ -446,8 +485,11 @@ def test_transforms_of_functions():
         for name, gradient in one.items():
             torch.testing.assert_close(by_row[name][row], gradient)
     assert aux_loss(model).item() == 0
-    with pytest.raises(RuntimeError, match="aux_loss in vmap or jvp needs grad inside it"):
+    with pytest.raises(RuntimeError, match="a layer ran last inside vmap or jvp"):
         vmap(loss, (None, 0))(parameters, inputs())
+    vmap(lambda x: functional_call(model, parameters, (x,)))(inputs().unsqueeze(1))
+    with pytest.raises(RuntimeError, match="a layer ran last inside vmap or jvp"):
+        aux_loss(model)
     check_step(model, model, parts)
 
 

@@ -169,6 +169,8 @@ def _is_of(tensor: Tensor, dtype: torch.dtype) -> bool:
 
 
 def _sizes(name: str, tensor: Tensor, dimensions: str) -> Sequence[int]:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: {_kind(tensor)}; allowed is a tensor ({dimensions})")
     shape = tensor.shape
     if len(shape) != dimensions.count(",") + 1:
         raise ValueError(f"{name} has shape {tuple(shape)}; allowed is ({dimensions})")
@@ -185,7 +187,7 @@ def _refuse_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> NoReturn
 
 
 def _known(activation: str) -> None:
-    if activation not in CODES:
+    if not isinstance(activation, str) or activation not in CODES:
         raise ValueError(f"activation = {activation!r}: allowed are {', '.join(CODES)}")
 
 

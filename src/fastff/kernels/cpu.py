@@ -15,6 +15,7 @@ enough to do for each.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -270,7 +271,8 @@ def _spread(
     Returns whether it stopped early in any part.
     """
     n_threads = 1
-    if n_rows * work >= 2 * WORK_PER_THREAD:
+    # no thread can be started once the interpreter ends, as in a server's thread or `atexit`
+    if n_rows * work >= 2 * WORK_PER_THREAD and threading.main_thread().is_alive():
         n_threads = min(n_rows, n_rows * work // WORK_PER_THREAD, torch.get_num_threads())
     if n_threads == 1:
         return loop(0, n_rows, *arguments)

@@ -98,6 +98,16 @@ def is_exporting() -> bool:
     return torch.compiler._is_exporting_flag
 
 
+def is_in_transform() -> bool:
+    """Return whether a transform of `torch.func` or a forward-mode derivative is at work."""
+    return _transforms() is not None or forward_ad._current_level >= 0
+
+
+# Dynamo is to ask it while it traces: of itself it takes an empty stack for an object. That is what
+# torch.compiler.assume_constant_result does, which would load the compiler with this file.
+is_in_transform._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def _operator_if(device_type: str, dtype: torch.dtype) -> Form:
     if not has_kernels(device_type, dtype) or kernels_for(device_type) is None:
         return Form.PLAIN
@@ -105,7 +115,7 @@ def _operator_if(device_type: str, dtype: torch.dtype) -> Form:
 
 
 def _compiled_form(x: Tensor, *others: Tensor | None) -> Form:
-    if is_exporting():
+    if is_exporting() or is_in_transform():
         return Form.PLAIN
     for tensor in (x, *others):
         if tensor is not None and type(tensor) not in (Tensor, nn.Parameter):

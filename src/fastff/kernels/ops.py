@@ -27,10 +27,6 @@ def _kernels(x: Tensor) -> ModuleType:
     return kernels_for(device_type) or reference
 
 
-def _logit_dtype(x: Tensor) -> torch.dtype:
-    return torch.float32 if x.dtype.itemsize < 4 else x.dtype
-
-
 def contiguous(tensor: Tensor | None) -> Tensor | None:
     """Return a tensor as one block of memory, None for None."""
     return None if tensor is None else tensor.contiguous()
@@ -72,7 +68,7 @@ def node_tree(
         out, logits, leaf = _kernels(x).node_tree_with_path(
             x, w_in.contiguous(), w_out.contiguous(), activation, contiguous(b_in)
         )
-    return out, logits.to(_logit_dtype(x)), leaf
+    return out, logits.to(reference.at_least_float32(x.dtype)), leaf
 
 
 @node_tree.register_fake
@@ -83,7 +79,7 @@ def _(
     n_trees, levels = w_in.shape[0], reference.levels_of(w_in.shape[1])
     return (
         x.new_empty(x.shape[0], w_out.shape[-1]),
-        x.new_empty(n_trees, x.shape[0], levels, dtype=_logit_dtype(x)),
+        x.new_empty(n_trees, x.shape[0], levels, dtype=reference.at_least_float32(x.dtype)),
         x.new_empty(n_trees, x.shape[0], dtype=torch.int64),
     )
 

@@ -24,6 +24,11 @@ def levels_of(n_nodes: int) -> int:
     return levels
 
 
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which sums of numbers of `dtype` are taken."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 def descend(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Walk every input from the root down a tree, right iff the node's logit z > 0.
 
@@ -35,13 +40,15 @@ def descend(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tens
         bias: of the nodes, (n,).
 
     Returns:
-        The logits of the visited nodes (b, l), and the leaf reached (b,), int64 in 0..n.
+        The logits of the visited nodes (b, l), at least float32, and the leaf reached (b,), int64
+        in 0..n.
 
     """
     node = torch.zeros(len(x), dtype=torch.long, device=x.device)
-    logits = []
+    logits, dtype = [], at_least_float32(x.dtype)
+    x = x.to(dtype)
     for _ in range(levels_of(len(weight))):
-        z = (x * weight[node]).sum(-1)
+        z = (x * weight[node].to(dtype)).sum(-1)
         if bias is not None:
             z = z + bias[node]
         logits.append(z)
@@ -74,10 +81,11 @@ def node_tree_with_path(
         b_in: the nodes' b_j, (t, n); None is 0.
 
     Returns:
-        Outputs (b, o), the logits of the visited nodes (t, b, l), the leaves reached (t, b).
+        Outputs (b, o), the logits of the visited nodes (t, b, l), at least float32, and the leaves
+        reached (t, b).
 
     """
-    out = x.new_zeros(len(x), w_out.shape[-1])
+    out = x.new_zeros(len(x), w_out.shape[-1], dtype=at_least_float32(x.dtype))
     logits, leaves = [], []
     for tree, (w, v) in enumerate(zip(w_in, w_out, strict=True)):
         z, leaf = descend(x, w, None if b_in is None else b_in[tree])
@@ -86,7 +94,7 @@ def node_tree_with_path(
             out = out + hidden[:, level, None] * v[node]
         logits.append(z)
         leaves.append(leaf)
-    return out, torch.stack(logits), torch.stack(leaves)
+    return out.to(x.dtype), torch.stack(logits), torch.stack(leaves)
 
 
 def node_tree_backward(

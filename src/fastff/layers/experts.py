@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.check import check_inputs
-from fastff.layers.gate import check_sizes
+from fastff.layers.gate import check_dtype, check_probability, check_sizes
 from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
 from fastff.layers.random import Random
 
@@ -76,8 +76,8 @@ class Experts(nn.Module, abc.ABC):
         )  # fmt: skip
         allowed = [*ACTIVATIONS, "prelu"] if self.has_slopes else ACTIVATIONS
         self.activation, self.own_activation = named_activation(activation, allowed)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout = {dropout}: must be at least 0 and below 1")
+        check_probability("dropout", dropout, below_one=True)
+        check_dtype(dtype)
         self.n_experts = n_experts
         self.in_features = in_features
         self.hidden_features = hidden_features

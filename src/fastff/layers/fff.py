@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fastff.layers.experts import Activation
 from fastff.layers.gate import check_depth, check_sizes, check_weights
+from fastff.layers.linear import wide
 from fastff.layers.mixture import MixtureExperts
 from fastff.layers.routed import RoutedLayer
 from fastff.layers.tree import node_entropies
@@ -157,7 +158,7 @@ class FFF(RoutedLayer):
     def entropies(self, x: Tensor) -> Tensor:
         """Return each node's mean entropy in nats over inputs (..., i), (n,); 0 where firm."""
         z = self._tree.logits(x)
-        entropies = node_entropies(z).reshape(-1, z.shape[-1])
+        entropies = node_entropies(wide(z)).reshape(-1, z.shape[-1])
         mean: Tensor = entropies.sum(0) / max(len(entropies), 1)
         return mean
 
@@ -171,7 +172,9 @@ class FFF(RoutedLayer):
 
     @property
     def _tree(self) -> TreeGate:
-        assert isinstance(self.gate, TreeGate)
+        if not isinstance(self.gate, TreeGate):
+            kind = type(self.gate).__name__
+            raise TypeError(f"gate: a {kind}; allowed is a TreeGate, whose leaves these are")
         return self.gate
 
     def _mix(self, x: Tensor, outputs: Tensor) -> Tensor:
@@ -202,6 +205,8 @@ def set_hardening(model: nn.Module, weight: float) -> None:
     gates = [module for module in model.modules() if isinstance(module, TreeGate)]
     if not gates:
         raise ValueError("the model has no TreeGate: set_hardening is for FFF layers")
+    if any(gate.hard_training for gate in gates):
+        raise ValueError("hard_training = True gives nodes no gradient: it has no hardening")
     for gate in gates:
         gate.set_hardening(weight)
 

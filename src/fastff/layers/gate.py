@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -97,6 +98,7 @@ class Gate(nn.Module, abc.ABC):
     ) -> None:
         super().__init__()
         check_sizes(in_features=in_features, n_experts=n_experts)
+        check_dtype(dtype)
         self.in_features = in_features
         self.n_experts = n_experts
         self.n_active = n_active
@@ -182,7 +184,8 @@ class Gate(nn.Module, abc.ABC):
         """Return a constant on the device and in the dtype of `like`."""
         value = self.get_buffer(name)
         if value.device != like.device:  # a state_dict took the place of meta parameters
-            value = self.constants(like.device)[name]
+            with torch.inference_mode(False):
+                value = self.constants(like.device)[name]
             setattr(self, name, value)
         return value.to(like.dtype)
 
@@ -262,8 +265,10 @@ def route_top_k(
 
 def check_top_k(top_k: int | None, n_experts: int, *, renormalise: bool) -> None:
     """Raise ValueError for a number of experts that there aren't, or nothing to renormalise."""
-    if top_k is not None and not 1 <= top_k <= n_experts:
-        raise ValueError(f"top_k = {top_k}: must be between 1 and n_experts = {n_experts}")
+    if top_k is not None:
+        _check_integer("top_k", top_k)
+        if not 1 <= top_k <= n_experts:
+            raise ValueError(f"top_k = {top_k}: must be between 1 and n_experts = {n_experts}")
     if renormalise and top_k is None:
         raise ValueError("renormalise = True has no meaning without top_k")
 
@@ -271,8 +276,7 @@ def check_top_k(top_k: int | None, n_experts: int, *, renormalise: bool) -> None
 def check_sizes(**sizes: int) -> None:
     """Raise ValueError for the first of `sizes` that is no integer of at least 1."""
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int):
-            raise ValueError(f"{name} = {size!r}: must be an integer")
+        _check_integer(name, size)
         if size < 1:
             raise ValueError(f"{name} = {size}: must be at least 1")
 
@@ -287,5 +291,27 @@ def check_depth(depth: int) -> None:
 def check_weights(**weights: float) -> None:
     """Raise ValueError for the first loss weight that isn't a finite number of at least 0."""
     for name, weight in weights.items():
-        if not 0 <= weight < float("inf"):
+        if not _is_number(weight) or not 0 <= weight < float("inf"):
             raise ValueError(f"{name} = {weight!r}: must be a finite number of at least 0")
+
+
+def check_probability(name: str, value: float, *, below_one: bool = False) -> None:
+    """Raise ValueError for what is no number between 0 and 1, or with `below_one` for 1."""
+    if not _is_number(value) or not 0 <= value <= 1 or (below_one and value == 1):
+        allowed = "at least 0 and below 1" if below_one else "between 0 and 1"
+        raise ValueError(f"{name} = {value!r}: must be {allowed}")
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Raise ValueError for parameters' dtype that is not of floating-point numbers."""
+    if dtype is not None and not dtype.is_floating_point:
+        raise ValueError(f"dtype = {dtype}: must be of floating-point numbers")
+
+
+def _check_integer(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):  # NumPy's are
+        raise ValueError(f"{name} = {value!r}: must be an integer")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) or (isinstance(value, Tensor) and value.dim() == 0)

@@ -52,3 +52,8 @@ def uniform_fan_in_(
         else:
             drawn = torch.empty(parameter.shape, device=generator.device, dtype=parameter.dtype)
             parameter.copy_(drawn.uniform_(-bound, bound, generator=generator))
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return values of half precision as float32: sums over a batch need it."""
+    return values.float() if values.dtype.itemsize < 4 else values

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch._subclasses.fake_tensor import FakeTensor
 
-from fastff.kernels.dispatch import is_exporting
+from fastff.kernels.dispatch import is_exporting, is_in_transform
+from fastff.layers.linear import wide
 from fastff.layers.tree import node_entropies
 
 N_RECENT = 32  # losses of one layer that are kept where no graph keeps them
@@ -35,7 +36,7 @@ def importance(weights: Tensor) -> Tensor:
 
     Shazeer et al., arXiv 1701.06538, section 4.
     """
-    return squared_variation(_wide(weights).sum(-2))
+    return squared_variation(wide(weights).sum(-2))
 
 
 def smooth_load(clean: Tensor, noisy: Tensor, scale: Tensor, top_k: int) -> Tensor:
@@ -56,7 +57,7 @@ def smooth_load(clean: Tensor, noisy: Tensor, scale: Tensor, top_k: int) -> Tens
     # among the others, the k-th largest is the first left out for an expert that is in
     threshold = torch.where(noisy >= last_in, first_out, last_in)
     probability: Tensor = torch.special.ndtr((clean - threshold) / scale)
-    return probability.sum(-2)
+    return wide(probability).sum(-2)
 
 
 def load_balance(weights: Tensor, expert: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ def load_balance(weights: Tensor, expert: Tensor) -> Tensor:
 
     """
     n_rows, n_experts = weights.shape[-2:]
-    summed = _wide(weights).sum(-2)  # (..., e)
+    summed = wide(weights).sum(-2)  # (..., e)
     chosen = expert.flatten(-2)  # (..., b k)
     ones = torch.ones_like(chosen, dtype=summed.dtype)
     counts = torch.zeros_like(summed).scatter_add(-1, chosen, ones)
@@ -86,7 +87,7 @@ def hardening(z: Tensor) -> Tensor:
 
     Belcak & Wattenhofer, arXiv 2308.14711, section 2.3. An empty batch has a loss of 0.
     """
-    entropies = node_entropies(_wide(z)).sum(-1)  # (..., b)
+    entropies = node_entropies(wide(z)).sum(-1)  # (..., b)
     return entropies.mean(-1) if z.shape[-2] else entropies.sum(-1)
 
 
@@ -109,7 +110,9 @@ def record(layer: nn.Module, out: Tensor, loss: Tensor) -> Tensor:
         object.__setattr__(layer, "pending_losses", pending)
     loss = loss.sum() if loss.dim() else loss
     if torch.compiler.is_compiling():
-        if not is_exporting():
+        if is_in_transform():
+            pending.is_out_of_reach = True
+        elif not is_exporting():
             pending.keep(loss)
         return out
     if torch._C._current_graph_task_id() != -1:
@@ -118,7 +121,7 @@ def record(layer: nn.Module, out: Tensor, loss: Tensor) -> Tensor:
     pending.is_out_of_reach = False
     if loss.requires_grad and _finds_unused_parameters():
         out = _Attach.apply(out, loss, None)
-    if out.requires_grad and loss.requires_grad:
+    if out.requires_grad:
         owner = _owner(out, loss)
         if owner is None:
             owner = out = out.clone()
@@ -141,8 +144,16 @@ def aux_loss(model: nn.Module) -> Tensor:
         loss.backward()
 
     A layer called twice counts twice, and so do several forward passes before the call; what is
-    recomputed in a checkpoint counts once. Called again, it returns the same sum, until another
-    forward pass starts a new one. Nothing is left after the backward pass.
+    recomputed in a checkpoint counts once. Called again, it returns the same sum, until one of the
+    model's layers runs again and starts a new one. Nothing is left after the backward pass.
+
+    A loss lives in the graph of its layer's output, and goes with it: take it while the output, or
+    what was computed from it, is there, and before any backward pass, `torch.autograd.grad`
+    included. Compiled code doesn't see when an output is dropped: there, losses of passes without
+    a backward pass (a generator's, run for its critic) count until `aux_loss` has been called.
+
+    Threads that share a layer, as those of `nn.DataParallel`, share its losses: use
+    DistributedDataParallel.
 
     Where layers have no loss, or its weight is 0, or nothing ran in training mode, it is 0 on the
     device of the model's first parameter. Otherwise it is at least float32.
@@ -159,10 +170,11 @@ def aux_loss(model: nn.Module) -> Tensor:
     """
     found = dict.fromkeys(getattr(module, "pending_losses", None) for module in model.modules())
     layers = [pending for pending in found if isinstance(pending, PendingLosses)]
-    if torch._C._functorch.maybe_current_level() is not None and any(
-        pending.is_out_of_reach for pending in layers
-    ):
-        raise RuntimeError("aux_loss in vmap or jvp needs grad inside it: use soft_with_loss")
+    if any(pending.is_out_of_reach for pending in layers):
+        raise RuntimeError(
+            "a layer ran last inside vmap or jvp, and its loss stayed there: take aux_loss inside "
+            "grad there, or use soft_with_loss"
+        )
     taken = _take(layers)
     losses = [kept.loss for _, kept in taken]
     if not losses:
@@ -186,15 +198,17 @@ class _Kept:
         loss: the 0-dimensional tensor.
         order: the time of its record, or the one before which it wasn't.
         taken: the time when `aux_loss` last took it, or 0.
+        among: the layers whose losses it took then.
 
     """
 
-    __slots__ = ("__weakref__", "loss", "order", "taken")
+    __slots__ = ("__weakref__", "among", "loss", "order", "taken")
 
     def __init__(self, loss: Tensor, order: int) -> None:
         self.loss = loss
         self.order = order
         self.taken = 0
+        self.among: list[PendingLosses] = []
 
 
 class _Nothing:
@@ -241,12 +255,15 @@ class PendingLosses:
     def keep(self, loss: Tensor) -> None:
         """Put a loss first among the recent ones."""
         self.recent = (loss, *self.recent[:-1])
+        self.is_out_of_reach = False
 
     def passed(self, kept: _Kept, name: str, grad: Tensor) -> None:
         """Drop a loss whose layer the backward pass has reached, unless it will come again."""
         if torch.is_grad_enabled():
             return
-        if self.owned.pop(kept.order, None) is not None and not kept.taken:
+        was_here = self.owned.pop(kept.order, None) is not None
+        # a constant trains nothing
+        if was_here and not kept.taken and kept.loss.requires_grad:
             self.warn(name)
 
     def recompute(self, out: Tensor, loss: Tensor, name: str) -> Tensor:
@@ -284,6 +301,7 @@ class PendingLosses:
     def current(self) -> list[_Kept]:
         """Return the losses that may be of the current pass, in the order of their records."""
         recent = [loss for loss in reversed(self.recent) if isinstance(loss, Tensor)]
+        recent = [loss for loss in recent if not _is_spent(loss)]
         self.recent = self.empty
         if recent:
             self.held = [_Kept(loss, self.taken) for loss in recent]
@@ -293,16 +311,17 @@ class PendingLosses:
 def _take(layers: list[PendingLosses]) -> list[tuple[PendingLosses, _Kept]]:
     """Return the losses of the layers' current forward passes, and mark them as taken.
 
-    Those taken before the newest one was recorded belong to an earlier pass. Those without a graph
-    count only where the layer has none with one: they are of a trial, or a checkpoint.
+    Those taken before one of the layers that they were taken with ran again belong to an earlier
+    pass. Those without a graph count only where the layer has none with one: they are of a trial,
+    or a checkpoint.
     """
     kept = {pending: pending.current() for pending in layers}
-    newest = max((one.order for of_layer in kept.values() for one in of_layer), default=0)
+    newest = {p: max((one.order for one in of_layer), default=0) for p, of_layer in kept.items()}
     now = next(_clock)
     losses = []
     for pending, of_layer in kept.items():
         pending.taken = now
-        current = [one for one in of_layer if not one.taken or one.taken > newest]
+        current = [one for one in of_layer if all(one.taken > newest.get(p, 0) for p in one.among)]
         current = [one for one in current if one.loss.requires_grad] or current
         losses += [(pending, one) for one in current]
     if any(len(p.held) == N_RECENT and one is p.held[0] for p, one in losses):
@@ -313,8 +332,20 @@ def _take(layers: list[PendingLosses]) -> list[tuple[PendingLosses, _Kept]]:
             "was called: call it after every forward pass (now it starts anew)"
         )
     for _, one in losses:
-        one.taken = now
+        one.taken, one.among = now, layers
     return losses
+
+
+def _is_spent(loss: Tensor) -> bool:
+    """Return whether a backward pass has been through the graph of a loss, and freed it."""
+    node: Any = loss.grad_fn
+    try:
+        node._raw_saved_tensors  # noqa: B018
+    except AttributeError:  # of no compiled code
+        return False
+    except RuntimeError:
+        return True
+    return False
 
 
 def _clear(losses: list[tuple[PendingLosses, _Kept]], grad: Tensor) -> None:
@@ -353,8 +384,10 @@ def _owner(out: Tensor, loss: Tensor) -> Tensor | None:
     that is younger than this node may come after it: they would keep each other for ever.
     """
     owner = out._base if out._is_view() else out
-    if owner is None or owner.grad_fn is None or loss.grad_fn is None:
+    if owner is None or owner.grad_fn is None:
         return None
+    if loss.grad_fn is None:
+        return owner
     return owner if loss.grad_fn._sequence_nr() < owner.grad_fn._sequence_nr() else None
 
 
@@ -377,8 +410,3 @@ class _Attach(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         return grads[0], ctx.weight, None
-
-
-def _wide(values: Tensor) -> Tensor:
-    """Return values of half precision as float32: sums over a batch need it."""
-    return values.float() if values.dtype.itemsize < 4 else values

@@ -10,6 +10,7 @@ from torch import Tensor
 from fastff.layers.experts import Activation
 from fastff.layers.fff import count
 from fastff.layers.gate import Gate, check_sizes, check_weights
+from fastff.layers.linear import wide
 from fastff.layers.linear_gate import LinearGate
 from fastff.layers.mixture import MixtureExperts
 from fastff.layers.noisy_top_k_gate import NoisyTopKGate
@@ -132,7 +133,7 @@ class MoE(RoutedLayer):
 
         From 0, where the router is sure, to log(n_experts).
         """
-        p = self.gate.logits(x).softmax(-1)
+        p = wide(self.gate.logits(x)).softmax(-1)
         entropies = torch.special.entr(p).sum(-1)
         mean: Tensor = entropies.sum() / max(entropies.numel(), 1)
         return mean

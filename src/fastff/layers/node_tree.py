@@ -10,7 +10,7 @@ from fastff.kernels.check import check_inputs
 from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_node_tree
 from fastff.layers.experts import Activation, named_activation
-from fastff.layers.gate import MAX_DEPTH, check_sizes, one_hot
+from fastff.layers.gate import MAX_DEPTH, check_dtype, check_sizes, one_hot
 from fastff.layers.layer import Layer
 from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
 from fastff.layers.parameter import parameter
@@ -65,6 +65,7 @@ class NodeTree(Layer):
         )
         if levels > MAX_DEPTH:
             raise ValueError(f"levels = {levels}: must be at most {MAX_DEPTH}")
+        check_dtype(dtype)
         self.activation, self.own_activation = named_activation(activation, ACTIVATIONS)
         self.in_features = in_features
         self.out_features = out_features
@@ -99,7 +100,6 @@ class NodeTree(Layer):
             form = form_for(x, w_in, w_out, b_in)
             if form is not Form.PLAIN:
                 return run_node_tree(form, x, w_in, w_out, self.activation, b_in)
-        check_inputs(x, w_in, self.in_features)
         return self._sum_paths(self.node_logits(x))
 
     def leaf(self, x: Tensor) -> Tensor:
@@ -115,6 +115,8 @@ class NodeTree(Layer):
 
     def node_logits(self, x: Tensor) -> Tensor:
         """Return the node logits (..., b, t, n)."""
+        if self.w_in.dim() == 3:
+            check_inputs(x, self.w_in, self.in_features)
         z: Tensor = linear(x, self.w_in.flatten(-3, -2)).unflatten(-1, self.w_in.shape[-3:-1])
         if self.b_in is None:
             return z

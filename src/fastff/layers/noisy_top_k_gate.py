@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fastff.layers.gate import (
     Gate,
     Routing,
+    check_sizes,
     check_top_k,
     check_weights,
     route_top_k,
@@ -55,6 +56,7 @@ class NoisyTopKGate(Gate):
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
+        check_sizes(top_k=top_k)
         super().__init__(
             in_features, n_experts, n_logits=n_experts, n_active=top_k, n_trained=top_k,
             bias=bias, device=device, dtype=dtype,

@@ -24,21 +24,24 @@ class Random:
         self.generators = generators
 
     def uniform(self, like: Tensor) -> Tensor:
-        """Return numbers uniform in [0, 1), of the shape, dtype and device of `like`."""
-        return self._draw(torch.rand, like)
+        """Return numbers uniform in [0, 1), of the shape and device of `like`, at least float32.
+
+        Half precision has too few numbers to be compared with a small probability.
+        """
+        return self._draw(torch.rand, like, torch.promote_types(like.dtype, torch.float32))
 
     def normal(self, like: Tensor) -> Tensor:
         """Return standard normal numbers, of the shape, dtype and device of `like`."""
-        return self._draw(torch.randn, like)
+        return self._draw(torch.randn, like, like.dtype)
 
-    def _draw(self, function: Callable[..., Tensor], like: Tensor) -> Tensor:
+    def _draw(self, function: Callable[..., Tensor], like: Tensor, dtype: torch.dtype) -> Tensor:
         if self.generators is None:
-            return function(like.shape, dtype=like.dtype, device=like.device)
+            return function(like.shape, dtype=dtype, device=like.device)
         if len(self.generators) != like.shape[0]:
             raise ValueError(
                 f"{len(self.generators)} generators for {like.shape[0]} runs: one each is needed"
             )
-        shape, dtype = like.shape[1:], like.dtype
+        shape = like.shape[1:]
         parts = [
             function(shape, generator=generator, dtype=dtype, device=generator.device)
             for generator in self.generators

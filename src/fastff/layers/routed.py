@@ -37,6 +37,9 @@ class RoutedLayer(Layer):
 
     def __init__(self, gate: Gate, experts: Experts) -> None:
         super().__init__()
+        for name, part, kind in (("gate", gate, Gate), ("experts", experts, Experts)):
+            if not isinstance(part, kind):
+                raise TypeError(f"{name}: a {type(part).__name__}; allowed is a {kind.__name__}")
         if gate.n_experts != experts.n_experts:
             raise ValueError(
                 f"the gate routes to {gate.n_experts} experts, the bank has {experts.n_experts}"

@@ -20,6 +20,9 @@ NODE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+FIRM = 1e4  # a finite logit of a decision without entropy in any dtype
+
+
 def path_matrix(depth: int, device: torch.device | str | None = None) -> Tensor:
     """Return the 0/1 matrix T (leaf, node and side), float32, 2**depth x 2(2**depth - 1).
 
@@ -95,7 +98,11 @@ def path_mask(z: Tensor) -> Tensor:
 
 
 def node_entropies(z: Tensor) -> Tensor:
-    """Return the entropy in nats of every node's decision, (..., n), of node logits (..., n)."""
+    """Return the entropy in nats of every node's decision, (..., n), of node logits (..., n).
+
+    0 for an infinite logit, as of a bias that closes a subtree.
+    """
+    z = z.masked_fill(z.isinf(), FIRM)
     return F.softplus(z) - z * torch.sigmoid(z)
 
 

@@ -11,11 +11,13 @@ from fastff.layers.gate import (
     Gate,
     Routing,
     check_depth,
+    check_probability,
     check_top_k,
     check_weights,
     one_hot,
     route_top_k,
 )
+from fastff.layers.linear import wide
 from fastff.layers.losses import hardening, load_balance
 from fastff.layers.parameter import parameter
 from fastff.layers.tree import (
@@ -100,8 +102,7 @@ class TreeGate(Gate):
             raise ValueError(f"node_activation = {node_activation!r}: allowed are {allowed}")
         if "transition" not in form and node_activation != "logsigmoid":
             raise ValueError(f"node_activation = {node_activation!r} needs form = 'transition'")
-        if not 0 <= region_leak <= 1:
-            raise ValueError(f"region_leak = {region_leak}: must be between 0 and 1")
+        check_probability("region_leak", region_leak)
         check_weights(hardening_weight=hardening_weight, balance_weight=balance_weight)
         check_top_k(top_k, 2**depth, renormalise=renormalise)
         if hard_training and (top_k is not None or hardening_weight + balance_weight > 0):
@@ -188,7 +189,10 @@ class TreeGate(Gate):
         if isinstance(current, Tensor) and current.device == self.weight.device:
             current.fill_(weight)
         else:
-            self.hardening_weight = torch.full((), weight, device=self.weight.device)
+            with torch.inference_mode(False):
+                self.hardening_weight = torch.full(
+                    (), weight, device=self.weight.device, dtype=wide(self.weight[:0]).dtype
+                )
 
     def extra_repr(self) -> str:
         """Return what describes the gate."""
@@ -204,8 +208,11 @@ class TreeGate(Gate):
     def _loss(self, z: Tensor) -> Tensor | None:
         """Return the weighted losses (...) of node logits (..., b, n), or None without any."""
         loss = None
-        if isinstance(self.hardening_weight, Tensor) or self.hardening_weight > 0:
-            loss = self.hardening_weight * hardening(z)
+        weight = self.hardening_weight
+        if isinstance(weight, Tensor):  # a copy, since it may be filled before the backward pass
+            loss = weight.clone() * hardening(z)
+        elif weight > 0:
+            loss = weight * hardening(z)
         if self.balance_weight > 0:
             if self.form == "product":
                 weights = product_form(z)
