@@ -6,6 +6,7 @@ import re
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -209,6 +210,11 @@ def test_the_same_generator_draws_the_same_again():
         assert (parameter.abs() > 0).any() or name == "mix"
 
 
+def test_sizes_of_numpy():
+    layer = FFF(np.prod((2, 3)), np.int64(2), depth=np.int32(2), leaf_width=np.int64(3))
+    assert layer.eval()(torch.zeros(4, 6)).shape == (4, 2)
+
+
 def test_devices_dtypes_and_functions():
     layer = FFF(
         6, 2, depth=2, leaf_width=3, activation=torch.sin, master_leaf_width=2, device="meta",
@@ -290,6 +296,22 @@ def test_a_schedule_compiles_once(generator):
     assert counter.frame_count == 1
 
 
+def test_set_hardening_between_the_passes_is_of_the_next_step(generator):
+    layers = [FFF(6, 2, depth=2, leaf_width=3) for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    x = torch.randn(7, 6, generator=generator)
+    with torch.inference_mode():
+        set_hardening(layers[0], 0.5)
+    set_hardening(layers[1], 0.5)
+    for layer, following in zip(layers, (0.9, 0.5), strict=True):
+        out = layer(x)
+        loss = out.sum() + aux_loss(layer)
+        set_hardening(layer, following)
+        loss.backward()
+    for ours, other in zip(*(layer.parameters() for layer in layers), strict=True):
+        assert torch.equal(ours.grad, other.grad)
+
+
 def test_set_hardening_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="the model has no TreeGate"):
         set_hardening(nn.Linear(2, 2), 0.1)
@@ -297,6 +319,10 @@ def test_set_hardening_refuses_what_it_cannot_do():
         set_hardening(FFF(6, 2, depth=2, leaf_width=3), -1)
     with pytest.raises(ValueError, match="hard_training = True gives nodes no gradient"):
         set_hardening(FFF(6, 2, depth=2, leaf_width=3, hard_training=True), 0.1)
+    soft = FFF(6, 6, depth=2, leaf_width=3)
+    with pytest.raises(ValueError, match="hard_training = True gives nodes no gradient"):
+        set_hardening(nn.Sequential(soft, FFF(6, 2, depth=2, leaf_width=3, hard_training=True)), 1)
+    assert soft.gate.hardening_weight == 0
 
 
 # the example

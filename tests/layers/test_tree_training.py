@@ -1,23 +1,34 @@
 """What a tree gate does in training only, and what is counted: leak, hardening, usage."""
 
+import copy
 import math
+import re
 
+import fastfeedforward
 import pytest
 import torch
-from fastfeedforward import FFF
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fastff.layers import LinearGate, MixtureExperts, RoutedLayer, TreeGate
+from fastff import FFF, MoE, aux_loss
+from fastff.layers import (
+    LinearGate,
+    MixtureExperts,
+    NodeTree,
+    NoisyTopKGate,
+    RoutedLayer,
+    TreeGate,
+)
 from fastff.layers.random import Random
 from fastff.layers.tree import node_entropies, node_visits, path_mask, product_form
 
 
-def reference_with(gate: TreeGate, **options) -> FFF:
+def reference_with(gate: TreeGate, **options) -> fastfeedforward.FFF:
     """Return the reference package's layer with a gate's parameters and leaves that name it."""
-    reference = FFF(gate.in_features, 1, gate.n_experts, gate.depth, activation=nn.Identity(),
-                    **options)  # fmt: skip
+    reference = fastfeedforward.FFF(
+        gate.in_features, 1, gate.n_experts, gate.depth, activation=nn.Identity(), **options
+    )
     with torch.no_grad():
         reference.node_weights.copy_(gate.weight)
         for parameter in (reference.node_biases, reference.w1s, reference.b1s, reference.b2s):
@@ -168,9 +179,62 @@ def test_dropout_of_leaves_is_for_training_only_and_keeps_the_mean(generator):
     assert hidden.mean().item() == pytest.approx(1.0, abs=0.01)
 
 
+HALVES = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+
+
+@HALVES
+@pytest.mark.parametrize("probability", [0.001, 0.1])
+def test_small_probabilities_hold_in_half_precision(dtype, probability):
+    torch.manual_seed(0)
+    bank = MixtureExperts(1, 2, 2, 2, dropout=probability, dtype=dtype).train()
+    dropped = (bank.activate(torch.ones(1_000_000, dtype=dtype)) == 0).double().mean().item()
+    gate = TreeGate(1, 1, region_leak=probability, dtype=dtype).train()
+    x = gate.weight.detach().sign().expand(1_000_000, 1)
+    leaked = (gate._training_logits(x) < 0).double().mean().item()
+    assert [dropped, leaked] == pytest.approx([probability] * 2, rel=0.1)
+
+
+@HALVES
+def test_many_inputs_in_half_precision(dtype):
+    x = torch.randn(200_000, 6, dtype=dtype)
+    fff = FFF(6, 2, depth=2, leaf_width=2, dtype=dtype)
+    moe = MoE(6, 2, n_experts=4, expert_width=2, noisy=True, load=0.1, dtype=dtype)
+    for layer in (fff, moe):
+        found, wanted = layer.entropies(x), copy.deepcopy(layer).double().entropies(x.double())
+        torch.testing.assert_close(found.double(), wanted, atol=0.01, rtol=0.01)
+    loss = moe.train().soft_with_loss(x)[1]
+    loss.backward()
+    assert loss.isfinite() and moe.gate.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_an_infinite_bias_closes_a_subtree_and_has_no_entropy(sign, generator):
+    layer = FFF(6, 2, depth=2, leaf_width=2, hardening=0.5, generator=generator)
+    with torch.no_grad():
+        layer.gate.bias[0] = sign * torch.inf
+    x = torch.randn(9, 6, generator=generator)
+    out = layer(x)
+    loss = aux_loss(layer)
+    (out.sum() + loss).backward()
+    entropies = layer.entropies(x)
+    assert entropies[0] == 0
+    torch.testing.assert_close(loss, 0.5 * entropies.sum())
+    assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
+    z = torch.tensor([-torch.inf, -50.0, 0.0, 50.0, torch.inf], dtype=torch.float64)
+    assert node_entropies(z).tolist() == pytest.approx([0, 0, math.log(2), 0, 0], abs=1e-15)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: TreeGate(4, 2, region_leak=None), "region_leak = None: must be between 0 and 1"),
+        (lambda: TreeGate(4, 2, hardening_weight="1"), "hardening_weight = '1': must be a finite"),
+        (lambda: TreeGate(4, 2, top_k=2.0), "top_k = 2.0: must be an integer"),
+        (lambda: LinearGate(4, 2, top_k="2"), "top_k = '2': must be an integer"),
+        (lambda: NoisyTopKGate(4, 2, top_k=None), "top_k = None: must be an integer"),
+        (lambda: LinearGate(4, 2, dtype=torch.int64), "dtype = torch.int64: must be of floating"),
+        (lambda: NodeTree(4, 2, levels=2, dtype=torch.complex64), "dtype = torch.complex64"),
+        (lambda: MixtureExperts(2, 2, 2, 2, dtype=torch.int8), "dtype = torch.int8: must be of"),
         (lambda: TreeGate(4, 2, region_leak=1.5), "region_leak = 1.5: must be between 0 and 1"),
         (lambda: TreeGate(4, 2, top_k=5), "top_k = 5: must be between 1 and n_experts = 4"),
         (lambda: TreeGate(4, 2, renormalise=True), "no meaning without top_k"),
@@ -179,5 +243,16 @@ def test_dropout_of_leaves_is_for_training_only_and_keeps_the_mean(generator):
     ],
 )
 def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         make()
+
+
+def test_parts_that_are_none_are_named():
+    with pytest.raises(TypeError, match="gate: a Linear; allowed is a Gate"):
+        RoutedLayer(nn.Linear(4, 4), MixtureExperts(4, 4, 4, 4))
+    with pytest.raises(TypeError, match="experts: a Linear; allowed is a Experts"):
+        RoutedLayer(TreeGate(4, 2), nn.Linear(4, 4))
+    layer = FFF(4, 2, depth=2, leaf_width=3)
+    layer.gate = LinearGate(4, 4)
+    with pytest.raises(TypeError, match="gate: a LinearGate; allowed is a TreeGate"):
+        layer.leaf(torch.zeros(1, 4))

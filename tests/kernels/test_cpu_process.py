@@ -1,4 +1,4 @@
-"""Numba's cache where nothing can be written."""
+"""The CPU kernels in processes of their own: where nothing can be written, and at their end."""
 
 import os
 import shutil
@@ -34,3 +34,31 @@ def test_a_package_and_a_home_that_cannot_be_written(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("kernels are compiled anew in every process") == 1
+
+
+AT_THE_END = """
+import atexit, threading, torch
+from fastff import NodeTree
+torch.set_num_threads(2)
+x, tree = torch.randn(3000, 64), NodeTree(64, 64, levels=9).eval()
+with torch.no_grad():
+    wanted = tree(x)
+
+def check(where):
+    with torch.no_grad():
+        print(where, torch.equal(tree(x), wanted), flush=True)
+
+def late():
+    threading.main_thread().join()
+    check("thread")
+
+atexit.register(check, "exit")
+threading.Thread(target=late).start()
+"""
+
+
+def test_layers_work_after_the_main_thread_has_ended():
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_END], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stdout == "thread True\nexit True\n", done.stderr
