@@ -113,7 +113,8 @@ TRANSFORMS = {  # of a function of one tensor at a point
 }
 
 
-@some_layers_most_slow
+@pytest.mark.slow
+@some_layers
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")  # of torch, in forward-mode AD
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("train", [False, True])

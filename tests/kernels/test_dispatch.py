@@ -219,6 +219,18 @@ def test_a_compiled_layer_takes_the_operators(layer, generator):
     assert any("fastff" in target for target in targets)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")  # of torch, in forward-mode AD
+def test_a_compiled_derivative_is_not_the_operators(generator):
+    layer, x = LAYERS["fff"](generator).eval(), Draw(1)(9, 6)
+
+    def derivative(x):
+        return torch.func.jvp(layer, (x,), (x.sin(),))[1]
+
+    out = torch.compile(derivative, fullgraph=True, backend="aot_eager")(x)
+    assert out.any()
+    close(out, derivative(x))
+
+
 class Twice(torch.nn.Module):
     def forward(self, weight):
         return 2 * weight
