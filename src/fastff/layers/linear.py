@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastff.kernels.reference import at_least_float32
+
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Return `x @ weight.mT` for inputs (..., b, i) and weights (..., o, i): (..., b, o).
@@ -56,4 +58,4 @@ def uniform_fan_in_(
 
 def wide(values: Tensor) -> Tensor:
     """Return values of half precision as float32: sums over a batch need it."""
-    return values.float() if values.dtype.itemsize < 4 else values
+    return values.to(at_least_float32(values.dtype))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from fastff.kernels.reference import at_least_float32
+
 
 class Random:
     """Random numbers for training: from torch's global generator, or one generator per run.
@@ -28,7 +30,7 @@ class Random:
 
         Half precision has too few numbers to be compared with a small probability.
         """
-        return self._draw(torch.rand, like, torch.promote_types(like.dtype, torch.float32))
+        return self._draw(torch.rand, like, at_least_float32(like.dtype))
 
     def normal(self, like: Tensor) -> Tensor:
         """Return standard normal numbers, of the shape, dtype and device of `like`."""

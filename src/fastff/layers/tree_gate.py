@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_route
+from fastff.kernels.reference import at_least_float32
 from fastff.layers.gate import (
     Gate,
     Routing,
@@ -17,7 +18,6 @@ from fastff.layers.gate import (
     one_hot,
     route_top_k,
 )
-from fastff.layers.linear import wide
 from fastff.layers.losses import hardening, load_balance
 from fastff.layers.parameter import parameter
 from fastff.layers.tree import (
@@ -190,8 +190,9 @@ class TreeGate(Gate):
             current.fill_(weight)
         else:
             with torch.inference_mode(False):
+                dtype = at_least_float32(self.weight.dtype)
                 self.hardening_weight = torch.full(
-                    (), weight, device=self.weight.device, dtype=wide(self.weight[:0]).dtype
+                    (), weight, device=self.weight.device, dtype=dtype
                 )
 
     def extra_repr(self) -> str:
