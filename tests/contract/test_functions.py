@@ -61,6 +61,8 @@ def defined(case, given):
         name: value.double() if torch.is_tensor(value) and value.is_floating_point() else value
         for name, value in given.items()
     }
+    if given.get("expert") is not None:
+        given["expert"] = given["expert"].clone()  # torch reads through some negative indices
     x, expert = given["x"], given.get("expert")
     given["x"] = x.reshape(-1, x.shape[-1])
     for name in ("expert", "scale"):
@@ -95,7 +97,7 @@ def test_dtypes(case, dtype):
 LAYOUTS = {
     "transposed": lambda t: t.mT.contiguous().mT if t.dim() > 1 else spaced(t),
     "spaced": lambda t: spaced(t),
-    "negative view": lambda t: torch._neg_view(-t) if t.is_floating_point() else spaced(t),
+    "negative view": lambda t: torch._neg_view(-t),
     "expanded": lambda t: t[:1].expand(t.shape),
     "expanded in its last dimension": lambda t: t[..., :1].expand(t.shape),
 }

@@ -1,4 +1,4 @@
-"""Which kernels there are for a device and dtype: Triton's, numba's, or none."""
+"""Which kernels there are for a device and dtype: Triton's, numba's, PyTorch's own, or none."""
 
 from __future__ import annotations
 
@@ -9,17 +9,27 @@ from types import ModuleType
 
 import torch
 
+from fastff.kernels import portable
+
 log = logging.getLogger("fastff")
-DTYPES = {
+COMPILED = {
     "cpu": (torch.float32,),
     "cuda": (torch.float32, torch.bfloat16, torch.float16),
 }
+PORTABLE = {"cpu": (torch.float64, torch.bfloat16, torch.float16)}
 PACKAGES = {"cpu": "numba", "cuda": "triton"}
 
 
-def has_kernels(device_type: str, dtype: torch.dtype | None) -> bool:
+def has_kernels(device_type: str, dtype: torch.dtype) -> bool:
     """Return whether kernels were written for tensors of this device and dtype."""
-    return dtype in DTYPES.get(device_type, ())
+    return dtype in (*COMPILED.get(device_type, ()), *PORTABLE.get(device_type, ()))
+
+
+def kernels_for(device_type: str, dtype: torch.dtype) -> ModuleType:
+    """Return the module of the kernels, `portable` where none are compiled."""
+    if dtype in COMPILED.get(device_type, ()):
+        return compiled_for(device_type) or portable
+    return portable
 
 
 def autocasts(device_type: str) -> bool:
@@ -28,8 +38,8 @@ def autocasts(device_type: str) -> bool:
 
 
 @functools.cache
-def kernels_for(device_type: str) -> ModuleType | None:
-    """Return the module of the kernels for "cpu" or "cuda".
+def compiled_for(device_type: str) -> ModuleType | None:
+    """Return the module of the compiled kernels for "cpu" or "cuda".
 
     None where the package that compiles them isn't installed, or is broken; the logger "fastff"
     says so once, as information.

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from fastff.kernels import cpu_loops
 from fastff.kernels.activations import CODES
-from fastff.kernels.grouped import chosen_experts_backward as chosen_experts_backward
+from fastff.kernels.portable import chosen_experts_backward as chosen_experts_backward
 from fastff.kernels.reference import levels_of, no_such_expert, path_nodes
 
 SORTED_ROWS = 1024  # from which on a tree's rows are sorted on their way down, ...

@@ -13,22 +13,24 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from fastff.kernels.backends import autocasts, has_kernels, kernels_for
+from fastff.kernels.backends import autocasts, compiled_for, has_kernels
+from fastff.kernels.check import is_cpu_float32
 
 MIN_EXPERTS_PER_CHOICE = 4  # with fewer, one dense product of all is about as fast
 
 # names of this module, for one input's sake
-FLOAT32, STRIDED = torch.float32, torch.strided
+_is_compiling = torch.compiler.is_compiling
 _tracing_state = torch._C._get_tracing_state
 _transforms = torch._C._functorch.peek_interpreter_stack
 _n_modes = torch._C._len_torch_dispatch_stack
+_is_grad_enabled = torch.is_grad_enabled
 _any_autocast = torch._C._is_any_autocast_enabled
 
 
 class Form(enum.Enum):
     """How something is computed.
 
-    PLAIN: by PyTorch's own operations: a dtype or device without kernels, subclasses of Tensor
+    PLAIN: of all experts or nodes: a dtype or device without kernels, subclasses of Tensor
         (DTensor, fake and functional tensors), negative views, `torch.func` transforms,
         forward-mode AD, `torch.jit.trace`, `torch.export` and what builds on it, whose programs
         then need nothing of this package.
@@ -48,36 +50,39 @@ def form_for(x: Tensor, *others: Tensor | None) -> Form:
 
     Indices need no gradient and are left out; None stands for a tensor that isn't there.
     """
-    if torch.compiler.is_compiling():
+    if _is_compiling():
         return _compiled_form(x, *others)
     if (
-        not isinstance(x, Tensor)
+        x is None
         or _tracing_state() is not None
         or _transforms() is not None
         or forward_ad._current_level >= 0
     ):
         return Form.PLAIN
-    needs_gradient, fits = False, True
+    fits = True
     for tensor in (x, *others):
         if tensor is None:
             continue
         kind = type(tensor)
-        if (
-            (kind is not Tensor and kind is not nn.Parameter)
-            or tensor.layout is not STRIDED
-            or tensor.is_neg()
-        ):
+        if kind is not Tensor and kind is not nn.Parameter:
             return Form.PLAIN
-        needs_gradient = needs_gradient or tensor.requires_grad
-        fits = fits and tensor.dtype is FLOAT32 and tensor.is_cpu
+        if not is_cpu_float32(tensor):
+            if tensor.layout is not torch.strided or tensor.is_neg():
+                return Form.PLAIN
+            fits = False
     n_modes = _n_modes()
     if n_modes > 0:
         importlib.import_module("fastff.kernels.flops").tell_counters()
-    if n_modes > 0 or not x.is_cpu or _any_autocast():
-        return _operator_if(x.device.type, computed_dtype(x))
-    if fits and kernels_for("cpu") is not None:
-        return Form.OPERATOR if needs_gradient and torch.is_grad_enabled() else Form.DIRECT
-    return _operator_if("cpu", x.dtype)  # which refuses what isn't alike
+    if fits and n_modes == 0 and not _any_autocast() and compiled_for("cpu") is not None:
+        needs_gradient = _is_grad_enabled() and any(
+            tensor is not None and tensor.requires_grad for tensor in (x, *others)
+        )
+        return Form.OPERATOR if needs_gradient else Form.DIRECT
+    device_type = x.device.type
+    has = has_kernels(device_type, computed_dtype(x))
+    if has and (device_type == "cpu" or compiled_for(device_type) is not None):
+        return Form.OPERATOR  # which, as the plain form, refuses what isn't alike
+    return Form.PLAIN
 
 
 def pays(n_experts: int, n_chosen: int) -> bool:
@@ -106,12 +111,6 @@ def is_in_transform() -> bool:
 # Dynamo is to ask it while it traces: of itself it takes an empty stack for an object. That is what
 # torch.compiler.assume_constant_result does, which would load the compiler with this file.
 is_in_transform._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-def _operator_if(device_type: str, dtype: torch.dtype) -> Form:
-    if not has_kernels(device_type, dtype) or kernels_for(device_type) is None:
-        return Form.PLAIN
-    return Form.OPERATOR
 
 
 def _compiled_form(x: Tensor, *others: Tensor | None) -> Form:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastff.kernels import ops, reference
-from fastff.kernels.backends import kernels_for
+from fastff.kernels.backends import compiled_for
 from fastff.kernels.check import (
     check_chosen_experts,
     check_chosen_experts_shapes,
@@ -22,6 +22,7 @@ from fastff.kernels.check import (
     check_node_tree_shapes,
     check_route,
     check_route_shapes,
+    is_cpu_int64,
 )
 from fastff.kernels.dispatch import Form, computed_dtype, form_for
 from fastff.kernels.ops import contiguous
@@ -94,16 +95,17 @@ def run_route(form: Form, x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     """Return what `route` does, computed in the given form."""
     check = check_route_shapes if form is Form.DIRECT else check_route
     check(x, weight, bias)
-    rows = as_rows(x)
+    is_batch = x.dim() == 2
+    rows = x if is_batch else as_rows(x)
     if form is Form.DIRECT:
-        kernels = kernels_for("cpu")
+        kernels = compiled_for("cpu")
         assert kernels is not None
         leaf: Tensor = kernels.route(rows, weight.contiguous(), contiguous(bias))
     else:
         with torch.no_grad():  # a leaf has no gradient
             run = ops.route if form is Form.OPERATOR else reference.route
             leaf = run(*_cast(rows, weight, bias))
-    return leaf if x.dim() == 2 else leaf.view(x.shape[:-1])
+    return leaf if is_batch else leaf.view(x.shape[:-1])
 
 
 def run_node_tree(
@@ -112,9 +114,10 @@ def run_node_tree(
     """Return what `node_tree` does, computed in the given form."""
     check = check_node_tree_shapes if form is Form.DIRECT else check_node_tree
     check(x, w_in, w_out, activation, b_in)
-    rows = as_rows(x)
+    is_batch = x.dim() == 2
+    rows = x if is_batch else as_rows(x)
     if form is Form.DIRECT:
-        kernels = kernels_for("cpu")
+        kernels = compiled_for("cpu")
         assert kernels is not None
         out: Tensor = kernels.node_tree(
             rows, w_in.contiguous(), w_out.contiguous(), activation, contiguous(b_in)
@@ -123,7 +126,7 @@ def run_node_tree(
         run = ops.node_tree if form is Form.OPERATOR else reference.node_tree_with_path
         rows, w_in, w_out, b_in = _cast(rows, w_in, w_out, b_in)
         out = run(rows, w_in, w_out, activation, b_in)[0]
-    return out if x.dim() == 2 else with_leading(out, x)
+    return out if is_batch else with_leading(out, x)
 
 
 def run_chosen_experts(
@@ -138,12 +141,17 @@ def run_chosen_experts(
     b_out: Tensor | None,
 ) -> Tensor:
     """Return what `chosen_experts` does, computed in the given form."""
-    check = check_chosen_experts_shapes if form is Form.DIRECT else check_chosen_experts
-    check(x, expert, w_in, w_out, activation, scale, b_in, b_out)
-    rows, choices = as_rows(x), as_rows(expert)
-    scales = None if scale is None else as_rows(scale)
+    if form is Form.DIRECT and is_cpu_int64(expert):
+        check_chosen_experts_shapes(x, expert, w_in, w_out, activation, scale, b_in, b_out)
+    else:
+        check_chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)
+        expert = expert.resolve_neg()  # torch's indexing reads some as they lie in memory
+    rows, choices, scales = x, expert, scale
+    if not (is_batch := x.dim() == 2):
+        rows, choices = as_rows(x), as_rows(expert)
+        scales = None if scale is None else as_rows(scale)
     if form is Form.DIRECT:
-        kernels = kernels_for("cpu")
+        kernels = compiled_for("cpu")
         assert kernels is not None
         out: Tensor = kernels.chosen_experts(
             rows, choices, w_in.contiguous(), w_out.contiguous(), activation, scale=scales,
@@ -156,11 +164,11 @@ def run_chosen_experts(
             out = run(rows, choices, w_in, w_out, activation, scales, b_in, b_out)[0]
         except IndexError:
             raise reference.no_such_expert(choices, len(w_in)) from None
-    return out if x.dim() == 2 else with_leading(out, x)
+    return out if is_batch else with_leading(out, x)
 
 
 def as_rows(x: Tensor) -> Tensor:
-    """Return `x` (..., f) as (b, f); what is that already isn't touched, to save time."""
+    """Return `x` (..., f) as (b, f)."""
     if x.dim() == 2:
         return x
     return x.unsqueeze(0) if x.dim() == 1 else x.flatten(0, -2)

@@ -1,8 +1,8 @@
 """The kernels as operators of torch, which torch.compile, CUDA graphs and autograd see.
 
-Each calls the kernels of its tensors' device and dtype, or the plain definition where there are
-none. Weights are in the dtype of `x`; `fastff.kernels` has the functions to call. A gradient that
-is to be differentiated once more is that of the plain definition.
+Each calls the kernels of its tensors' device and dtype. Weights are in the dtype of `x`;
+`fastff.kernels` has the functions to call. A gradient that is to be differentiated once more is
+that of the plain definition.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ from torch import Tensor
 from torch.library import custom_op
 
 from fastff.kernels import reference
-from fastff.kernels.backends import has_kernels, kernels_for
+from fastff.kernels.backends import kernels_for
 from fastff.kernels.check import check_chosen_experts, check_node_tree, check_route
 
 
 def _kernels(x: Tensor) -> ModuleType:
-    device_type = x.device.type
-    if not has_kernels(device_type, x.dtype):
-        return reference
-    return kernels_for(device_type) or reference
+    return kernels_for(x.device.type, x.dtype)
 
 
 def contiguous(tensor: Tensor | None) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""The plain definitions that every kernel is held against, and what runs where there is none.
+"""The plain definitions that every kernel is held against, and what `portable` is made of.
 
 They do what the kernels do, step by step in PyTorch, for any dtype and device: only the visited
 nodes and the chosen experts are computed. They agree with the dense forms of `fastff.layers`,
@@ -124,9 +124,11 @@ def node_tree_backward(
         bias: whether there is a b_in, (t, n).
 
     """
-    d_x, d_in, d_out = torch.zeros_like(x), torch.zeros_like(w_in), torch.zeros_like(w_out)
-    d_b = w_in.new_zeros(w_in.shape[:2]) if bias else None
-    logits = logits.to(x.dtype)
+    dtype = at_least_float32(x.dtype)
+    x, grad, logits = x.to(dtype), grad.to(dtype), logits.to(dtype)
+    d_x = torch.zeros_like(x)
+    d_in, d_out = (torch.zeros_like(w, dtype=dtype) for w in (w_in, w_out))
+    d_b = d_in.new_zeros(w_in.shape[:2]) if bias else None
     nodes = path_nodes(leaf, logits.shape[-1])  # (t, b, l)
     for tree in range(len(w_in)):
         hidden = ACTIVATIONS[activation](logits[tree])
@@ -138,7 +140,8 @@ def node_tree_backward(
             d_out[tree].index_add_(0, node, hidden[:, level, None] * grad)
             if d_b is not None:
                 d_b[tree].index_add_(0, node, d_z)
-    return d_x, d_in, d_out, d_b
+    d_x, d_in, d_out = (d.to(w_in.dtype) for d in (d_x, d_in, d_out))
+    return d_x, d_in, d_out, None if d_b is None else d_b.to(w_in.dtype)
 
 
 def no_such_expert(expert: Tensor, n_experts: int) -> IndexError:

@@ -1,8 +1,10 @@
-"""The chosen experts' gradients in plain PyTorch, by a matrix product an expert.
+"""The kernels in plain PyTorch: what a CPU runs in the dtypes that `cpu` doesn't compile.
 
-What `reference` copies for every choice, an expert's weights, stays in place here, and a weight's
-gradient is one product, not a sum of outer ones. For any dtype. Sums have one order, whatever the
-number of threads. On a device it waits for the number of choices of every expert.
+They visit what the compiled kernels visit, and no more. The chosen experts take a matrix product an
+expert: what `reference` copies for every choice, an expert's weights, stays in place here, and a
+weight's gradient is one product, not a sum of outer ones. Sums have one order, whatever the number
+of threads, and are taken in float32 at least. On another device it waits for the number of choices
+of every expert.
 
 Dimension letters: b batch, k selected, i in_features, h hidden, o out_features, e expert.
 """
@@ -13,7 +15,52 @@ import torch
 from torch import Tensor
 
 from fastff.kernels.activations import ACTIVATIONS, slope
-from fastff.kernels.reference import no_such_expert
+from fastff.kernels.reference import at_least_float32, no_such_expert
+from fastff.kernels.reference import node_tree_backward as node_tree_backward
+from fastff.kernels.reference import node_tree_with_path as node_tree_with_path
+from fastff.kernels.reference import route as route
+
+
+def chosen_experts_with_hidden(
+    x: Tensor,
+    expert: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    activation: str,
+    scale: Tensor | None = None,
+    b_in: Tensor | None = None,
+    b_out: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return outputs (b, o) and hidden units (b, k, h), as in `reference`.
+
+    Raises IndexError for an expert that there isn't.
+
+    Args:
+        x: inputs (b, i).
+        expert: indices of the chosen experts, (b, k), int64.
+        w_in: (e, h, i).
+        w_out: (e, h, o).
+        activation: a key of ACTIVATIONS.
+        scale: (b, k).
+        b_in: (e, h).
+        b_out: (e, o).
+
+    """
+    order, each, parts = _by_expert(expert, len(w_in))
+    x_each = x[order // expert.shape[1]]  # a choice each, by expert
+    z = x.new_empty(len(order), w_in.shape[1])
+    for e, part in parts:
+        torch.mm(x_each[part], w_in[e].mT, out=z[part])
+    if b_in is not None:
+        z += b_in[each]
+    hidden = ACTIVATIONS[activation](z)
+    y = x.new_empty(len(order), w_out.shape[-1])
+    for e, part in parts:
+        torch.mm(hidden[part], w_out[e], out=y[part])
+    if b_out is not None:
+        y += b_out[each]
+    y, z = (_in_turn(t, order).unflatten(0, expert.shape) for t in (y, z))
+    return (y if scale is None else scale.unsqueeze(-1) * y).sum(1), z
 
 
 def chosen_experts_backward(
@@ -69,9 +116,9 @@ def chosen_experts_backward(
         torch.mm(hidden[part].mT, grad_each[part], out=d_out[e])
     d_x = _in_turn(d_x_each, order).unflatten(0, expert.shape).sum(1)
     if b_in is not None:
-        d_b_in = torch.zeros_like(b_in).index_add_(0, each, d_z)
+        d_b_in = _sums(d_z, each, like=b_in)
     if b_out is not None:
-        d_b_out = torch.zeros_like(b_out).index_add_(0, each, grad_each)
+        d_b_out = _sums(grad_each, each, like=b_out)
     return d_x, d_in, d_out, d_scale, d_b_in, d_b_out
 
 
@@ -91,3 +138,9 @@ def _by_expert(expert: Tensor, n_experts: int) -> tuple[Tensor, Tensor, list[tup
 def _in_turn(values: Tensor, order: Tensor) -> Tensor:
     """Return what is sorted by expert in the order of the choices."""
     return torch.empty_like(values).index_copy_(0, order, values)
+
+
+def _sums(values: Tensor, each: Tensor, like: Tensor) -> Tensor:
+    """Return the sum of the values (n, f) of each expert, as `like` (e, f)."""
+    sums = torch.zeros_like(like, dtype=at_least_float32(like.dtype))
+    return sums.index_add_(0, each, values.to(sums.dtype)).to(like.dtype)
