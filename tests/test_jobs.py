@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from blobs import blobs
 from fastff.config import parse_config
 from fastff.data.outline import outline
-from fastff.jobs import train_jobs
-from fastff.spec import TrainSpec, shards
+from fastff.jobs import shards, train_jobs
+from fastff.spec import TrainSpec
 from fastff.tidy import TABLES, collect
 from fastff.train.job import train
 from fastff.train.sizes import runs

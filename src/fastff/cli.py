@@ -148,10 +148,13 @@ def _train(options: argparse.Namespace) -> int:
     import torch
 
     from fastff.data.dataset import load
+    from fastff.progress.line import Progress
+    from fastff.progress.messages import failures
+    from fastff.sources import stage_digest
     from fastff.train.device import choose_device, set_precision
     from fastff.train.interrupt import StoppedError, StopRequest
-    from fastff.train.job import failures, job_checkpoints, train
-    from fastff.train.store import run_stores
+    from fastff.train.job import job_checkpoints, train
+    from fastff.train.store import run_context, run_stores
     from fastff.train.tables import joined_tables, write_tables
 
     specs = _train_specs(options)
@@ -163,7 +166,8 @@ def _train(options: argparse.Namespace) -> int:
         if spec.dataset != data.name:
             raise ConfigError(f"--data {options.data} is {data.name}; the job needs {spec.dataset}")
     stop = StopRequest()
-    checkpoints = job_checkpoints(options.store, specs, data, options.checkpoint_seconds, stop)
+    contexts = [run_context(spec, data, stage_digest("runs")) for spec in specs]
+    checkpoints = job_checkpoints(options.store, specs, contexts, options.checkpoint_seconds, stop)
     try:
         with stop if checkpoints else nullcontext():
             jobs = train(
@@ -171,8 +175,9 @@ def _train(options: argparse.Namespace) -> int:
                 data,
                 runs_per_stack=options.runs_per_stack,
                 stacks_at_once=options.stacks_at_once,
-                stores=run_stores(options.store, specs, data),
+                stores=run_stores(options.store, contexts),
                 checkpoints=checkpoints,
+                watch=Progress,
             )
     except StoppedError:
         print(

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from fastff.bench.timing_spec import FORMS
 from fastff.data.download import check_mirror
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES, DATASET_SIZES
@@ -32,7 +33,7 @@ from fastff.experiment import (
     RunsPerJob,
 )
 from fastff.faults import describe_faults
-from fastff.spec import FORMS, Folder, Name, Sized, Spec, TrainSpec
+from fastff.spec import Folder, Name, Sized, Spec, TrainSpec
 from fastff.yaml_file import read_yaml
 from fastff.zoo import ZOO
 

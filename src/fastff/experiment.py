@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from fastff.bench.engine_spec import EngineBenchmarkSpec
+from fastff.bench.timing_spec import TimingBenchmarkSpec
 from fastff.data.names import DATASET_NAMES
 from fastff.spec import (
-    EngineBenchmarkSpec,
     Grid,
     GridChange,
     Name,
@@ -16,7 +17,6 @@ from fastff.spec import (
     Recording,
     Seeds,
     Spec,
-    TimingBenchmarkSpec,
     Variant,
     require_unique,
     unknown,

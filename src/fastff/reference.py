@@ -22,8 +22,11 @@ from fastff.config import Config
 from fastff.data.dataset import Dataset, load
 from fastff.faults import ConfigError
 from fastff.files import atomic_path
-from fastff.train.job import failures, train
-from fastff.train.store import run_stores
+from fastff.progress.line import Progress
+from fastff.progress.messages import failures
+from fastff.sources import stage_digest
+from fastff.train.job import train
+from fastff.train.store import run_context, run_stores
 from fastff.train.tables import joined_tables
 
 log = logging.getLogger(__name__)
@@ -97,12 +100,14 @@ def _experiment(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     specs = config.train_specs(name)
+    contexts = [run_context(spec, data, stage_digest("runs")) for spec in specs]
     jobs = train(
         specs,
         data,
         runs_per_stack=config.runs_per_stack,
         stacks_at_once=config.stacks_at_once,
-        stores=run_stores(store, specs, data),
+        stores=run_stores(store, contexts),
+        watch=Progress,
     )
     seconds = round(perf_counter() - start, 1)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

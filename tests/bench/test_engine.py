@@ -6,10 +6,11 @@ import torch
 
 from blobs import blobs
 from fastff.bench.engine import engine_benchmark
+from fastff.bench.engine_spec import EngineBenchmarkSpec
 from fastff.bench.plain import PlainTraining
 from fastff.bench.provenance import provenance
 from fastff.data.prepare import prepare
-from fastff.spec import EngineBenchmarkSpec, Grid, Recipe, SgdSpec
+from fastff.spec import Grid, Recipe, SgdSpec
 from fastff.zoo import ZOO
 from models import small_model
 

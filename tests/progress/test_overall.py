@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from fastff.cli import main
+from fastff.progress.line import Standing
 from fastff.progress.overall import PLAN, overall
 from fastff.progress.plan import PlannedJob, read_plan, write_plan
-from fastff.train.progress import Standing
 
 NAMES = ("stored", "done", "under_way", "earlier", "waiting")
 JOBS = [

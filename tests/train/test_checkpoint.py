@@ -193,7 +193,7 @@ def test_a_job_leaves_no_checkpoints(data, tmp_path):
     from fastff.train.job import job_checkpoints
 
     specs = [spec_of()]
-    files = job_checkpoints(tmp_path, specs, data, 0.0, StopRequest())
+    files = job_checkpoints(tmp_path, specs, [{}], 0.0, StopRequest())
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     left = [folder / f"trial.{name}.0.checkpoint" for name in ("fff_mixture_log", "mlp_relu")]
@@ -211,7 +211,7 @@ def test_a_part_of_a_job_leaves_the_checkpoints_of_others(data, tmp_path):
     from fastff.train.job import job_checkpoints
 
     specs = [spec_of().model_copy(update={"runs": (0, 1)})]
-    files = job_checkpoints(tmp_path, specs, data, 0.0, StopRequest())
+    files = job_checkpoints(tmp_path, specs, [{}], 0.0, StopRequest())
     other = tmp_path / "checkpoints" / "trial.fff_mixture_log.0.checkpoint"
     other.parent.mkdir()
     other.touch()

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from fastff.progress.messages import failures
 from fastff.spec import (
     ConstantSpec,
     EarlyStoppingSpec,
@@ -18,10 +19,10 @@ from fastff.spec import (
 )
 from fastff.train import loop
 from fastff.train.failure import Failure
-from fastff.train.job import failures, train
+from fastff.train.job import train
 from fastff.train.loop import results_of, train_stack
 from fastff.train.results import RunResult
-from fastff.train.store import run_stores
+from fastff.train.store import run_context, run_stores
 from fastff.train.tables import tidy_tables
 from fastff.zoo import ZOO
 
@@ -133,7 +134,7 @@ def spec_of(seeds=(0, 1, 2)) -> TrainSpec:
 def test_tables_show_a_failed_run_without_scores(data, broken_seed, tmp_path):
     broken_seed()
     specs = [spec_of()]
-    stores = run_stores(tmp_path, specs, data)
+    stores = run_stores(tmp_path, [run_context(specs[0], data, "code")])
     jobs = train(specs, data, runs_per_stack=10, stores=stores)
     assert train(specs, data, runs_per_stack=10, stores=stores) == jobs
     tables = tidy_tables(specs[0], jobs[0])

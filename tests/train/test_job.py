@@ -57,7 +57,7 @@ def test_results_do_not_depend_on_the_stacks(data):
 
 def test_jobs_trained_together_are_each_s_own(data, tmp_path):
     specs = [spec_of(), spec_of(variant="fff_mixture_log", seeds=(4, 5))]
-    stores = [RunStore(tmp_path, run_context(spec, data)) for spec in specs]
+    stores = [RunStore(tmp_path, run_context(spec, data, "code")) for spec in specs]
     together = train(specs, data, runs_per_stack=2, stores=stores)
     assert together == [train_job(spec, data, 2) for spec in specs]
     assert train(specs, data, runs_per_stack=2, stores=stores) == together
@@ -66,7 +66,7 @@ def test_jobs_trained_together_are_each_s_own(data, tmp_path):
 def test_only_new_runs_are_trained(data, tmp_path, trained):
     def run(spec):
         trained.clear()
-        store = RunStore(tmp_path / "store", run_context(spec, data))
+        store = RunStore(tmp_path / "store", run_context(spec, data, "code"))
         return train_job(spec, data, store=store)
 
     first = run(spec_of())
@@ -89,7 +89,7 @@ def test_a_renamed_variant_is_the_same_variant(data, tmp_path):
         update={"variant": spec.variant.model_copy(update={"name": "other", "label": "Other"})}
     )
     point = spec.variant.points(spec.grid)[0]
-    stores = [RunStore(tmp_path, run_context(one, data)) for one in (spec, renamed)]
+    stores = [RunStore(tmp_path, run_context(one, data, "code")) for one in (spec, renamed)]
     assert stores[0].path(point, 0) == stores[1].path(point, 0)
 
 
@@ -98,7 +98,7 @@ def test_a_renamed_variant_is_the_same_variant(data, tmp_path):
 )
 def test_a_run_of_other_code_data_or_device_is_another(change, data, tmp_path):
     spec = spec_of()
-    context = run_context(spec, data)
+    context = run_context(spec, data, "code")
     point = spec.variant.points(spec.grid)[0]
     assert change.keys() <= context.keys()
     paths = {RunStore(tmp_path, one).path(point, 0) for one in (context, context | change)}
@@ -108,7 +108,7 @@ def test_a_run_of_other_code_data_or_device_is_another(change, data, tmp_path):
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"n_parameters": 3}', '{"epochs": 1}'])
 def test_a_damaged_stored_run_is_trained_again(damage, data, tmp_path, trained, caplog):
     spec = spec_of(seeds=(0,), depths=(1,))
-    store = RunStore(tmp_path, run_context(spec, data))
+    store = RunStore(tmp_path, run_context(spec, data, "code"))
     expected = train_job(spec, data, 1, store)
     store.path(spec.variant.points(spec.grid)[0], 0).write_text(damage)
     trained.clear()
@@ -120,7 +120,7 @@ def test_a_damaged_stored_run_is_trained_again(damage, data, tmp_path, trained, 
 
 def test_a_flipped_digit_of_a_stored_run_is_seen(data, tmp_path, trained, caplog):
     spec = spec_of(seeds=(0,), depths=(1,))
-    store = RunStore(tmp_path, run_context(spec, data))
+    store = RunStore(tmp_path, run_context(spec, data, "code"))
     expected = train_job(spec, data, 1, store)
     path = store.path(spec.variant.points(spec.grid)[0], 0)
     text = path.read_text()
@@ -138,7 +138,7 @@ def test_a_stack_is_stored_whole_or_not_at_all(data, tmp_path, trained, monkeypa
     from fastff.train import store as store_module
 
     spec = spec_of(depths=(1,))
-    store = RunStore(tmp_path, run_context(spec, data))
+    store = RunStore(tmp_path, run_context(spec, data, "code"))
     write, written = store_module._write, []
 
     def ends_at_the_second_run(path, values):
@@ -202,7 +202,7 @@ def test_tidy_tables(data, tmp_path):
 
 def test_recorded_gradients_are_a_table(data, tmp_path):
     spec = spec_of(seeds=(0, 1), depths=(1,)).model_copy(update={"record": ("gradients",)})
-    store = RunStore(tmp_path, run_context(spec, data))
+    store = RunStore(tmp_path, run_context(spec, data, "code"))
     results = train_job(spec, data, store=store)
     assert train_job(spec, data, store=store) == results
     table = tidy_tables(spec, results)["gradients"]
@@ -210,7 +210,7 @@ def test_recorded_gradients_are_a_table(data, tmp_path):
     assert list(table["part"].unique()) == ["gate", "expert_in", "expert_out"]
     assert table["step"].max() == 20
     assert (table["magnitude"] > 0).all()
-    plain = RunStore(tmp_path, run_context(spec.model_copy(update={"record": ()}), data))
+    plain = RunStore(tmp_path, run_context(spec.model_copy(update={"record": ()}), data, "code"))
     assert plain.get(spec.variant.points(spec.grid)[0], 0) is None
 
 
@@ -249,7 +249,7 @@ def test_a_grid_of_region_leaks_is_told_apart(data, tmp_path):
     spec = spec_of(seeds=(0,), variant="fff_mixture_log")
     grid = Grid(depth=(1, 2), hidden_features=(4,), region_leak=(0.0, 0.5))
     spec = spec.model_copy(update={"grid": grid})
-    store = RunStore(tmp_path, run_context(spec, data))
+    store = RunStore(tmp_path, run_context(spec, data, "code"))
     runs = tidy_tables(spec, train_job(spec, data, store=store))["runs"]
     assert runs[["depth", "region_leak"]].values.tolist() == [[1, 0], [1, 0.5], [2, 0], [2, 0.5]]
     assert runs["train_loss"].nunique() == 4
@@ -281,4 +281,4 @@ def test_collecting_tables_of_other_columns_is_refused(tmp_path):
 
 def test_threads_are_part_of_the_context(data):
     before = torch.get_num_threads()
-    assert run_context(spec_of(), data)["threads"] == before
+    assert run_context(spec_of(), data, "code")["threads"] == before

@@ -81,14 +81,7 @@ class Tree:
     def planned(self, *targets: str) -> set[str]:
         """Return what a dry run would do: "rule experiment variant" of each job but targets'."""
         printed = self.snakemake(*targets, "--dry-run", config="tiny")
-        jobs = set()
-        for entry in re.split(r"\n(?=\[\w{3} \w{3})", printed.stdout + printed.stderr):
-            if (rule := ENTRY.search(entry)) is None:
-                continue
-            wildcards = re.search(r"wildcards: (.*)", entry)
-            values = re.findall(r"=(\w+)", wildcards.group(1)) if wildcards else []
-            jobs.add(" ".join([rule.group(1), *values]))
-        return jobs
+        return jobs_in(printed.stdout + printed.stderr)
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace the first `old` in a file, which must be there."""
@@ -96,6 +89,18 @@ class Tree:
         text = file.read_text()
         assert old in text
         file.write_text(text.replace(old, new, 1))
+
+
+def jobs_in(printed: str) -> set[str]:
+    """Return the jobs that a dry run has printed, "rule experiment variant" each."""
+    jobs = set()
+    for entry in re.split(r"\n(?=\[\w{3} \w{3})", printed):
+        if (rule := ENTRY.search(entry)) is None:
+            continue
+        wildcards = re.search(r"wildcards: (.*)", entry)
+        values = re.findall(r"=(\w+)", wildcards.group(1)) if wildcards else []
+        jobs.add(" ".join([rule.group(1), *values]))
+    return jobs
 
 
 def copy_tree(target: Path) -> Tree:

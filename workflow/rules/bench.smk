@@ -4,7 +4,6 @@
 rule bench:
     input:
         data=data_of_benchmark,
-        sources=sources("bench"),
     output:
         f"{RESULTS}/benchmarks/{{benchmark}}.csv",
     log:
@@ -24,6 +23,7 @@ rule bench:
         device=CONFIG.device,
         stacks_at_once=CONFIG.stacks_at_once,
         tf32="--tf32" if CONFIG.tf32 else "",
+        sources=stage_digest("bench"),
     shell:
         "fastff bench --spec {params.spec:q} {params.data:q} --output {output:q}"
         " --device {params.device} --stacks-at-once {params.stacks_at_once} {params.tf32}"

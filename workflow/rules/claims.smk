@@ -22,7 +22,6 @@ if CLAIMS is not None:
     rule ledger:
         input:
             tables=claim_tables(),
-            sources=sources("claims"),
         output:
             report(
                 f"{RESULTS}/claims.html",
@@ -46,6 +45,7 @@ if CLAIMS is not None:
             folders=claim_folders(),
             only=claimed(),
             stem=subpath(output[0], strip_suffix=".html"),
+            sources=stage_digest("claims"),
         shell:
             "fastff claims --spec {params.spec:q} --tables {params.folders:q}"
             " --only {params.only:q} --output {params.stem:q} 2> {log:q}"
@@ -54,7 +54,6 @@ if CLAIMS is not None:
         input:
             ledger=f"{RESULTS}/claims.csv",
             notebook=from_here(REPOSITORY / "notebooks" / "claims.ipynb"),
-            sources=sources("analysis"),
         output:
             report(
                 f"{FIGURES}/claims.png",
@@ -90,6 +89,7 @@ if CLAIMS is not None:
             ),
             folder=subpath(output.html, parent=True),
             part=".claims.part.html",
+            sources=stage_digest("analysis"),
         shell:
             DRAW
 

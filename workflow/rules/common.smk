@@ -20,7 +20,7 @@ from fastff.files import hold
 from fastff.jobs import train_jobs
 from fastff.progress.overall import PLAN
 from fastff.progress.plan import PlannedJob, write_plan
-from fastff.sources import stage_files
+from fastff.sources import stage_digest
 from fastff.tidy import TABLES
 from fastff.yaml_file import read_yaml
 
@@ -107,11 +107,6 @@ def from_here(path):
     Snakemake reruns a job whose input paths change, and a clone may move.
     """
     return os.path.relpath(path)
-
-
-def sources(stage):
-    """Return the source files whose edit changes the result of a stage."""
-    return [from_here(path) for path in stage_files(stage)]
 
 
 def dataset_options(wildcards):

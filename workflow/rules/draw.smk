@@ -8,7 +8,6 @@ for block in CONFIG.drawn():
         input:
             data=drawn_from(block),
             notebook=notebook_of(block),
-            sources=sources("analysis"),
         output:
             reported(block, "figures", ".png"),
             reported(block, "tables", ".html"),
@@ -31,6 +30,7 @@ for block in CONFIG.drawn():
             values=notebook_parameters(block),
             folder=subpath(output.html, parent=True),
             part=f".{block}.part.html",
+            sources=stage_digest("analysis"),
         shell:
             DRAW
 

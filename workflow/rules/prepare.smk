@@ -2,8 +2,6 @@
 
 
 rule prepare:
-    input:
-        sources("prepare"),
     output:
         # Not deleted before the job: another clone may read them. They are replaced whole.
         update(f"{CONFIG.data_dir}/{{dataset}}.npz"),
@@ -21,6 +19,7 @@ rule prepare:
     params:
         folder=subpath(output[0], parent=True),
         options=dataset_options,
+        sources=stage_digest("prepare"),
     shell:
         "fastff prepare {wildcards.dataset} --data-dir {params.folder:q}"
         " {params.options:q} 2> {log:q}"

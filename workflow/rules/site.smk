@@ -33,7 +33,6 @@ rule site:
         rules.rule_graph.output.graph,
         captions=[from_here(path) for path in sorted(CAPTIONS.glob("*.rst"))],
         config=rules.rule_graph.output.config,
-        sources=sources("site"),
     output:
         directory(f"{RESULTS}/site"),
     log:
@@ -43,6 +42,7 @@ rule site:
         ENVIRONMENT
     params:
         plan=lambda wildcards: json.dumps(site_plan()),
+        sources=stage_digest("site"),
     shell:
         "fastff site --configfile {input.config:q} --plan {params.plan:q}"
         " --output {output:q} 2> {log:q}"

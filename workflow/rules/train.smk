@@ -5,7 +5,6 @@
 rule train:
     input:
         data=data_of,
-        sources=sources("train"),
     output:
         expand(
             f"{RESULTS}/jobs/{{{{experiment}}}}/{{{{variant}}}}{{{{shard}}}}/{{table}}.csv",
@@ -32,6 +31,7 @@ rule train:
         checkpoint_seconds=CONFIG.checkpoint_seconds,
         failed_runs=CONFIG.failed_runs,
         tf32="--tf32" if CONFIG.tf32 else "",
+        sources=stage_digest("train"),
     shell:
         "fastff train --spec {params.spec:q} --data {input.data[0]:q} --output {params.folder:q}"
         " --store {params.store:q} --device {params.device} --threads {params.threads}"
@@ -60,5 +60,6 @@ rule collect:
     params:
         jobs=jobs_of,
         folder=subpath(output[0], parent=True),
+        sources=stage_digest("collect"),
     shell:
         "fastff collect {params.jobs:q} --output {params.folder:q} 2> {log:q}"

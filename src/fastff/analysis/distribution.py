@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from fastff.analysis.failed import failed
-from fastff.analysis.tidy import HEAD, RUN, Tidy
+from fastff.analysis.tidy import HEAD, RUN, Tidy, failed
 from fastff.columns import MEASURES
 
 

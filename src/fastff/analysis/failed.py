@@ -10,19 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, theme, wrap
-from fastff.analysis.tidy import N_FAILED, Tidy
+from fastff.analysis.tidy import N_FAILED, Tidy, failed
 
 NOTHING = "Every run failed: the loss became NaN or infinite."
 MOST_NAMED = 5
-
-
-def failed(table: pd.DataFrame) -> pd.Series[bool]:
-    """Return which rows of a table are of runs that have failed, by then: a mask."""
-    if "failed_epoch" in table:
-        return table["failed_epoch"].notna()
-    if "train_loss" in table:  # the table of epochs
-        return table["train_loss"].isna()
-    return pd.Series(False, index=table.index)
 
 
 def count_failed(table: pd.DataFrame) -> int:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from fastff.analysis.failed import failed
+from fastff.analysis.tidy import failed
 from fastff.columns import SHAPE, SIZES
 
 # What the runs of one mean have in common: all but the seed.

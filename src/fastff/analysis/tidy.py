@@ -175,3 +175,12 @@ def _read(path: Path, name: str) -> pd.DataFrame:
 def _runs(table: pd.DataFrame) -> set[tuple[Any, ...]]:
     keys = table[list(RUN)].drop_duplicates()
     return set(keys.itertuples(index=False, name=None))
+
+
+def failed(table: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows of a table are of runs that have failed, by then: a mask."""
+    if "failed_epoch" in table:
+        return table["failed_epoch"].notna()
+    if "train_loss" in table:  # the table of epochs
+        return table["train_loss"].isna()
+    return pd.Series(False, index=table.index)

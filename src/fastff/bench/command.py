@@ -9,9 +9,10 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from fastff.arguments import add_device, text_of
+from fastff.bench.engine_spec import EngineBenchmarkSpec
+from fastff.bench.timing_spec import TimingBenchmarkSpec
 from fastff.config import load_config
 from fastff.faults import ConfigError, describe_faults
-from fastff.spec import EngineBenchmarkSpec, TimingBenchmarkSpec
 
 BENCHMARK: TypeAdapter[EngineBenchmarkSpec | TimingBenchmarkSpec] = TypeAdapter(
     Annotated[EngineBenchmarkSpec | TimingBenchmarkSpec, Field(discriminator="kind")]

@@ -82,7 +82,8 @@ def _claims(options: argparse.Namespace) -> int:
 
 def _claims_file(options: argparse.Namespace) -> ClaimsFile:
     """Return the claims that --spec, or --claims with the names of --configfile, give."""
-    from fastff.claims.load import load_claims, parse_claims
+    from fastff.claims.load import load_claims
+    from fastff.claims.spec import parse_claims
 
     if not options.tables:
         raise ConfigError("--tables is missing; --output needs the folders that hold the tables")

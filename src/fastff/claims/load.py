@@ -50,20 +50,6 @@ def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:
     return claims
 
 
-def parse_claims(text: str) -> ClaimsFile:
-    """Return the claims of a JSON text, which has been checked with its config before.
-
-    Raises:
-        ConfigError: with one line per fault.
-
-    """
-    with describe_faults("--spec"):
-        claims = ClaimsFile.model_validate_json(text)
-    if found := [*claims.faults()]:
-        raise ConfigError("\n".join(found))
-    return claims
-
-
 def _located(path: Path, faults: Iterable[str]) -> ConfigError:
     return ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
 

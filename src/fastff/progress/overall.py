@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from fastff.progress.line import Standing, time_left
 from fastff.progress.plan import Plan, PlannedJob, read_plan
-from fastff.train.progress import Standing, time_left
 
 PLAN = Path("logs") / "plan.json"  # in a run's folder of results
 TAIL = 4096  # bytes of a log that hold its last line

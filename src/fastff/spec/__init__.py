@@ -13,7 +13,6 @@ from fastff.spec.base import (
     require_unique,
     unknown,
 )
-from fastff.spec.benchmark import EngineBenchmarkSpec
 from fastff.spec.grid import MAX_DEPTH, Grid, GridChange, GridPoint, Point
 from fastff.spec.job import Recording, Seeds, Sized, TrainSpec
 from fastff.spec.layer import (
@@ -47,12 +46,9 @@ from fastff.spec.recipe import (
     Recipe,
     SgdSpec,
 )
-from fastff.spec.shards import shards
-from fastff.spec.timing import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 
 __all__ = [
     "FOLDER_PATTERN",
-    "FORMS",
     "MAX_DEPTH",
     "NAME_PATTERN",
     "AdamWSpec",
@@ -60,7 +56,6 @@ __all__ = [
     "ConstantSpec",
     "ConvolutionalSpec",
     "EarlyStoppingSpec",
-    "EngineBenchmarkSpec",
     "ExpertsSpec",
     "FeedForwardSpec",
     "Folder",
@@ -89,13 +84,9 @@ __all__ = [
     "Sized",
     "SoftMergedSpec",
     "Spec",
-    "TimedVariant",
-    "TimingBenchmarkSpec",
-    "TimingCase",
     "TrainSpec",
     "TreeGateSpec",
     "Variant",
     "require_unique",
-    "shards",
     "unknown",
 ]

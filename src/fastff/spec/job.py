@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fastff.data.names import DATASET_NAMES
 from fastff.spec.base import Name, Spec
 from fastff.spec.grid import Grid
 from fastff.spec.layer import NoisyTopKGateSpec
@@ -31,6 +30,7 @@ class TrainSpec(Spec):
     """One training job: a variant over a grid and a list of seeds.
 
     Attributes:
+        dataset: its name; training compares it with that of the data.
         equal_to: the variant, a feed-forward layer, is trained at these models' sizes too: as
             many parameters, hidden units in training, and hidden units at inference.
         record: what is written down beside losses, accuracies and the last expert counts.
@@ -46,7 +46,7 @@ class TrainSpec(Spec):
     """
 
     experiment: Name
-    dataset: Literal[DATASET_NAMES]  # type: ignore[valid-type]
+    dataset: Name
     variant: Variant
     grid: Grid
     seeds: Seeds

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from fastff.data.dataset import Dataset
-from fastff.spec import Point, TrainSpec
+from fastff.spec import TrainSpec
 from fastff.train.checkpoint import Checkpoints
 from fastff.train.interrupt import StopRequest
 from fastff.train.loop import Training, train_stack
 from fastff.train.memory import runs_that_fit
-from fastff.train.progress import Progress
 from fastff.train.results import RunResult
 from fastff.train.sizes import Run, runs
-from fastff.train.store import RunStore, run_context
+from fastff.train.store import RunStore
 from fastff.train.together import Stack, train_together
+from fastff.train.watch import JobRun, Watch, Watcher, unwatched
 
-log = logging.getLogger(__name__)
 Results = dict[Run, RunResult]
 
 
@@ -30,6 +29,7 @@ def train(
     stacks_at_once: int = 1,
     stores: Sequence[RunStore] = (),
     checkpoints: Sequence[Checkpoints] = (),
+    watch: Watch = unwatched,
 ) -> list[Results]:
     """Return each job's results of its runs by point and seed, in this order.
 
@@ -40,6 +40,7 @@ def train(
         stacks_at_once: how many such computations share a CUDA device.
         stores: one for each job, from which finished runs are taken, and where new ones are put.
         checkpoints: one for each job, from which training goes on where it was ended.
+        watch: starts to watch the training.
 
     Raises:
         StoppedError: where the checkpoints' stop was asked for, when each stack has its checkpoint.
@@ -54,28 +55,25 @@ def train(
     stacks: list[Stack] = []
     for spec, job_runs, results in zip(specs, all_runs, found, strict=True):
         missing = [run for run in job_runs if run not in results]
-        counts = (spec.variant.name, len(job_runs), len(results), len(missing))
-        log.info("%s: %d runs: %d stored, %d to train", *counts)
         stacks += _stacks(spec, missing, data, runs_per_stack, stacks_at_once)
 
-    title = specs[0].experiment + (f" {specs[0].variant.name}" if len(specs) == 1 else "")
     epochs = {
         (specs.index(stack.spec), stack.point, seed): stack.spec.recipe.epochs
         for stack in stacks
         for seed in stack.seeds
     }
-    with Progress(title, epochs, sum(map(len, found))) as progress:
+    with watch(specs, epochs, [len(results) for results in found]) as watcher:
 
         def start(stack: Stack) -> Training:
             job = specs.index(stack.spec)
             files = checkpoints[job] if checkpoints else None
-            return _start(stack, job, data, progress, files)
+            return _start(stack, job, data, watcher, files)
 
         device = data.train_inputs.device
         for stack, trained in train_together(stacks, start, device=device, at_once=stacks_at_once):
             job = specs.index(stack.spec)
             by_seed = dict(zip(stack.seeds, trained, strict=True))
-            progress.finish((job, stack.point, seed) for seed in stack.seeds)
+            watcher.finish((job, stack.point, seed) for seed in stack.seeds)
             found[job] |= {(stack.point, seed): result for seed, result in by_seed.items()}
             if stores:
                 stores[job].put(stack.point, by_seed)
@@ -109,17 +107,16 @@ def _start(
     stack: Stack,
     job: int,
     data: Dataset,
-    progress: Progress[tuple[int, Point, int]],
+    watcher: Watcher,
     checkpoints: Checkpoints | None,
 ) -> Training:
     spec, point = stack.spec, stack.point
-    runs = [(job, point, seed) for seed in stack.seeds]
+    runs: list[JobRun] = [(job, point, seed) for seed in stack.seeds]
     checkpoint = None if checkpoints is None else checkpoints.of(point, stack.seeds)
 
     def on_epoch(epoch: int, loss: float) -> None:
-        where = f"{spec.variant.name}, {_say(point)}, epoch {epoch}, loss {loss:.4f}"
         resumed = checkpoint is not None and epoch <= checkpoint.epoch
-        progress.advance(runs, epoch, where, resumed=resumed)
+        watcher.advance(runs, epoch, loss, resumed=resumed)
 
     return train_stack(
         spec.variant,
@@ -134,43 +131,23 @@ def _start(
     )
 
 
-def failures(specs: Sequence[TrainSpec], jobs: Sequence[Results]) -> list[str]:
-    """Return a line for each run whose loss became NaN or infinite."""
-    lines = []
-    for spec, results in zip(specs, jobs, strict=True):
-        for (point, seed), result in results.items():
-            if (failure := result.failure) is None:
-                continue
-            last = "none" if failure.last_loss is None else f"{failure.last_loss:.4g}"
-            lines.append(
-                f"{spec.experiment} {spec.variant.name}, {_say(point)}, seed {seed}: the loss is "
-                f"no finite number in epoch {failure.epoch}; the last that was: {last}"
-            )
-    return lines
-
-
 def job_checkpoints(
     folder: Path | None,
     specs: Sequence[TrainSpec],
-    data: Dataset,
+    contexts: Sequence[dict[str, Any]],
     interval: float,
     stop: StopRequest,
 ) -> list[Checkpoints]:
-    """Return the checkpoints of each job in one folder, or none without a folder."""
+    """Return the checkpoints of each job, of its `run_context`, or none without a folder."""
     if folder is None:
         return []
     return [
         Checkpoints(
             folder / "checkpoints",
             f"{spec.experiment}.{spec.variant.name}",
-            run_context(spec, data),
+            context,
             interval,
             stop,
         )
-        for spec in specs
+        for spec, context in zip(specs, contexts, strict=True)
     ]
-
-
-def _say(point: Point) -> str:
-    text = f"depth {point.depth}, hidden {point.hidden_features}"
-    return text + (f", region leak {point.region_leak:g}" if point.region_leak else "")

@@ -21,7 +21,6 @@ import torch
 
 from fastff.data.dataset import Dataset
 from fastff.files import atomic_path
-from fastff.sources import stage_digest
 from fastff.spec import Point, TrainSpec
 from fastff.train.results import RunResult
 
@@ -103,17 +102,16 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def run_stores(folder: Path | None, specs: Sequence[TrainSpec], data: Dataset) -> list[RunStore]:
-    """Return the store of each job in one folder, or none without a folder."""
-    if folder is None:
-        return []
-    return [RunStore(folder, run_context(spec, data)) for spec in specs]
+def run_stores(folder: Path | None, contexts: Sequence[dict[str, Any]]) -> list[RunStore]:
+    """Return the store of each job, of its `run_context`, or none without a folder."""
+    return [] if folder is None else [RunStore(folder, context) for context in contexts]
 
 
-def run_context(spec: TrainSpec, data: Dataset) -> dict[str, Any]:
+def run_context(spec: TrainSpec, data: Dataset, sources: str) -> dict[str, Any]:
     """Return what the runs of a job depend on beside point and seed.
 
-    Names and labels are not part of it: a renamed variant is the same variant.
+    Names and labels are not part of it: a renamed variant is the same variant. `sources` is the
+    digest of the code that trains them, `fastff.sources.stage_digest("runs")`.
     """
     device = data.train_inputs.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
@@ -122,7 +120,7 @@ def run_context(spec: TrainSpec, data: Dataset) -> dict[str, Any]:
         "record": [sorted(spec.record), spec.record_every if spec.record else None],
         "recipe": spec.recipe.model_dump(mode="json"),
         "data": data.sha256,
-        "sources": stage_digest("train"),
+        "sources": sources,
         "torch": str(torch.__version__),
         "device": name,
         "tf32": device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32,

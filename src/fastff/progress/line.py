@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO
 
 from tqdm import tqdm
 
-R = TypeVar("R", bound=Hashable)
+from fastff.progress.messages import say_point
+
+if TYPE_CHECKING:
+    from fastff.spec import TrainSpec
+    from fastff.train.watch import JobRun
+
+log = logging.getLogger(__name__)
 LINE_INTERVAL, BAR_INTERVAL = 10.0, 0.2  # seconds between plain lines, and between looks of a bar
 STANDING = re.compile(
     r"^(?P<title>[^:]+): (?P<n_done>\d+) of (?P<n_runs>\d+) runs, "
@@ -57,23 +65,35 @@ class Standing:
         return cls(title, *map(int, numbers))
 
 
-class Progress(Generic[R]):
+class Progress:
     """Shows on stderr, in one line, how many runs are done, their epochs, rate and time left.
+
+    A `fastff.train.watch.Watch`, for training to call. What it finds stored it logs first.
 
     Slurm keeps what a job writes to stdout, so in a Slurm job the lines go there too.
 
     Args:
-        title: what is trained: experiment and variant.
+        specs: the jobs, of one experiment.
         epochs: of each run that is to be trained.
-        n_stored: runs that need not be trained.
+        n_stored: runs of each job that need not be trained.
 
     """
 
-    def __init__(self, title: str, epochs: Mapping[R, int], n_stored: int) -> None:
-        self.title = title
+    def __init__(
+        self,
+        specs: Sequence[TrainSpec],
+        epochs: Mapping[JobRun, int],
+        n_stored: Sequence[int],
+    ) -> None:
+        self.specs = specs
+        self.title = specs[0].experiment + (f" {specs[0].variant.name}" if len(specs) == 1 else "")
+        to_train = Counter(job for job, _, _ in epochs)
+        for job, (spec, stored) in enumerate(zip(specs, n_stored, strict=True)):
+            counts = (spec.variant.name, stored + to_train[job], stored, to_train[job])
+            log.info("%s: %d runs: %d stored, %d to train", *counts)
         self.epochs = epochs
-        self.n_runs = n_stored + len(epochs)
-        self.n_done = n_stored
+        self.n_done = sum(n_stored)
+        self.n_runs = self.n_done + len(epochs)
         self.total = sum(epochs.values())
         self.reached = dict.fromkeys(epochs, 0)
         self.done = self.resumed = 0
@@ -88,7 +108,7 @@ class Progress(Generic[R]):
         self.interval = BAR_INTERVAL if self.is_terminal else LINE_INTERVAL
         self.shown = -LINE_INTERVAL
 
-    def __enter__(self) -> Progress[R]:
+    def __enter__(self) -> Progress:
         self._show("starting")
         return self
 
@@ -102,21 +122,25 @@ class Progress(Generic[R]):
             self._show("done", now=True)
         self.bar.close()
 
-    def advance(self, runs: Iterable[R], epoch: int, state: str, *, resumed: bool = False) -> None:
-        """Note that runs have reached an epoch; `state` says where the job is.
+    def advance(
+        self, runs: Iterable[JobRun], epoch: int, loss: float, *, resumed: bool = False
+    ) -> None:
+        """Note that the runs of a stack have reached an epoch, with this mean train loss.
 
         Those of a stack that starts again begin again, too. Epochs that come from a checkpoint
         were `resumed`: they are done, but say nothing of the rate.
         """
-        before = self.done
+        before, where = self.done, ""
         for run in runs:
             self.done += epoch - self.reached[run]
             self.reached[run] = epoch
+            job, point, _ = run
+            where = f"{self.specs[job].variant.name}, {say_point(point)}"
         if resumed:
             self.resumed += self.done - before
-        self._show(state)
+        self._show(f"{where}, epoch {epoch}, loss {loss:.4f}")
 
-    def finish(self, runs: Iterable[R]) -> None:
+    def finish(self, runs: Iterable[JobRun]) -> None:
         """Note that runs are finished, perhaps before their last epoch."""
         for run in runs:
             self.n_done += 1
