@@ -45,7 +45,8 @@ export PATH := $(BIN):$(PATH)
 endif
 
 SNAKEMAKE = "$(BIN)/snakemake" $(if $(CONFIG),--configfile "$(CONFIG)")
-CONFIG_NAME = "$(BIN)/python" -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))["name"])' \
+CONFIG_NAME = "$(BIN)/python" -c 'import sys; from pathlib import Path; \
+	from fastff.config import load_config; print(load_config(Path(sys.argv[1])).name)' \
 	"$(or $(CONFIG),config/config.yaml)"
 
 help:  ## list the targets

@@ -151,6 +151,86 @@ BAD: dict[str, tuple[str, str, str]] = {
     ),
 }  # fmt: skip
 
+# Files that extend one with GOOD, base.yaml, beside which are round.yaml, which extends this one, and
+# the message. {folder} stands for their folder.
+MINE = "config file {folder}/mine.yaml"
+HEAD = "extends: [base.yaml]\nname: mine\n"
+BAD_OVERLAYS: dict[str, tuple[str, str]] = {
+    "unknown key": (HEAD + "thread: 2\n", MINE + ", line 3: unknown key 'thread', did you mean 'threads'? allowed: "),
+    "unknown key of an experiment": (
+        HEAD + "experiments:\n  first: {sedes: [1]}\n",
+        MINE + f", line 4: {FIRST}: unknown key 'sedes', did you mean 'seeds'? allowed: title, ",
+    ),
+    "unknown experiment": (
+        HEAD + "experiments:\n  frist: {seeds: [1]}\n",
+        MINE + ", line 4: experiments.frist: unknown experiment 'frist', did you mean 'first'? allowed: first; a "
+        "new one needs a title",
+    ),
+    "a bad value": (
+        HEAD + "experiments:\n  first:\n    grid: {depth: [1, 40]}\n",
+        MINE + f", line 5: {FIRST}.grid.depth[1] = 40: Input should be less than or equal to 20",
+    ),
+    "a bad value for all": (
+        "extends: [base.yaml]\ndefaults:\n  seeds:\n    - 1\n    - -1\n",
+        MINE + ", line 5: defaults.seeds[1] = -1: Input should be greater than or equal to 0",
+    ),
+    "extends by another name": (
+        "extend: [base.yaml]\nname: mine\nexperiments: {}\n",
+        MINE + ", line 1: unknown key 'extend', did you mean 'extends'? allowed: name, extends, ",
+    ),
+    # removals
+    "nothing to remove": (
+        HEAD + "tables_from: null\n",
+        MINE + ", line 3: tables_from = None: nothing to remove; unknown key 'tables_from'; allowed: name, defaults, ",
+    ),
+    "no such experiment to remove": (
+        HEAD + "experiments:\n  frist: null\n",
+        MINE + ", line 4: experiments.frist = None: nothing to remove; unknown key 'frist', did you mean 'first'? "
+        "allowed: first",
+    ),
+    "no such key to remove": (
+        HEAD + "experiments:\n  first:\n    grids: null\n",
+        MINE + f", line 5: {FIRST}.grids = None: nothing to remove; unknown key 'grids', did you mean 'grid'? allowed: ",
+    ),
+    "all experiments removed": (HEAD + "experiments: {first: null}\n",
+                                MINE + ", line 3: experiments: There should be at least 1 item"),
+    "a key removed that is needed": (
+        HEAD + "experiments:\n  first:\n    grid: null\n", MINE + f", line 5: {FIRST}.grid: Field required",
+    ),
+    # files
+    "no such file": (
+        "extends: [bsae.yaml]\n",
+        MINE + ", line 1: extends[0] = 'bsae.yaml': unknown file in {folder}, did you mean 'base.yaml'? "
+        "allowed: base.yaml, round.yaml",
+    ),
+    "a folder": ("extends: [base.yaml, ..]\n", MINE + ", line 1: extends[1] = '..': unknown file in "),
+    "no list of files": ("name: mine\nextends: base.yaml\n",
+                         MINE + ", line 2: extends = 'base.yaml': should be a list of files, by their paths from here"),
+    "no names of files": ("extends: [3]\n", MINE + ", line 1: extends = [3]: should be a list of files"),
+    "extends nothing": ("extends:\n", MINE + ", line 1: extends = None: should be a list of files"),
+    "itself": ("extends: [mine.yaml]\n",
+               MINE + ", line 1: extends[0] = 'mine.yaml': a file can't extend itself; here mine.yaml extends mine.yaml"),
+    "round in a circle": (
+        "extends: [base.yaml, round.yaml]\n",
+        "config file {folder}/round.yaml, line 1: extends[0] = 'mine.yaml': a file can't extend itself; here mine.yaml "
+        "extends round.yaml extends mine.yaml",
+    ),
+    # experiments that extend others
+    "no such experiment": (
+        HEAD + "experiments:\n  second: {extends: frist}\n",
+        MINE + ", line 4: experiments.second.extends = 'frist': unknown experiment 'frist', did you mean 'first'? "
+        "allowed: first, which extend none themselves",
+    ),
+    "an experiment extends itself": (
+        HEAD + "experiments:\n  second: {extends: second}\n",
+        MINE + ", line 4: experiments.second.extends = 'second': unknown experiment 'second'; allowed: first, which ",
+    ),
+    "nothing to remove of another experiment": (
+        HEAD + "experiments:\n  second: {extends: first, record: null}\n",
+        MINE + ", line 4: experiments.second.record = None: nothing to remove; unknown key 'record'",
+    ),
+}  # fmt: skip
+
 
 def bad_text(name: str) -> str:
     """Return the text of a bad config."""

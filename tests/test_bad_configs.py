@@ -1,20 +1,32 @@
 """Every bad config file gives one line that names the key, and nothing is started."""
 
+from pathlib import Path
+
 import pytest
 
-from bad_configs import BAD, GOOD, bad_text
+from bad_configs import BAD, BAD_OVERLAYS, GOOD, bad_text
 from fastff.cli import main
 from fastff.config import load_config
 from fastff.faults import ConfigError
 
+ROOT = Path(__file__).parent.parent
 MOST = 800  # characters of a message
+
+
+def starts(message, path, expected):
+    """Return whether a message starts as expected, behind the file and line that it names."""
+    place = f"config file {path}"
+    fault = message.removeprefix(place).partition(": ")[2]
+    told = message if expected.startswith(place) else fault
+    return message.startswith(place) and told.startswith(expected.removeprefix("config: "))
 
 
 def test_the_good_one_is_good(tmp_path):
     path = tmp_path / "good.yaml"
     path.write_text(GOOD)
     assert load_config(path).name == "trial"
-    assert len(BAD) >= 40
+    counted = f"| {len(BAD) + len(BAD_OVERLAYS)} config files |"
+    assert counted in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -26,7 +38,7 @@ def test_a_bad_config_file_gives_one_line(name, tmp_path, capsys, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     message = str(caught.value)
-    assert message.startswith(expected), message
+    assert starts(message, path, expected), message
     assert "\n" not in message
     assert len(message) < MOST + len(str(path))
 
@@ -34,6 +46,22 @@ def test_a_bad_config_file_gives_one_line(name, tmp_path, capsys, monkeypatch):
     assert main(["train", "--configfile", str(path), *arguments]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"fastff train: {message}"
     assert [file.name for file in tmp_path.iterdir()] == ["bad.yaml"]
+
+
+@pytest.mark.parametrize("name", BAD_OVERLAYS)
+def test_a_bad_overlay_gives_one_line_with_the_file_and_line_of_the_fault(name, tmp_path, capsys):
+    text, expected = BAD_OVERLAYS[name]
+    for file, content in (("base", GOOD), ("round", "extends: [mine.yaml]\n"), ("mine", text)):
+        (tmp_path / f"{file}.yaml").write_text(content)
+    path = tmp_path / "mine.yaml"
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    assert message.startswith(expected.replace("{folder}", str(tmp_path))), message
+    assert "\n" not in message
+    arguments = ["--experiment", "first", "--data", "none.npz", "--output", "out"]
+    assert main(["train", "--configfile", str(path), *arguments]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"fastff train: {message}"
 
 
 def test_merged_keys_are_not_given_twice(tmp_path):

@@ -16,7 +16,8 @@ from fastff.spec import MAX_DEPTH, Grid
 from fastff.zoo import ZOO
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = sorted({*(ROOT / "config").glob("*.yaml")} - {ROOT / "config" / "claims.yaml"})
+SHIPPED = [ROOT / "config" / f"{name}.yaml" for name in ("config", "paper", "reference", "smoke")]
+PARTS = [ROOT / "config" / f"{name}.yaml" for name in ("study", "benchmarks")]
 
 GOOD = {
     "name": "trial",
@@ -61,10 +62,15 @@ def bottleneck(**more: object) -> dict:
 def test_shipped_configs_are_valid_and_named_as_their_file(path):
     config = load_config(path)
     assert config.name == {"config": "quick", "reference": "redrawn"}.get(path.stem, path.stem)
-    jsonschema.validate(yaml.safe_load(path.read_text()), json_schema())
     for name, experiment in config.experiments.items():
         notebook = ROOT / "notebooks" / f"{experiment.notebook or name}.ipynb"
         assert notebook.is_file()
+
+
+@pytest.mark.parametrize("path", [*SHIPPED, *PARTS], ids=lambda path: path.name)
+def test_editors_find_no_fault_in_a_shipped_file(path):
+    jsonschema.validate(yaml.safe_load(path.read_text()), json_schema())
+    assert path.read_text().startswith("# yaml-language-server: $schema=../workflow/schemas/")
 
 
 def test_default_config_has_the_experiments_of_the_study_with_five_seeds():
@@ -98,7 +104,9 @@ def test_what_the_readme_shows_is_valid():
     text = (ROOT / "README.md").read_text()
     blocks = [yaml.safe_load(textwrap.dedent(block)) for block in
               re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)]  # fmt: skip
-    recipe, variants = blocks
+    recipe, mine, variants = blocks
+    assert mine["extends"] == ["config.yaml"]  # tests/workflow/test_configs.py plans a run of it
+    jsonschema.validate(mine, json_schema())
     shown = GOOD["experiments"]["soft_merging"] | {"dataset": "mnist"} | recipe | variants
     block = parse_config(changed(BLOCK, shown)).experiments["soft_merging"]
     assert block.best_of_seeds

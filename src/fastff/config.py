@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,8 +33,8 @@ from fastff.experiment import (
     RunsPerJob,
 )
 from fastff.faults import describe_faults
-from fastff.spec import Folder, Name, Sized, Spec, TrainSpec
-from fastff.yaml_file import read_yaml
+from fastff.spec import Folder, Name, Sized, Spec, TrainSpec, unknown
+from fastff.yaml_file import Layer, located, merge, merge_layers, read_layers
 from fastff.zoo import ZOO
 
 RESERVED_NAMES = frozenset(
@@ -75,6 +75,9 @@ class Config(Spec):
     Attributes:
         defaults: for all experiments.
         name: results go to `<results_dir>/<name>`, figures to `<figures_dir>/<name>`.
+        extends: the files that this one changes, by their paths from it; of them it says only what
+            differs. Mappings are merged key by key, all else is replaced, and null removes a key.
+            A file without it is a whole config.
         tables_from: a folder of the repository with tidy tables of an earlier run. They are drawn,
             and nothing is trained.
         benchmarks_from: folders of the repository with benchmark tables of named machines. They
@@ -102,6 +105,7 @@ class Config(Spec):
     """
 
     name: Name
+    extends: tuple[str, ...] = Field(default=(), exclude=True)
     defaults: Defaults = Defaults()
     results_dir: Folder = "results"
     figures_dir: Folder = "figures"
@@ -126,17 +130,24 @@ class Config(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_defaults(cls, value: Any) -> Any:
+    def _fill_in_experiments(cls, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("experiments"), dict):
             return value
-        if not isinstance(value.get("defaults"), dict):
-            return value
-        try:
-            defaults = Defaults.model_validate(value["defaults"])
-        except ValidationError:
-            return value  # the field's own validation says what is wrong
-        blocks = {name: defaults.applied(block) for name, block in value["experiments"].items()}
+        blocks = _extended(value["experiments"])
+        if isinstance(value.get("defaults"), dict):
+            try:
+                defaults = Defaults.model_validate(value["defaults"])
+            except ValidationError:
+                return value  # the field's own validation says what is wrong
+            blocks = {name: defaults.applied(block) for name, block in blocks.items()}
         return value | {"experiments": blocks}
+
+    @field_validator("extends")
+    @classmethod
+    def _check_extends(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value:
+            raise ValueError("only a file can extend others, when it is read")
+        return value
 
     @field_validator("name")
     @classmethod
@@ -244,30 +255,62 @@ class Config(Spec):
         return specs
 
 
+def _extended(blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all experiments, each that extends another one filled in, and right behind it."""
+    bases: dict[str, Any] = {
+        name: block["extends"]
+        for name, block in blocks.items()
+        if isinstance(block, dict) and "extends" in block
+    }
+    whole = [name for name in blocks if name not in bases]
+    extended = dict(blocks)
+    for name, base in bases.items():
+        where = f"experiments.{name}"
+        if base not in whole:
+            fault = unknown(f"experiment {base!r}", base, whole)
+            raise ValueError(f"{where}.extends = {base!r}: {fault}, which extend none themselves")
+        if isinstance(blocks[base], dict):
+            own = {key: value for key, value in blocks[name].items() if key != "extends"}
+            extended[name] = merge({"notebook": base} | blocks[base], own, where)
+    names = list(blocks)
+    order = sorted(names, key=lambda name: names.index(str(bases.get(name, name))))
+    return {name: extended[name] for name in order}
+
+
 class _WithDefaults(BaseModel):
     defaults: Defaults = Defaults()
 
 
-def parse_config(values: Mapping[str, Any]) -> Config:
-    """Return the config that `values` describe.
+def parse_config(values: Mapping[str, Any], layers: Sequence[Layer] = ()) -> Config:
+    """Return the config that `values` describe; `layers` are what they were merged from.
 
     Raises:
-        ConfigError: with one line per fault: the key, what was given and what is allowed.
+        ConfigError: with one line per fault: the file and line where there are layers, the key,
+            what was given and what is allowed.
 
     """
-    with describe_faults("config"):
+    with located(layers), describe_faults("config"):
         # a fault in here would look like one of every experiment
         _WithDefaults.model_validate(dict(values))
         return Config.model_validate(dict(values))
 
 
 def load_config(path: Path) -> Config:
-    """Read a YAML config file. Raises ConfigError, also for a file that can't be read."""
-    return parse_config(read_yaml(path))
+    """Read a YAML config file, and those that it extends.
+
+    Raises:
+        ConfigError: for a file that can't be read too.
+
+    """
+    layers = read_layers(path)
+    return parse_config(merge_layers(layers), layers)
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of a config file."""
+    """Return the JSON schema of a config file, whole or one that says only what differs.
+
+    So it asks for no key, and lets null stand for any, in all that is merged key by key.
+    """
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema |= Config.model_json_schema()
     parts = schema["$defs"]
@@ -276,10 +319,31 @@ def json_schema() -> dict[str, Any]:
     for block, allowed in names.items():
         variant = parts[block]["properties"]["variants"]
         variant["items"] = {"anyOf": [{"enum": sorted(allowed)}, variant["items"]]}
-    # `defaults` can give these, which only the filled-in config shows
-    del parts["Recipe"]["required"]
     given = parts["Defaults"]["properties"]
-    required = parts["Experiment"]["required"]
-    parts["Experiment"]["required"] = [key for key in required if key not in given]
     given["recipe"] = parts["Experiment"]["properties"]["recipe"]
+    _allow_parts(schema, parts, set())
     return schema
+
+
+def _allow_parts(schema: dict[str, Any], parts: dict[str, Any], done: set[str]) -> None:
+    """Change the schema of a mapping, and of all in it, to that of a part of such a mapping."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        if name in done:
+            return
+        done.add(name)
+        schema = parts[name]
+    schema.pop("required", None)
+    if "oneOf" in schema:  # without its kind, a part may be one of several blocks
+        schema["anyOf"] = schema.pop("oneOf")
+        schema.pop("discriminator")
+    for kind in schema.get("anyOf", []):
+        _allow_parts(kind, parts, done)
+    groups = [schema.get(group, {}) for group in ("properties", "patternProperties")]
+    values = [(group, key) for group in groups for key in group]
+    if isinstance(schema.get("additionalProperties"), dict):
+        values.append((schema, "additionalProperties"))
+    for group, key in values:
+        _allow_parts(group[key], parts, done)
+        if {"type": "null"} not in group[key].get("anyOf", []):
+            group[key] = {"anyOf": [group[key], {"type": "null"}]}

@@ -137,6 +137,8 @@ class Experiment(DrawnVariants):
     """One experiment: what is trained, and which notebook draws which figures and tables.
 
     Attributes:
+        extends: another experiment of the config, from which this one takes what it doesn't say,
+            and whose notebook draws it. Both are merged as files are.
         grids: for single variants, what their grid has in place of `grid`.
         recipes: for single variants, what their recipe has in place of `recipe`.
         equal_size: a feed-forward variant that is also trained at the sizes of all variants with
@@ -150,6 +152,7 @@ class Experiment(DrawnVariants):
 
     """
 
+    extends: Name | None = Field(default=None, exclude=True)
     dataset: Literal[DATASET_NAMES]  # type: ignore[valid-type]
     seeds: Seeds
     recipe: Recipe

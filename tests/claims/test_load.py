@@ -169,9 +169,10 @@ def test_a_claim_may_be_about_an_experiment_of_the_config_in_use(tmp_path):
     file = written(tmp_path, values)
     with pytest.raises(ConfigError, match="unknown experiment 'mine'"):
         load_claims(file)
-    text = (CONFIGS / "smoke.yaml").read_text().replace("\n  soft_merging:", "\n  mine:", 1)
     config = tmp_path / "mine.yaml"
-    config.write_text(text)
+    config.write_text(
+        f"extends: [{CONFIGS}/smoke.yaml]\nexperiments: {{mine: {{extends: soft_merging}}}}\n"
+    )
     assert load_claims(file, load_config(config)).claims[RUNS].block == "mine"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
-from snakemake.utils import validate
+from snakemake.utils import update_config, validate
 
 from fastff.caches import redirect_caches
 from fastff.claims.load import load_claims
@@ -22,7 +22,7 @@ from fastff.progress.overall import PLAN
 from fastff.progress.plan import PlannedJob, write_plan
 from fastff.sources import stage_digest
 from fastff.tidy import TABLES
-from fastff.yaml_file import read_yaml
+from fastff.yaml_file import Layer, merge_layers, read_layers
 
 redirect_caches()  # of this process and of all jobs
 
@@ -54,12 +54,15 @@ if not workflow.config_settings.configfiles:
     configfile: str(REPOSITORY / "config" / "config.yaml")
 
 
+# Read again, as the command line reads them: Snakemake knows no `extends`, takes no null for a
+# removal, and takes the last of two equal keys without a word. What --config says is Snakemake's.
 try:
-    for path in workflow.config_settings.configfiles:
-        read_yaml(
-            Path(path)
-        )  # Snakemake takes the last of two equal keys without a word
-    CONFIG = parse_config(config)
+    LAYERS = read_layers(*map(Path, workflow.configfiles))
+    config = merge_layers(LAYERS)
+    update_config(config, workflow.config_settings.config)
+    CONFIG = parse_config(
+        config, [*LAYERS, Layer("--config", workflow.config_settings.config)]
+    )
     CLAIMS = (
         load_claims(REPOSITORY / CONFIG.claims, CONFIG)
         if CONFIG.claims is not None

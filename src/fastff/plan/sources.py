@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from fastff.config import Config, parse_config
+from fastff.config import Config, load_config
 from fastff.faults import ConfigError
 from fastff.plan.measured import Training, from_costs, from_provenance, timed_benchmarks
 from fastff.plan.steps import MeasuredSteps
@@ -73,13 +73,13 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _configs(root: Path, table: pd.DataFrame) -> dict[str, Config]:
     """Return the configs that a table names, from the files of the repository."""
-    files = [read_yaml(path) for path in sorted((root / "config").glob("*.yaml"))]
-    by_name = {values["name"]: values for values in files if "name" in values}
+    paths = sorted((root / "config").glob("*.yaml"))
+    by_name = {read_yaml(path).get("name"): path for path in paths}
     for name in table["config"].unique():
         if name not in by_name:
             where = f"no config in {root / 'config'} has that name"
             raise ConfigError(f"the costs are of a config named {name!r}, but {where}")
-    return {name: parse_config(by_name[name]) for name in table["config"].unique()}
+    return {name: load_config(by_name[name]) for name in table["config"].unique()}
 
 
 def _provenance_of_gpu(root: Path) -> Path:

@@ -18,7 +18,7 @@ from fastff.config import parse_config
 from fastff.faults import ConfigError
 from fastff.site.pages import write_sources
 from fastff.site.plan import Plan
-from fastff.yaml_file import read_yaml
+from fastff.yaml_file import merge_layers, read_layers
 
 STATIC = Path(__file__).parent / "static"
 SETTINGS: dict[str, Any] = {
@@ -69,8 +69,9 @@ def build_site(configfile: Path, plan: Plan, output: Path) -> int:
         ValueError: for what Sphinx can't make a page of.
 
     """
-    values = read_yaml(configfile)
-    config = parse_config(values)
+    layers = read_layers(configfile)
+    values = merge_layers(layers)
+    config = parse_config(values, layers)
     if missing := plan.missing():
         raise ConfigError(
             "\n".join(f"{path}: missing; the run must be finished" for path in missing)
@@ -80,7 +81,7 @@ def build_site(configfile: Path, plan: Plan, output: Path) -> int:
     try:
         sources, static, pages = part / "rst", part / "static", part / "html"
         sources.mkdir(parents=True)
-        write_sources(config, values, configfile, plan, sources)
+        write_sources(config, values, plan, sources)
         shutil.copytree(STATIC, static)
         _write_sorter(static)
         title = f"FastFF: {config.name}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+import yaml
 from sphinx.util.rst import escape
 
 from fastff.analysis.ledger import count_verdicts, load_ledger, shown_ledger
@@ -35,15 +36,12 @@ class Group:
     blocks: tuple[str, ...]
 
 
-def write_sources(
-    config: Config, values: Mapping[str, Any], configfile: Path, plan: Plan, folder: Path
-) -> None:
+def write_sources(config: Config, values: Mapping[str, Any], plan: Plan, folder: Path) -> None:
     """Write all that Sphinx needs into a folder.
 
     Args:
         config: the config of a finished run.
-        values: what it was read from, for captions.
-        configfile: the file with these values, which is shown.
+        values: what it was read from, for captions and to show.
         plan: the files that the run made, all of which are there.
         folder: an empty folder.
 
@@ -64,7 +62,7 @@ def write_sources(
         write.page("group.rst.j2", f"{group.folder}/index", group=group)
     write.page("notebooks.rst.j2", "notebooks/index")
     write.workflow()
-    write.provenance(configfile)
+    write.provenance(values)
     write.overview()
     write.page("index.rst.j2", "index", groups=groups, verdicts=write.ledger())
 
@@ -147,9 +145,9 @@ class _Writer:
         draw_rule_graph(dot, self.folder / "rule-graph.svg")
         self.page("workflow.rst.j2", "workflow")
 
-    def provenance(self, configfile: Path) -> None:
+    def provenance(self, values: Mapping[str, Any]) -> None:
         """Write the pages that say how the results came about, and the config."""
-        self._copy(configfile, "config.yaml")
+        self._text("config.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         self.page("config.rst.j2", "config")
         frames = {
             "jobs": record.jobs(self.config, self.plan),
