@@ -113,7 +113,9 @@ reference: run  ## redraw reference figures, tables and ledger, and compare with
 	for file in results/reference/claims.*; do \
 		check "$$file" "results/redrawn/$${file##*/}"; \
 	done; \
-	"$(BIN)/fastff" claims --insert README.md --check || failed=yes; \
+	for page in README.md docs/ledger.md; do \
+		"$(BIN)/fastff" claims --insert $$page --check || failed=yes; \
+	done; \
 	[ -z "$$failed" ] && echo 'The committed figures, tables and ledger are those that are drawn here'
 
 report: run  ## write results/NAME/site, all of a run to look at, and results/report.html
