@@ -74,7 +74,7 @@ test-faults: $(ENVIRONMENT)  ## kill runs, fill disks, start two at once: takes 
 test-slurm: $(ENVIRONMENT)  ## run the smallest config through a Slurm of one node: takes minutes
 	"$(BIN)/pytest" -m slurm $(ARGS)
 
-lint: $(ENVIRONMENT)  ## check style, types, the workflow, notebooks without outputs, ARTIFACT.md
+lint: $(ENVIRONMENT)  ## check style, types, the workflow, notebooks without outputs, docs/artifact.md
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
@@ -122,7 +122,7 @@ report: run  ## write results/NAME/site, all of a run to look at, and results/re
 	$(SNAKEMAKE) --cores $(CORES) site $(ARGS)
 	$(SNAKEMAKE) --cores $(CORES) --report results/report.html
 
-artifact: $(ENVIRONMENT)  ## write ARTIFACT.md: what to run for which claim, and what it takes
+artifact: $(ENVIRONMENT)  ## write docs/artifact.md: what to run for which claim, and what it takes
 	"$(BIN)/fastff" artifact
 
 lock:  ## refresh requirements.lock for pyproject.toml (ARGS=--upgrade: newest versions)
