@@ -7,6 +7,7 @@ from contextlib import redirect_stderr
 import pytest
 from made_up_run import ROOT, VALUES, made_up_run
 
+from fastff import kernels, layers
 from fastff.cli import main
 from fastff.faults import ConfigError
 from fastff.site.build import build_site
@@ -96,6 +97,9 @@ def test_the_repository_s_pages_are_shown_with_their_links(site):
     readme = read_page(site / "README.html")
     assert "docs/ledger.html" in {address for _, _, address in readme.found}
     assert "_images/tree_regions.png" in readme.images
+    api = read_page(site / "docs" / "api.html")
+    assert {f"fastff.layers.{name}" for name in layers.__all__} <= api.ids
+    assert {f"fastff.kernels.{name}" for name in kernels.__all__} <= api.ids
     appendix = read_page(site / "docs" / "artifact.html")
     assert any(address.endswith("/width_depth.md") for _, _, address in appendix.found)
 

@@ -23,7 +23,13 @@ from fastff.yaml_file import merge_layers, read_layers
 STATIC = Path(__file__).parent / "static"
 SETTINGS: dict[str, Any] = {
     "project": "FastFF",
-    "extensions": ["myst_nb", "fastff.site.formulas"],
+    "extensions": [
+        *("myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"),
+        *("fastff.site.docstrings", "fastff.site.formulas"),
+    ],
+    "default_role": "literal",  # of docstrings; captions name every role
+    "autodoc_typehints": "signature",
+    "autodoc_member_order": "bysource",
     "html_theme": "pydata_sphinx_theme",
     "html_css_files": ["datatables.css", "site.css"],
     "html_js_files": ["datatables.js", "sort.js"],
