@@ -82,7 +82,7 @@ def test_a_claim(tree: Tree) -> None:
 
 def test_a_timed_form(tree: Tree) -> None:
     follow("add_a_timed_form", tree)
-    table = pd.read_csv(tree.folder / "results/my_gates.csv")
+    table = pd.read_csv(tree.folder / "results/mine/benchmarks/gate_benchmark.csv")
     assert set(table["variant"]) == {"linear", "hypercube"}
     assert set(table["device"]) == {"cpu"}
 
