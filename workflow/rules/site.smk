@@ -32,6 +32,7 @@ rule site:
         prepared_here(),
         rules.rule_graph.output.graph,
         captions=[from_here(path) for path in sorted(CAPTIONS.glob("*.rst"))],
+        documents=[from_here(path) for path in [REPOSITORY / "README.md", *documents()]],
         config=rules.rule_graph.output.config,
     output:
         directory(f"{RESULTS}/site"),
