@@ -90,7 +90,7 @@ class GradientRecorder:
     @staticmethod
     def _magnitude(gradient: Tensor, unit: int) -> Tensor:
         """Return the mean absolute entry of each unit, which dimension `unit` counts, (r, u)."""
-        return gradient.abs().movedim(1 + unit, 1).flatten(2).mean(-1)
+        return gradient.abs().movedim(1 + unit, 1).flatten(1 + (gradient.dim() > 2)).mean(-1)
 
 
 def _rounded(values: Tensor) -> list[float]:
