@@ -13,8 +13,8 @@ from cases import (
     check,
     close,
     defined,
-    every_gated_layer,
     every_layer,
+    every_logit_gate,
     every_mode,
     expected,
     inputs,
@@ -114,7 +114,7 @@ def test_parametrized(name, mode):
         close(call(layer, mode, x), expected(plain, mode, x))
 
 
-@every_gated_layer
+@every_logit_gate
 @every_mode
 def test_orthogonal_gate(name, mode):
     layer, x = build(name, torch.float64), inputs(name).double()
@@ -122,7 +122,7 @@ def test_orthogonal_gate(name, mode):
     check(layer, mode, x)
 
 
-@every_gated_layer
+@every_logit_gate
 @pytest.mark.parametrize("part", ["gate", "experts"])
 @every_mode
 def test_pruned(name, part, mode):
@@ -137,7 +137,7 @@ def test_pruned(name, part, mode):
     close(call(layer, mode, x), expected(plain, mode, x))
 
 
-@every_gated_layer
+@every_logit_gate
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
 @pytest.mark.parametrize("norm", [weight_norm, parametrizations.weight_norm])
 @every_mode

@@ -110,15 +110,17 @@ class Gate(nn.Module, abc.ABC):
         """Return where inputs (..., i) go.
 
         Args:
-            x: inputs.
+            x: inputs, which `route` has to check first, by `check_inputs` or otherwise.
             hard: in the form of inference, not of training.
             sparse: whether the chosen experts alone are wanted, where the others' weight is 0; a
-                gate may give the weights of all even so.
+                gate may give the weights of all even so, and the chosen ones where it isn't.
 
         """
 
     def check_inputs(self, x: Tensor) -> None:
         """Raise TypeError or ValueError for inputs (..., i) that a single gate can't take."""
+        if self.is_stacked:
+            return
         own = next(self.parameters(), None)
         if own is None:
             check_features(x, self.in_features)
@@ -161,7 +163,7 @@ class Gate(nn.Module, abc.ABC):
             return self.hard(x)
         if not self.training or self.is_stacked or type(self).soft is not Gate.soft:
             return self.soft(x)
-        self.check_inputs(x)
+        self.check_inputs(x)  # before their shape is changed
         rows = as_rows(x)  # a loss is that of the whole batch
         weights, loss = self.soft_with_loss(rows)
         if loss is not None:
