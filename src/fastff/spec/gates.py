@@ -47,6 +47,10 @@ class GateSpec(Spec):
         }
         return type(self)(**(self.model_dump() | own)) if own else self
 
+    def drawn_as(self) -> GateSpec:
+        """Return the gate whose colour this one has in figures: one of the same weights."""
+        return self
+
 
 class TopKGateSpec(GateSpec):
     """A gate that can keep the `top_k` best experts.
@@ -134,6 +138,13 @@ class TreeGateSpec(TopKGateSpec):
                 "neither top_k nor hardening_weight has a meaning with it"
             )
         return self
+
+    def drawn_as(self) -> GateSpec:
+        """Return the gate in its log form where the forms compute the same weights."""
+        if self.form == "learned_transition":
+            return self
+        form = "log" if self.node_activation == "logsigmoid" else self.form
+        return self.model_copy(update={"form": form, "bias": False})
 
 
 def _check_top_k(top_k: int | None, n_experts: int) -> None:
