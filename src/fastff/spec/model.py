@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from fastff.spec.base import Name, Spec
+from fastff.spec.base import Name, Spec, any_of
 from fastff.spec.gates import GateSpec
 from fastff.spec.grid import Depth, Grid, GridPoint, Point, Width
 from fastff.spec.layer import ExpertActivation, ExpertsSpec, FixedActivation
 
-
-def _kinds(base: type[GateSpec]) -> dict[str, type[GateSpec]]:
-    """Return the specs below `base` by their kind, where they have one."""
-    kind = base.model_fields["kind"]
-    found = {} if kind.is_required() else {kind.default: base}
-    for below in base.__subclasses__():
-        found |= _kinds(below)
-    return dict(sorted(found.items()))
-
-
 if TYPE_CHECKING:
     AnyGateSpec = GateSpec
+    AnyExpertsSpec = ExpertsSpec
 else:
-    _union = functools.reduce(operator.or_, _kinds(GateSpec).values())
-    AnyGateSpec = Annotated[_union, Field(discriminator="kind")]
+    AnyGateSpec = any_of(GateSpec)
+    AnyExpertsSpec = any_of(ExpertsSpec)
 
 
 class RoutedSpec(Spec):
@@ -38,7 +27,7 @@ class RoutedSpec(Spec):
 
     kind: Literal["routed"] = "routed"
     gate: AnyGateSpec
-    experts: ExpertsSpec
+    experts: AnyExpertsSpec
     depth: Depth | None = None
     hidden_features: Width | None = None
 

@@ -50,7 +50,7 @@ GATES: dict[type[GateSpec], Callable[..., Gate]] = {
     HypercubeGateSpec: HypercubeGate,
     TreeGateSpec: TreeGate,
 }
-EXPERTS: dict[type[Spec], type[Experts]] = {
+EXPERTS: dict[type[ExpertsSpec], type[Experts]] = {
     MixtureSpec: MixtureExperts,
     SoftMergedSpec: SoftMergedExperts,
 }
