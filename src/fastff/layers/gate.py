@@ -73,7 +73,6 @@ class Gate(nn.Module, abc.ABC):
 
     Attributes:
         random: where its random numbers come from.
-        is_stacked: whether its parameters have a run dimension.
         is_one_method: whether all that the class gives is made of `route`.
 
     Raises:
@@ -82,7 +81,6 @@ class Gate(nn.Module, abc.ABC):
     """
 
     is_one_method = True
-    is_stacked = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -93,6 +91,7 @@ class Gate(nn.Module, abc.ABC):
         self, in_features: int, n_experts: int, *, n_active: int = 1, n_trained: int | None = None
     ) -> None:
         super().__init__()
+        self._dims: dict[str, int] = {}
         check_sizes(in_features=in_features, n_experts=n_experts)
         self.in_features = in_features
         self.n_experts = n_experts
@@ -100,6 +99,20 @@ class Gate(nn.Module, abc.ABC):
         self.n_trained = n_experts if n_trained is None else n_trained
         self.random = Random()
         self.pending_losses = PendingLosses()
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register as `nn.Module` does, and remember how many dimensions it has at first."""
+        super().register_parameter(name, param)
+        if param is not None:
+            self._dims.setdefault(name, param.dim())
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether parameters have a run dimension in front of their own."""
+        for name, dims in self._dims.items():
+            if (parameter := self._parameters.get(name)) is not None:
+                return parameter.dim() > dims
+        return False
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the parameters anew, from `generator` alone, and fill the constants."""

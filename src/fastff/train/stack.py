@@ -9,8 +9,6 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from fastff.layers.gate import Gate
-
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -37,7 +35,4 @@ def stack(modules: Sequence[M]) -> M:
         together = torch.stack([part[name].detach() for part in parts])
         in_stack = nn.Parameter(together, requires_grad=parameter.requires_grad)
         setattr(stacked.get_submodule(owner), leaf, in_stack)
-    for module in stacked.modules():
-        if isinstance(module, Gate):
-            module.is_stacked = True
     return stacked
