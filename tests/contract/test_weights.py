@@ -2,6 +2,7 @@
 
 import copy
 
+import definition
 import pytest
 import torch
 from cases import (
@@ -65,7 +66,8 @@ def test_expanded_weights(name, mode):
     plain = copy.deepcopy(layer)
     for parameter in plain.parameters():
         parameter.data = parameter.data.contiguous()
-    close(call(layer, mode, x), expected(plain, mode, x))
+    apart = definition.margin(plain.train(), x) > 1e-4  # experts of one direction are as near
+    close(call(layer, mode, x)[apart], expected(plain, mode, x)[apart])
 
 
 @every_layer
