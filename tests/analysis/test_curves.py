@@ -5,7 +5,14 @@ import pytest
 from boxes import faults
 from synthetic import synthetic_gradients, synthetic_tables
 
-from fastff.analysis import TidyError, draw_epochs, draw_gradients, load_table, load_tidy
+from fastff.analysis import (
+    TidyError,
+    describe_gradients,
+    draw_epochs,
+    draw_gradients,
+    load_table,
+    load_tidy,
+)
 
 RECORDED = ("top_k", "learned_transition", "hypercube")
 
@@ -76,11 +83,12 @@ def test_variants_of_different_shapes_and_parts(default_folders):
     assert [len(axes.lines) for axes in figure.axes[1::5]] == [8, 8, 8]
 
 
-def test_an_unknown_part_is_refused():
+def test_a_part_of_another_gate_is_drawn_and_told_last_by_its_name():
     runs = synthetic_tables(("moe_mixture",), (2,), (8,), (0,))["runs"]
-    gradients = synthetic_gradients(runs).replace({"part": {"gate": "router"}})
-    with pytest.raises(ValueError, match="part 'router': allowed are gate, expert_in"):
-        draw_gradients(gradients, "Title")
+    gradients = synthetic_gradients(runs).replace({"part": {"gate": "gate_scale"}})
+    figure = draw_gradients(gradients, "Title")
+    assert figure.axes[-1].get_ylabel() == "gate scale"
+    assert "; gate scale " in describe_gradients(gradients)
 
 
 def test_gradients_that_were_not_recorded_are_named(tmp_path):

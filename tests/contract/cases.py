@@ -1,7 +1,8 @@
 """The registry of the contract: a builder per gate, bank and layer, and how a use is checked.
 
-Whoever writes a new gate or layer adds it to LAYERS, and its definition to `definition`: every test
-of this folder then holds for it. Sizes are small, with experts enough for the kernels to pay.
+A gate that configs can name is here by that, in its default form. Whoever writes a new layer, or a
+gate with more forms, adds it to LAYERS, and its definition to `definition`: every test of this
+folder then holds for it. Sizes are small, with experts enough for the kernels to pay.
 """
 
 import contextlib
@@ -27,7 +28,10 @@ from fastff.layers import (
     SoftMergedExperts,
     TreeGate,
 )
+from fastff.layers.logit_gate import LogitGate
 from fastff.layers.random import Random
+from fastff.train.build import GATES as REGISTRY
+from fastff.train.build import build_gate
 
 I, H, O = 12, 3, 5  # noqa: E741
 DEPTH, E = 4, 16
@@ -66,6 +70,12 @@ GATES = {  # with a mixture of experts without bias
     "fff hard-trained": lambda: TreeGate(I, DEPTH, hard_training=True),
     "fff region leak": lambda: TreeGate(I, DEPTH, region_leak=0.3),
     "fff hardening": lambda: TreeGate(I, DEPTH, hardening_weight=0.5),
+}
+_TRIED = {type(build()) for build in GATES.values()}
+GATES |= {
+    spec.model_fields["kind"].default: lambda spec=spec: build_gate(spec(), I, DEPTH)
+    for spec, gate in REGISTRY.items()
+    if gate not in _TRIED
 }
 LAYERS = {name: lambda gate=gate: routed(gate()) for name, gate in GATES.items()}
 LAYERS |= {
@@ -145,6 +155,9 @@ some_layers_most_slow = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SOME]
 )
 every_gated_layer = pytest.mark.parametrize("name", GATED)
+every_logit_gate = pytest.mark.parametrize(
+    "name", [name for name in GATED if isinstance(LAYERS[name]().gate, LogitGate)]
+)
 every_tree = pytest.mark.parametrize("name", TREES)
 
 

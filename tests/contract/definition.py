@@ -1,14 +1,16 @@
 """What every layer computes, in float64, from the definitions alone: sums over experts and nodes.
 
-Nothing of `fastff` computes here; of a layer only parameters and options are read. A part whose
-weight is exactly 0 adds nothing, whatever its parameters are. `margin` tells how far an input is
-from another choice, so that rounding can't change it.
+Nothing of `fastff` computes here; of a layer only parameters and options are read. But a gate that
+has no definition in `weights` is held against its own dense form, in float64. A part whose weight
+is exactly 0 adds nothing, whatever its parameters are. `margin` tells how far an input is from
+another choice, so that rounding can't change it.
 """
 
 import functools
 
 import torch
 import torch.nn.functional as F
+from torch.func import functional_call
 
 from fastff.layers import (
     Bottleneck,
@@ -84,7 +86,22 @@ def weights(gate, x, *, hard):
         if hard and gate.top_k is None:
             return F.one_hot(z.argmax(-1), gate.n_experts).double()
         return _kept(z, gate.top_k, gate.renormalise)
-    raise TypeError(f"{type(gate).__name__}: no definition in tests/contract/definition.py")
+    return functional_call(_Dense(gate), _float64(gate), (x, hard))
+
+
+class _Dense(torch.nn.Module):
+    """A gate without a definition here: its own dense form, which all others are held against."""
+
+    def __init__(self, gate):
+        super().__init__()
+        self.gate = gate
+
+    def forward(self, x, hard):
+        return self.gate.route(x, hard=hard, sparse=False).dense(self.gate.n_experts, x.dtype)
+
+
+def _float64(gate):
+    return {f"gate.{name}": p.double() for name, p in gate.named_parameters()}
 
 
 def experts(bank, x, p, activate=None):
@@ -269,9 +286,11 @@ def _gate_margin(gate, x):
         scores = [_corner_scores(z)]
     elif isinstance(gate, NoisyTopKGate):
         scores = [_noisy_logits(gate, x, hard) for hard in (False, True)]
-    else:
+    elif isinstance(gate, LinearGate):
         scores = [_logits(gate, x)]
         margins.append(_gap(scores[0], gate.top_k or 1))
+    else:
+        return _gap(weights(gate, x, hard=False).log(), gate.n_active)
     margins += [_gap(s, gate.top_k) for s in scores]
     return torch.stack(margins).amin(0)
 

@@ -10,6 +10,7 @@ from cases import (
     defined,
     every_gated_layer,
     every_layer,
+    every_logit_gate,
     every_mode,
     expected,
     inputs,
@@ -153,12 +154,10 @@ def test_a_gate_with_a_form_of_its_own(name, mode):
     close(call(layer, mode, x), changed(layer, mode, x, weights=rolled))
 
 
-@every_gated_layer
+@every_logit_gate
 @every_mode
 def test_a_gate_with_logits_of_its_own(name, mode):
     layer, x, plain = build(name), inputs(name), build(name)
-    if not hasattr(layer.gate, "logits"):
-        pytest.fail("the gate has no logits to override")
     override(layer.gate, logits=torch.neg)
     for key, parameter in plain.gate.named_parameters():
         if key in ("weight", "bias"):

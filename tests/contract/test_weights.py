@@ -2,6 +2,7 @@
 
 import copy
 
+import definition
 import pytest
 import torch
 from cases import (
@@ -13,8 +14,8 @@ from cases import (
     check,
     close,
     defined,
-    every_gated_layer,
     every_layer,
+    every_logit_gate,
     every_mode,
     expected,
     inputs,
@@ -65,7 +66,8 @@ def test_expanded_weights(name, mode):
     plain = copy.deepcopy(layer)
     for parameter in plain.parameters():
         parameter.data = parameter.data.contiguous()
-    close(call(layer, mode, x), expected(plain, mode, x))
+    apart = definition.margin(plain.train(), x) > 1e-4  # experts of one direction are as near
+    close(call(layer, mode, x)[apart], expected(plain, mode, x)[apart])
 
 
 @every_layer
@@ -114,7 +116,7 @@ def test_parametrized(name, mode):
         close(call(layer, mode, x), expected(plain, mode, x))
 
 
-@every_gated_layer
+@every_logit_gate
 @every_mode
 def test_orthogonal_gate(name, mode):
     layer, x = build(name, torch.float64), inputs(name).double()
@@ -122,7 +124,7 @@ def test_orthogonal_gate(name, mode):
     check(layer, mode, x)
 
 
-@every_gated_layer
+@every_logit_gate
 @pytest.mark.parametrize("part", ["gate", "experts"])
 @every_mode
 def test_pruned(name, part, mode):
@@ -137,7 +139,7 @@ def test_pruned(name, part, mode):
     close(call(layer, mode, x), expected(plain, mode, x))
 
 
-@every_gated_layer
+@every_logit_gate
 @pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
 @pytest.mark.parametrize("norm", [weight_norm, parametrizations.weight_norm])
 @every_mode

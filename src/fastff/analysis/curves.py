@@ -77,27 +77,25 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
         title: what the figure shows; dataset and number of seeds are added.
 
     Raises:
-        ValueError: for more than one shape of a variant, or a part that has no name here.
+        ValueError: for more than one shape of a variant.
 
     """
     require_one_shape(gradients)
-    if odd := sorted(set(gradients["part"]) - set(PARTS)):
-        raise ValueError(f"part {odd[0]!r}: allowed are {', '.join(PARTS)}")
-    parts = [part for part in PARTS if (gradients["part"] == part).any()]
+    parts = parts_of(gradients)
     labels = labels_of(gradients)
     styles = looks(list(labels))
     with theme():
         size = (width_of(len(labels)), 0.9 + 1.35 * len(parts))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(parts), len(labels), sharex=True, sharey="row", squeeze=False)
-        for row, part in zip(grid, parts, strict=True):
-            row[0].set_ylabel(PARTS[part])
+        for row, (part, name) in zip(grid, parts.items(), strict=True):
+            row[0].set_ylabel(name)
             for axes, variant in zip(row, labels, strict=True):
                 rows = (gradients["part"] == part) & (gradients["variant"] == variant)
                 if rows.any():
                     _draw_units(axes, gradients[rows], styles[variant])
                 else:
-                    axes.annotate(f"no {PARTS[part]}", **CENTRE)
+                    axes.annotate(f"no {name}", **CENTRE)
                 axes.set_yscale("log")
                 axes.yaxis.set_major_locator(LogLocator(numticks=5))
                 axes.minorticks_off()
@@ -112,6 +110,13 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
         figure.supylabel("mean absolute gradient")
         figure.suptitle(wrap(heading(gradients, title), figure.get_figwidth(), heading=True))
     return figure
+
+
+def parts_of(gradients: pd.DataFrame) -> dict[str, str]:
+    """Return what the parts of a gradients table are called, those of PARTS first, in its order."""
+    others = sorted(set(gradients["part"]) - set(PARTS))
+    names = PARTS | {part: part.replace("_", " ") for part in others}
+    return {part: name for part, name in names.items() if (gradients["part"] == part).any()}
 
 
 def _bottom(rows: pd.DataFrame) -> float | None:

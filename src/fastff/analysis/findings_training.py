@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from fastff.analysis.curves import PARTS
+from fastff.analysis.curves import parts_of
 from fastff.analysis.distribution import distribution_per_tree, samples_per_expert
 from fastff.analysis.failed import said_unless_all_failed
 from fastff.analysis.shares import entropy_over_epochs
@@ -25,7 +25,7 @@ def describe_gradients(gradients: pd.DataFrame) -> str:
     lines = []
     for variant, label in labels_of(gradients).items():
         said = []
-        for part, name in PARTS.items():
+        for part, name in parts_of(gradients).items():
             rows = gradients[(gradients["variant"] == variant) & (gradients["part"] == part)]
             if rows.empty:
                 continue

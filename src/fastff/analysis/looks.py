@@ -10,7 +10,7 @@ from typing import Any
 
 import seaborn as sns
 
-from fastff.spec import BottleneckSpec, PartSpec, RoutedSpec, Spec, TreeGateSpec, Variant
+from fastff.spec import BottleneckSpec, PartSpec, RoutedSpec, Spec, Variant
 from fastff.zoo import ZOO
 
 # Places in seaborn's colour-blind palette, most distinct first; yellow and pale pink are left
@@ -85,11 +85,7 @@ def core(variant: Variant) -> Spec:
         sizes = {"hidden_features": None, "depth": None, "n_trees": 1}
         fields = type(part).model_fields
         return part.model_copy(update={key: x for key, x in sizes.items() if key in fields})
-    gate = part.gate
-    if isinstance(gate, TreeGateSpec) and gate.form in ("product", "log", "transition"):
-        form = "log" if gate.node_activation == "logsigmoid" else gate.form
-        return gate.model_copy(update={"form": form, "bias": False})
-    return gate
+    return part.gate.drawn_as()
 
 
 def _part(variant: Variant) -> PartSpec:

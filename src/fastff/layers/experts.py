@@ -43,6 +43,7 @@ class Experts(nn.Module, abc.ABC):
     """
 
     has_slopes = True
+    is_merged = False  # whether an input passes one expert, made of all
     is_as_defined = False  # whether the class computes what the kernels compute
     _defined: Callable[..., Tensor] | None = None  # the forward that they do
 

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fastff.kernels.check import check_inputs
+from fastff.kernels.check import check_features, check_inputs
 from fastff.kernels.functions import as_rows, with_leading
-from fastff.layers.linear import linear, uniform_fan_in_
 from fastff.layers.losses import PendingLosses, record
 from fastff.layers.random import Random
 
@@ -53,27 +52,31 @@ class Gate(nn.Module, abc.ABC):
 
     The soft form is what training differentiates. The hard form is what inference uses. Called
     as a module, a gate gives the soft form in training mode and the hard form in evaluation mode.
-    What a gate does at random, it does in training mode only.
+    What a gate does at random, it draws from `random`, in training mode only.
 
     A gate is one class with one method, `route`; `soft`, `hard`, `soft_with_loss` and `forward`
     are made of it. A layer asks `route` for the chosen experts alone, unless one of these is
-    overridden.
+    overridden. All else that others ask of a gate has a default here:
+
+    - layers and kernels: `n_active` and `n_trained`, `constants`;
+    - the engine, which stacks runs: a parameter (...) then is (r, ...), inputs are (r, b, i) or
+      (b, i), so that `route` has to work over leading dimensions of both; what differs from run to
+      run is a parameter, with requires_grad=False where it is fixed;
+    - the recorder of gradients, and plans: `units`;
+    - the recorder of trees, and plans: `node_logits` and `node_weights`.
 
     Args:
         in_features: size of an input, at least 1.
         n_experts: number of experts, at least 1.
-        n_logits: rows of `weight`.
         n_active: how many experts the hard form takes for an input.
         n_trained: how many the soft form takes; None is all.
-        bias: whether logits have a bias.
-        device: of the parameters.
-        dtype: of the parameters.
 
     Attributes:
-        weight: of the logits, (n_logits, i), uniform in ±1/sqrt(in_features) at first.
-        bias: of the logits, (n_logits,), likewise; None without.
         random: where its random numbers come from.
         is_one_method: whether all that the class gives is made of `route`.
+
+    Raises:
+        ValueError: for a size that is no integer of at least 1.
 
     """
 
@@ -85,36 +88,34 @@ class Gate(nn.Module, abc.ABC):
         cls.is_one_method = all(getattr(cls, name) is getattr(Gate, name) for name in methods)
 
     def __init__(
-        self,
-        in_features: int,
-        n_experts: int,
-        *,
-        n_logits: int,
-        n_active: int = 1,
-        n_trained: int | None = None,
-        bias: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, in_features: int, n_experts: int, *, n_active: int = 1, n_trained: int | None = None
     ) -> None:
         super().__init__()
+        self._dims: dict[str, int] = {}
         check_sizes(in_features=in_features, n_experts=n_experts)
-        check_dtype(dtype)
         self.in_features = in_features
         self.n_experts = n_experts
         self.n_active = n_active
         self.n_trained = n_experts if n_trained is None else n_trained
         self.random = Random()
         self.pending_losses = PendingLosses()
-        self.weight = nn.Parameter(torch.empty(n_logits, in_features, device=device, dtype=dtype))
-        self.bias = (
-            nn.Parameter(torch.empty(n_logits, device=device, dtype=dtype)) if bias else None
-        )
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register as `nn.Module` does, and remember how many dimensions it has at first."""
+        super().register_parameter(name, param)
+        if param is not None:
+            self._dims.setdefault(name, param.dim())
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether parameters have a run dimension in front of their own."""
+        for name, dims in self._dims.items():
+            if (parameter := self._parameters.get(name)) is not None:
+                return parameter.dim() > dims
+        return False
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the parameters anew, uniform in ±1/sqrt(in_features), and fill the constants."""
-        for parameter in (self.weight, self.bias):
-            if parameter is not None:
-                uniform_fan_in_(parameter, self.in_features, generator)
+        """Draw the parameters anew, from `generator` alone, and fill the constants."""
         self._refill()
 
     @abc.abstractmethod
@@ -122,22 +123,37 @@ class Gate(nn.Module, abc.ABC):
         """Return where inputs (..., i) go.
 
         Args:
-            x: inputs.
+            x: inputs, which `route` has to check first, by `check_inputs` or otherwise.
             hard: in the form of inference, not of training.
             sparse: whether the chosen experts alone are wanted, where the others' weight is 0; a
-                gate may give the weights of all even so.
+                gate may give the weights of all even so, and the chosen ones where it isn't.
 
         """
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the logits (..., n_logits) of inputs (..., i)."""
-        weight = self.weight
-        if weight.dim() == 2:
-            check_inputs(x, weight, self.in_features)
-        z = linear(x, weight)
-        if self.bias is None:
-            return z
-        return z + (self.bias if self.bias.dim() == 1 else self.bias.unsqueeze(-2))
+    def check_inputs(self, x: Tensor) -> None:
+        """Raise TypeError or ValueError for inputs (..., i) that a single gate can't take."""
+        if self.is_stacked:
+            return
+        own = next(self.parameters(), None)
+        if own is None:
+            check_features(x, self.in_features)
+        else:
+            check_inputs(x, own, self.in_features)
+
+    def units(self) -> dict[str, tuple[nn.Parameter, int]]:
+        """Return the parameters whose gradients can be told apart by unit, as `Layer.units` does.
+
+        By default none.
+        """
+        return {}
+
+    def node_logits(self, x: Tensor) -> Tensor | None:
+        """Return the node logits (..., b, n) of a tree, right iff above 0; None without a tree."""
+        return None
+
+    def node_weights(self) -> tuple[Tensor, Tensor | None] | None:
+        """Return a tree's node weights (..., n, i) and biases (..., n) or None; None without."""
+        return None
 
     def soft(self, x: Tensor) -> Tensor:
         """Return the weights (..., e) that training uses, for inputs (..., i)."""
@@ -158,9 +174,9 @@ class Gate(nn.Module, abc.ABC):
             hard = not self.training
         if hard:
             return self.hard(x)
-        if not (self.training and self.weight.dim() == 2 and type(self).soft is Gate.soft):
+        if not self.training or self.is_stacked or type(self).soft is not Gate.soft:
             return self.soft(x)
-        check_inputs(x, self.weight, self.in_features)
+        self.check_inputs(x)  # before their shape is changed
         rows = as_rows(x)  # a loss is that of the whole batch
         weights, loss = self.soft_with_loss(rows)
         if loss is not None:
@@ -170,14 +186,15 @@ class Gate(nn.Module, abc.ABC):
     def constants(self, device: torch.device) -> dict[str, Tensor]:
         """Return what the gate computes with beside its parameters, by name, on a device.
 
-        They are buffers that no state_dict holds, and are made anew wherever the gate goes.
+        They are buffers that no state_dict holds, and are made anew wherever the gate goes; runs
+        share them.
         """
         return {}
 
-    def register_constants(self) -> None:
+    def register_constants(self, device: torch.device | str | None = None) -> None:
         """Register buffers for the constants, which `reset_parameters` fills; for constructors."""
         for name, value in self.constants(torch.device("meta")).items():
-            empty = torch.empty_like(value, device=self.weight.device)
+            empty = torch.empty(value.shape, dtype=value.dtype, device=device)
             self.register_buffer(name, empty, persistent=False)
 
     def constant(self, name: str, like: Tensor) -> Tensor:
@@ -213,7 +230,7 @@ class Gate(nn.Module, abc.ABC):
         For a choice that they get no gradient from: what reduces gradients over processes waits
         for that of every parameter.
         """
-        if not torch.is_grad_enabled() or self.weight.dim() != 2:
+        if not torch.is_grad_enabled():
             return 0.0
         parts = [p.flatten()[:0].sum() for p in self.parameters() if p.requires_grad]
         return torch.stack(parts).sum() if parts else 0.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastff.layers.gate import Gate, Routing, check_depth, check_top_k, one_hot, route_top_k
+from fastff.layers.gate import Routing, check_depth, check_top_k, one_hot, route_top_k
+from fastff.layers.logit_gate import LogitGate
 
 
-class HypercubeGate(Gate):
+class HypercubeGate(LogitGate):
     """Softmax over the 2**depth sums of ± logits, an expert per pattern of signs (FastFF, 2024).
 
     z = W x with `depth` logits; expert k scores Σ_j s_kj z_j, where s_kj is +1 where the j-th of
@@ -51,7 +52,7 @@ class HypercubeGate(Gate):
         self.depth = depth
         self.top_k = top_k
         self.renormalise = renormalise
-        self.register_constants()
+        self.register_constants(device)
         self.reset_parameters(generator)
 
     def route(self, x: Tensor, *, hard: bool, sparse: bool) -> Routing:

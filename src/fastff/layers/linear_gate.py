@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastff.layers.gate import Gate, Routing, check_top_k, check_weights, one_hot, route_top_k
+from fastff.layers.gate import Routing, check_top_k, check_weights, one_hot, route_top_k
+from fastff.layers.logit_gate import LogitGate
 from fastff.layers.losses import load_balance
 
 
-class LinearGate(Gate):
+class LinearGate(LogitGate):
     """Softmax over one linear logit per expert.
 
     Dense:              p = softmax(W x)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from fastff.layers.experts import Activation
 from fastff.layers.fff import count
-from fastff.layers.gate import Gate, check_sizes, check_weights
+from fastff.layers.gate import check_sizes, check_weights
 from fastff.layers.linear import wide
 from fastff.layers.linear_gate import LinearGate
+from fastff.layers.logit_gate import LogitGate
 from fastff.layers.mixture import MixtureExperts
 from fastff.layers.noisy_top_k_gate import NoisyTopKGate
 from fastff.layers.routed import RoutedLayer
@@ -57,6 +58,8 @@ class MoE(RoutedLayer):
 
     """
 
+    gate: LogitGate
+
     def __init__(
         self,
         in_features: int,
@@ -90,7 +93,7 @@ class MoE(RoutedLayer):
             "dtype": dtype,
             "generator": generator,
         }
-        gate: Gate
+        gate: LogitGate
         if noisy:
             if top_k is None or balance > 0:
                 raise ValueError(

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastff.layers.gate import (
-    Gate,
     Routing,
     check_sizes,
     check_top_k,
@@ -16,10 +15,11 @@ from fastff.layers.gate import (
     softmax_top_k,
 )
 from fastff.layers.linear import linear, uniform_fan_in_
+from fastff.layers.logit_gate import LogitGate
 from fastff.layers.losses import importance, smooth_load, squared_variation
 
 
-class NoisyTopKGate(Gate):
+class NoisyTopKGate(LogitGate):
     """Softmax over the k largest of logits with learned Gaussian noise.
 
     H = x W_gᵀ + ε · softplus(x W_nᵀ),  p = softmax over the k largest of H, 0 elsewhere

@@ -17,8 +17,6 @@ from fastff.layers.gate import Gate, Routing
 from fastff.layers.layer import Layer
 from fastff.layers.losses import record
 from fastff.layers.parameter import parameter
-from fastff.layers.soft_merged import SoftMergedExperts
-from fastff.layers.tree_gate import TreeGate
 
 
 class RoutedLayer(Layer):
@@ -56,7 +54,7 @@ class RoutedLayer(Layer):
         self.n_experts = gate.n_experts
         self.training_width = gate.n_experts * experts.hidden_features
         # merged experts are one, however many; the chosen one only if all of the weight is on it
-        self._is_merged = isinstance(experts, SoftMergedExperts)
+        self._is_merged = experts.is_merged
         n_active = 1 if self._is_merged else gate.n_active
         self.inference_width = n_active * experts.hidden_features
 
@@ -118,19 +116,21 @@ class RoutedLayer(Layer):
         return outputs, hard.unsqueeze(-2)
 
     def node_logits(self, x: Tensor) -> Tensor | None:
-        """Return the node logits (..., b, 1, n) of a tree gate, or None for another."""
-        return self.gate.logits(x).unsqueeze(-2) if isinstance(self.gate, TreeGate) else None
+        """Return the node logits (..., b, 1, n) of the gate's tree, or None without one."""
+        z = self.gate.node_logits(x)
+        return None if z is None else z.unsqueeze(-2)
 
     def node_weights(self) -> tuple[Tensor, Tensor | None] | None:
-        """Return a tree gate's weights (..., 1, n, i) and biases (..., 1, n), or None."""
-        if not isinstance(self.gate, TreeGate):
+        """Return the tree's weights (..., 1, n, i) and biases (..., 1, n), or None without one."""
+        parameters = self.gate.node_weights()
+        if parameters is None:
             return None
-        bias = self.gate.bias
-        return self.gate.weight.unsqueeze(-3), None if bias is None else bias.unsqueeze(-2)
+        weight, bias = parameters
+        return weight.unsqueeze(-3), None if bias is None else bias.unsqueeze(-2)
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
-        """Return "gate", a unit per node or logit, and the experts' "expert_in", "expert_out"."""
-        return {"gate": (self.gate.get_parameter("weight"), 0), **self.experts.units()}
+        """Return the gate's units and the experts'."""
+        return {**self.gate.units(), **self.experts.units()}
 
 
 class Bank(NamedTuple):

@@ -18,6 +18,7 @@ class SoftMergedExperts(Experts, has_kernels=True):
     O(b e h i).
     """
 
+    is_merged = True
     has_slopes = False  # the slope of merged hidden units would be nobody's
 
     def forward(self, x: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:

@@ -9,7 +9,6 @@ from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_route
 from fastff.kernels.reference import at_least_float32
 from fastff.layers.gate import (
-    Gate,
     Routing,
     check_depth,
     check_probability,
@@ -18,6 +17,7 @@ from fastff.layers.gate import (
     one_hot,
     route_top_k,
 )
+from fastff.layers.logit_gate import LogitGate
 from fastff.layers.losses import hardening, load_balance
 from fastff.layers.parameter import parameter
 from fastff.layers.tree import (
@@ -34,7 +34,7 @@ MAX_MATRIX_DEPTH = 14  # 2 GiB
 SMALLEST = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
 
 
-class TreeGate(Gate):
+class TreeGate(LogitGate):
     """Leaf probabilities of a binary tree with one linear logit per node.
 
     z_j = <w_j, x> (+ b_j), P(right at j) = sigmoid(z_j), p_leaf = the product along its path
@@ -124,7 +124,7 @@ class TreeGate(Gate):
         self.hardening_weight: float | Tensor = hardening_weight
         self.balance_weight = balance_weight
         self.hard_training = hard_training
-        self.register_constants()
+        self.register_constants(device)
         if form == "learned_transition":
             self.transition = nn.Parameter(  # (e, s n)
                 torch.empty(2**depth, 2 * n_nodes, device=device, dtype=dtype)
@@ -174,11 +174,19 @@ class TreeGate(Gate):
         By a kernel, unless `logits` is overridden.
         """
         weight, bias = parameter(self, "weight"), parameter(self, "bias")
-        if weight.dim() == 2 and type(self).logits is Gate.logits:
+        if weight.dim() == 2 and type(self).logits is LogitGate.logits:
             form = form_for(x, weight, bias)
             if form is not Form.PLAIN:
                 return run_route(form, x, weight, bias)
         return descend(self.logits(x))
+
+    def node_logits(self, x: Tensor) -> Tensor:
+        """Return the node logits (..., b, n) of inputs (..., b, i)."""
+        return self.logits(x)
+
+    def node_weights(self) -> tuple[Tensor, Tensor | None]:
+        """Return the nodes' weights (..., n, i) and biases (..., n), or None."""
+        return self.weight, self.bias
 
     def set_hardening(self, weight: float) -> None:
         """Set the weight of the hardening loss, as a tensor that compiled code reads."""

@@ -13,19 +13,17 @@ from fastff.spec.base import (
     require_unique,
     unknown,
 )
-from fastff.spec.grid import MAX_DEPTH, Grid, GridChange, GridPoint, Point
-from fastff.spec.job import Recording, Seeds, Sized, TrainSpec
-from fastff.spec.layer import (
-    ExpertsSpec,
+from fastff.spec.gates import (
     GateSpec,
     HypercubeGateSpec,
     LinearGateSpec,
-    MixtureSpec,
     NodeActivation,
     NoisyTopKGateSpec,
-    SoftMergedSpec,
     TreeGateSpec,
 )
+from fastff.spec.grid import MAX_DEPTH, Grid, GridChange, GridPoint, Point
+from fastff.spec.job import Recording, Seeds, Sized, TrainSpec
+from fastff.spec.layer import ExpertsSpec, MixtureSpec, SoftMergedSpec
 from fastff.spec.model import (
     BottleneckSpec,
     ConvolutionalSpec,

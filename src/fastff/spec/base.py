@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import operator
 import os
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
@@ -47,6 +49,21 @@ class Spec(BaseModel):
             if key not in cls.model_fields:
                 raise ValueError(unknown(f"key {key!r}", key, cls.model_fields))
         return {key: tuple(x) if isinstance(x, list) else x for key, x in value.items()}
+
+
+def any_of(base: type[Spec]) -> Any:
+    """Return the type of all specs below `base` that have a kind, told apart by it."""
+    kinds = _kinds(base)
+    union = functools.reduce(operator.or_, (kinds[kind] for kind in sorted(kinds)))
+    return Annotated[union, Field(discriminator="kind")]
+
+
+def _kinds(base: type[Spec]) -> dict[str, type[Spec]]:
+    kind = base.model_fields["kind"]
+    found = {} if kind.is_required() else {kind.default: base}
+    for below in base.__subclasses__():
+        found |= _kinds(below)
+    return found
 
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from fastff.spec.base import Name, Spec
 from fastff.spec.grid import Grid
-from fastff.spec.layer import NoisyTopKGateSpec
 from fastff.spec.model import BottleneckSpec, NodeTreeSpec, RoutedSpec, Variant
 from fastff.spec.recipe import Recipe
 
@@ -68,7 +67,7 @@ class TrainSpec(Spec):
         return self
 
     @model_validator(mode="after")
-    def _check_top_k(self) -> TrainSpec:
+    def _check_gates(self) -> TrainSpec:
         for part in self.variant.parts():
             if isinstance(part, RoutedSpec):
                 _check_experts(self.variant.name, part, self.grid)
@@ -104,22 +103,16 @@ class TrainSpec(Spec):
 
 
 def _check_experts(name: str, part: RoutedSpec, grid: Grid) -> None:
-    depth = part.depth or min(grid.depth)
-    gate, fewest = part.gate, 2**depth
-    where = f"depth {depth} has only {fewest} experts"
-    if gate.top_k is not None and gate.top_k > fewest:
-        raise ValueError(f"variant {name!r} has top_k = {gate.top_k}, but {where}")
-    if isinstance(gate, NoisyTopKGateSpec) and gate.load_weight > 0 and gate.top_k == fewest:
-        raise ValueError(
-            f"variant {name!r}: load_weight > 0 needs an expert that is left out, but top_k = "
-            f"{gate.top_k} and {where}"
-        )
+    depth = min(part.point(point).depth for point in grid.points())
+    try:
+        part.gate.check_experts(2**depth)
+    except ValueError as error:
+        raise ValueError(f"variant {name!r} at depth {depth}: {error}") from None
 
 
 def has_tree(variant: Variant) -> bool:
     """Return whether a variant has a tree, whose nodes can be recorded."""
     return any(
-        isinstance(part, NodeTreeSpec)
-        or (isinstance(part, RoutedSpec) and part.gate.kind == "tree")
+        isinstance(part, NodeTreeSpec) or (isinstance(part, RoutedSpec) and part.gate.has_tree)
         for part in variant.parts()
     )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from fastff.spec.base import Name, Spec
+from fastff.spec.base import Name, Spec, any_of
+from fastff.spec.gates import GateSpec
 from fastff.spec.grid import Depth, Grid, GridPoint, Point, Width
-from fastff.spec.layer import ExpertActivation, ExpertsSpec, FixedActivation, GateSpec, TreeGateSpec
+from fastff.spec.layer import ExpertActivation, ExpertsSpec, FixedActivation
+
+if TYPE_CHECKING:
+    AnyGateSpec = GateSpec
+    AnyExpertsSpec = ExpertsSpec
+else:
+    AnyGateSpec = any_of(GateSpec)
+    AnyExpertsSpec = any_of(ExpertsSpec)
 
 
 class RoutedSpec(Spec):
@@ -18,16 +26,14 @@ class RoutedSpec(Spec):
     """
 
     kind: Literal["routed"] = "routed"
-    gate: GateSpec
-    experts: ExpertsSpec
+    gate: AnyGateSpec
+    experts: AnyExpertsSpec
     depth: Depth | None = None
     hidden_features: Width | None = None
 
-    def point(self, grid: GridPoint) -> Point:
+    def point(self, grid: GridPoint | Point) -> Point:
         """Return what this model makes of a point of the grid."""
-        leak = 0.0
-        if isinstance(self.gate, TreeGateSpec):
-            leak = self.gate.region_leak if grid.region_leak is None else grid.region_leak
+        leak = getattr(self.gate.changed(region_leak=grid.region_leak), "region_leak", 0.0)
         depth, width = self.depth or grid.depth, self.hidden_features or grid.hidden_features
         return Point(depth, width, leak)
 
@@ -39,7 +45,7 @@ class FeedForwardSpec(Spec):
     activation: ExpertActivation = "relu"
     hidden_features: Width | None = None
 
-    def point(self, grid: GridPoint) -> Point:
+    def point(self, grid: GridPoint | Point) -> Point:
         """Return what this model makes of a point of the grid."""
         return Point(0, self.hidden_features or grid.hidden_features)
 
@@ -57,7 +63,7 @@ class NodeTreeSpec(Spec):
     activation: FixedActivation = "gelu"
     depth: Depth | None = None
 
-    def point(self, grid: GridPoint) -> Point:
+    def point(self, grid: GridPoint | Point) -> Point:
         """Return what this model makes of a point of the grid; a node is one hidden unit."""
         return Point(self.depth or grid.depth, 1)
 
@@ -71,7 +77,7 @@ class ConvolutionalSpec(Spec):
     kind: Literal["convolutional"] = "convolutional"
     channels: tuple[Width, ...] = Field(default=(8, 16), min_length=1, max_length=4)
 
-    def point(self, grid: GridPoint) -> Point:
+    def point(self, grid: GridPoint | Point) -> Point:
         """Return what this model makes of a point of the grid: nothing, its size is its own."""
         return Point(0, 0)
 
@@ -81,7 +87,7 @@ class LinearSpec(Spec):
 
     kind: Literal["linear"] = "linear"
 
-    def point(self, grid: GridPoint) -> Point:
+    def point(self, grid: GridPoint | Point) -> Point:
         """Return what this model makes of a point of the grid: nothing, its size is its own."""
         return Point(0, 0)
 
@@ -117,7 +123,7 @@ class BottleneckSpec(Spec):
         routes = isinstance(self.head, RoutedSpec | NodeTreeSpec)
         return self.head if routes and self.body.kind not in ("routed", "node_tree") else self.body
 
-    def point(self, grid: GridPoint) -> Point:
+    def point(self, grid: GridPoint | Point) -> Point:
         """Return what this model makes of a point of the grid."""
         return self.routed.point(grid)
 
@@ -146,7 +152,7 @@ class Variant(Spec):
         return [self.model]
 
     def with_trees(self, **changes: float) -> Variant:
-        """Return the variant with other options for all its tree gates.
+        """Return the variant with other options for all its gates that have them.
 
         Raises:
             pydantic.ValidationError: where a gate can't have them.
@@ -154,10 +160,9 @@ class Variant(Spec):
         """
 
         def changed(part: PartSpec) -> PartSpec:
-            if not isinstance(part, RoutedSpec) or not isinstance(part.gate, TreeGateSpec):
+            if not isinstance(part, RoutedSpec):
                 return part
-            gate = TreeGateSpec(**(part.gate.model_dump() | changes))
-            return part.model_copy(update={"gate": gate})
+            return part.model_copy(update={"gate": part.gate.changed(**changes)})
 
         if isinstance(self.model, BottleneckSpec):
             parts = {"body": changed(self.model.body), "head": changed(self.model.head)}

@@ -44,16 +44,13 @@ from fastff.spec import (
     Variant,
 )
 
-# by what they take beside in_features: a number of experts, or a depth
-FLAT_GATES: dict[type[Spec], Callable[..., Gate]] = {
+GATES: dict[type[GateSpec], Callable[..., Gate]] = {
     LinearGateSpec: LinearGate,
     NoisyTopKGateSpec: NoisyTopKGate,
-}
-DEEP_GATES: dict[type[Spec], Callable[..., Gate]] = {
     HypercubeGateSpec: HypercubeGate,
     TreeGateSpec: TreeGate,
 }
-EXPERTS: dict[type[Spec], type[Experts]] = {
+EXPERTS: dict[type[ExpertsSpec], type[Experts]] = {
     MixtureSpec: MixtureExperts,
     SoftMergedSpec: SoftMergedExperts,
 }
@@ -74,9 +71,8 @@ def build_gate(
 ) -> Gate:
     """Return the gate over 2**depth experts that `spec` describes."""
     options = spec.model_dump(exclude={"kind"})
-    if type(spec) in FLAT_GATES:
-        return FLAT_GATES[type(spec)](in_features, 2**depth, **options, generator=generator)
-    return DEEP_GATES[type(spec)](in_features, depth, **options, generator=generator)
+    size = depth if spec.takes_depth else 2**depth
+    return GATES[type(spec)](in_features, size, **options, generator=generator)
 
 
 def build_experts(
@@ -95,18 +91,15 @@ def build_experts(
 
 
 def _routed(spec: RoutedSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
-    depth = spec.depth or sizes.point.depth
-    width = spec.hidden_features or sizes.point.hidden_features
-    gate_spec = spec.gate
-    if isinstance(gate_spec, TreeGateSpec):
-        gate_spec = gate_spec.model_copy(update={"region_leak": sizes.point.region_leak})
+    depth, width, region_leak = spec.point(sizes.point)
+    gate_spec = spec.gate.changed(region_leak=region_leak)
     gate = build_gate(gate_spec, sizes.in_features, depth, generator=generator)
     shape = (gate.n_experts, sizes.in_features, width, sizes.out_features)
     return RoutedLayer(gate, build_experts(spec.experts, *shape, generator=generator))
 
 
 def _feed_forward(spec: FeedForwardSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
-    width = spec.hidden_features or sizes.point.hidden_features
+    width = spec.point(sizes.point).hidden_features
     shape = (sizes.in_features, width, sizes.out_features)
     return FeedForward(*shape, activation=spec.activation, generator=generator)
 
@@ -115,7 +108,7 @@ def _node_tree(spec: NodeTreeSpec, sizes: Sizes, generator: torch.Generator | No
     return NodeTree(
         sizes.in_features,
         sizes.out_features,
-        levels=(spec.depth or sizes.point.depth) + spec.leaf_nodes,
+        levels=spec.point(sizes.point).depth + spec.leaf_nodes,
         n_trees=spec.n_trees,
         leaf_nodes=spec.leaf_nodes,
         bias=False,

@@ -90,7 +90,8 @@ class GradientRecorder:
     @staticmethod
     def _magnitude(gradient: Tensor, unit: int) -> Tensor:
         """Return the mean absolute entry of each unit, which dimension `unit` counts, (r, u)."""
-        return gradient.abs().movedim(1 + unit, 1).flatten(2).mean(-1)
+        by_unit = gradient.abs().movedim(1 + unit, 1)
+        return by_unit.reshape(*by_unit.shape[:2], -1).mean(-1)
 
 
 def _rounded(values: Tensor) -> list[float]:
