@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fastff.kernels.check import check_inputs
 from fastff.layers.gate import Gate, check_dtype
 from fastff.layers.linear import linear, uniform_fan_in_
+from fastff.layers.parameter import parameter
 
 
 class LogitGate(Gate):
@@ -50,9 +51,9 @@ class LogitGate(Gate):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the parameters anew, uniform in ±1/sqrt(in_features), and fill the constants."""
-        for parameter in (self.weight, self.bias):
-            if parameter is not None:
-                uniform_fan_in_(parameter, self.in_features, generator)
+        for drawn in (self.weight, self.bias):
+            if drawn is not None:
+                uniform_fan_in_(drawn, self.in_features, generator)
         super().reset_parameters(generator)
 
     def check_inputs(self, x: Tensor) -> None:
@@ -61,13 +62,13 @@ class LogitGate(Gate):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits (..., n_logits) of inputs (..., i)."""
-        weight = self.weight
+        weight, bias = parameter(self, "weight"), parameter(self, "bias")
         if weight.dim() == 2:
             check_inputs(x, weight, self.in_features)
         z = linear(x, weight)
-        if self.bias is None:
+        if bias is None:
             return z
-        return z + (self.bias if self.bias.dim() == 1 else self.bias.unsqueeze(-2))
+        return z + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
         """Return "gate", a unit per logit."""
