@@ -68,7 +68,8 @@ class LogitGate(Gate):
         z = linear(x, weight)
         if bias is None:
             return z
-        return z + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
+        biased: Tensor = z + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
+        return biased
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
         """Return "gate", a unit per logit."""
