@@ -1,12 +1,12 @@
 # The checked config, and the functions by which rules read it.
 
+import hashlib
 import json
 import os
 import shlex
 import shutil
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config, validate
@@ -17,7 +17,8 @@ from fastff.config import parse_config
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError
 from fastff.files import hold
-from fastff.jobs import train_jobs
+from fastff.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, settings, train_jobs
+from fastff.kept import config_text, keep
 from fastff.progress.overall import PLAN
 from fastff.progress.plan import PlannedJob, write_plan
 from fastff.sources import stage_digest
@@ -86,6 +87,12 @@ if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
 
 RESULTS = f"{CONFIG.results_dir}/{CONFIG.name}"
 FIGURES = f"{CONFIG.figures_dir}/{CONFIG.name}"
+# The config as a whole, with what was changed on the command line: commands name it and their job.
+# It is no input of theirs. What a job reads of it is among its rule's params, also where no command
+# uses them, so that a change reruns the jobs that read it and no others.
+KEPT = f"{RESULTS}/config.yaml"
+KEPT_TEXT = config_text(config)
+KEPT_DIGEST = hashlib.sha256(KEPT_TEXT.encode()).hexdigest()
 HAS_GPU = CONFIG.device == "cuda" or (
     CONFIG.device == "auto" and bool(shutil.which("nvidia-smi"))
 )
@@ -102,6 +109,14 @@ wildcard_constraints:
     variant="[a-z0-9_]+",
     shard=r"(/\d+-\d+)?",  # of a variant that is split, the first and the last run
     dataset="[a-z0-9_]+",
+
+
+def keep_config():
+    """Write down the config that the jobs of this run read."""
+    try:
+        keep(Path(KEPT), KEPT_TEXT)
+    except OSError as error:
+        raise WorkflowError(f"The config can't be kept for the jobs: {error}") from None
 
 
 def from_here(path):

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastff.arguments import text_of
+from fastff.arguments import add_config, text_of
 from fastff.config import load_config
 from fastff.faults import ConfigError
 
@@ -36,8 +36,8 @@ def add_claims(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the claims file (default: config/claims.yaml)",
     )
     parser.add_argument("--spec", help="the claims as JSON text, or a file that holds it")
-    parser.add_argument(
-        "--configfile", type=Path, help="a config whose experiments the claims file may name too"
+    add_config(
+        parser, required=False, what="a config whose experiments the claims file may name too"
     )
     parser.add_argument(
         "--tables",

@@ -6,6 +6,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from fastff.arguments import add_config
+
 log = logging.getLogger("fastff")
 
 
@@ -18,7 +20,7 @@ def add_site(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "finished run, its ledger of claims and its provenance. Open its index.html in a browser; "
         "it needs no server and no network. The workflow calls this: snakemake --cores all site",
     )
-    parser.add_argument("--configfile", type=Path, required=True, help="the config of the run")
+    add_config(parser, what="the config of the run")
     parser.add_argument(
         "--plan", required=True, help="the files of the run as JSON text, or a file that holds it"
     )
