@@ -61,7 +61,7 @@ def test_a_printed_line_repeats_a_job_by_hand(finished, edited):
     assert keys <= {path.name for path in (finished.folder / "results/tiny/store").rglob("*.json")}
 
 
-@pytest.mark.parametrize("more", [[], ["runs_per_job=4", "tf32=true"]], ids=["whole", "split"])
+@pytest.mark.parametrize("more", [[], ["runs_per_job=4", "tf32=True"]], ids=["whole", "split"])
 def test_commands_read_what_their_params_say(more, tmp_path):
     """Of every job of the config `smoke`: a param that its command doesn't read would be a lie."""
     tree = copy_tree(tmp_path / "tree")

@@ -41,14 +41,17 @@ if CLAIMS is not None:
         resources:
             **needs("ledger"),
         params:
-            spec=CLAIMS.model_dump_json(exclude_defaults=True),
+            config=KEPT,
+            claims=from_here(REPOSITORY / CONFIG.claims),
+            read=CLAIMS.model_dump_json(exclude_defaults=True),
             folders=claim_folders(),
             only=claimed(),
             stem=subpath(output[0], strip_suffix=".html"),
             sources=stage_digest("claims"),
         shell:
-            "fastff claims --spec {params.spec:q} --tables {params.folders:q}"
-            " --only {params.only:q} --output {params.stem:q} 2> {log:q}"
+            "fastff claims --config {params.config:q} --claims {params.claims:q}"
+            " --tables {params.folders:q} --only {params.only:q} --output {params.stem:q}"
+            " 2> {log:q}"
 
     rule draw_claims:
         input:
