@@ -61,11 +61,6 @@ def with_settings(
     return argparse.Namespace(**{**vars(options), **settings})
 
 
-def text_of(given: str) -> str:
-    """Return JSON text as it is, and of anything else the content of the file of that name."""
-    return given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
-
-
 def positive(text: str) -> int:
     """Return a whole number of at least 1, as the type of an option."""
     number = int(text)

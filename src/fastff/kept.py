@@ -25,7 +25,12 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
 
 def config_text(values: Mapping[str, Any]) -> str:
     """Return the file of a config whose files and changes are merged."""
-    text = yaml.dump(
+    return f"{HEADING}{yaml_text(values)}"
+
+
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """Return a mapping as YAML: innermost lists and mappings in a line, nothing by reference."""
+    text: str = yaml.dump(
         dict(values),
         Dumper=_Dumper,
         default_flow_style=None,
@@ -33,7 +38,7 @@ def config_text(values: Mapping[str, Any]) -> str:
         allow_unicode=True,
         width=100,
     )
-    return f"{HEADING}{text}"
+    return text
 
 
 def keep(path: Path, text: str) -> None:

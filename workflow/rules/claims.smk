@@ -13,11 +13,6 @@ if CLAIMS is not None:
         CLAIM_PAGE,
     ]
     CAPTION = str(CAPTIONS / "claims.rst")
-    PUBLISHED = {
-        name: claim.published.value
-        for name, claim in CLAIMS.claims.items()
-        if claim.published.value is not None
-    }
 
     rule ledger:
         input:
@@ -78,18 +73,8 @@ if CLAIMS is not None:
         resources:
             **needs("draw"),
         params:
-            values=json.dumps(
-                {
-                    "title": claim_title(),
-                    "ledger": f"{RESULTS}/claims.csv",
-                    "figures": FIGURES,
-                    "published": PUBLISHED,
-                    "rules": {
-                        name: CLAIMS.rules[claim.rule].says
-                        for name, claim in CLAIMS.claims.items()
-                    },
-                }
-            ),
+            file=file_of("claims"),
+            values=json.dumps(claim_parameters()),
             folder=subpath(output.html, parent=True),
             part=".claims.part.html",
             sources=stage_digest("analysis"),

@@ -18,7 +18,7 @@ from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError
 from fastff.files import hold
 from fastff.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, settings, train_jobs
-from fastff.kept import config_text, keep
+from fastff.kept import config_text, keep, yaml_text
 from fastff.progress.overall import PLAN
 from fastff.progress.plan import PlannedJob, write_plan
 from fastff.sources import stage_digest
@@ -35,7 +35,7 @@ TABLE_FORMATS = (".csv", ".md", ".tex", ".html")
 # The command that executes a notebook, of rules with the same inputs, logs and params. nbconvert
 # takes its argument for a pattern, so it gets the bare name, whatever the folder is called.
 DRAW = (
-    "papermill {input.notebook:q} {log.notebook:q} --parameters_yaml {params.values:q}"
+    "papermill {input.notebook:q} {log.notebook:q} --parameters_file {params.file:q}"
     " --kernel python3 --no-progress-bar > {log.text:q} 2>&1"
     " && (cd {params.folder:q} && jupyter nbconvert --to html $(basename {log.notebook:q})"
     " --output {params.part:q}) >> {log.text:q} 2>&1"
@@ -111,12 +111,23 @@ wildcard_constraints:
     dataset="[a-z0-9_]+",
 
 
-def keep_config():
-    """Write down the config that the jobs of this run read."""
+def keep_what_jobs_read():
+    """Write down the config of this run, and what its notebooks and its site are to show."""
+    texts = {KEPT: KEPT_TEXT, SITE_PLAN: json.dumps(site_plan(), indent=1)}
+    parameters = {name: notebook_parameters(name) for name in CONFIG.drawn()}
+    if CLAIMS is not None:
+        parameters["claims"] = claim_parameters()
+    texts |= {file_of(name): yaml_text(values) for name, values in parameters.items()}
     try:
-        keep(Path(KEPT), KEPT_TEXT)
+        for path, text in texts.items():
+            keep(Path(path), text)
     except OSError as error:
-        raise WorkflowError(f"The config can't be kept for the jobs: {error}") from None
+        raise WorkflowError(f"What jobs read can't be kept: {error}") from None
+
+
+def file_of(name):
+    """Return the file with the parameters of a notebook."""
+    return f"{RESULTS}/parameters/{name}.yaml"
 
 
 def from_here(path):
@@ -272,7 +283,7 @@ def reported(name, kind, ending):
 
 
 def notebook_parameters(name):
-    """Return the parameters of a notebook, as papermill takes them."""
+    """Return the parameters of a notebook."""
     block = CONFIG.drawn()[name]
     values = {
         "experiment": name,
@@ -291,4 +302,4 @@ def notebook_parameters(name):
             comparison.model_dump() for comparison in block.comparisons
         ]
         values["best_of_seeds"] = block.best_of_seeds
-    return json.dumps(values)
+    return values

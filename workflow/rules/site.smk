@@ -40,7 +40,8 @@ rule site:
     params:
         config=KEPT,
         read=KEPT_DIGEST,
-        plan=lambda wildcards: json.dumps(site_plan()),
+        plan=SITE_PLAN,
+        planned=lambda wildcards: json.dumps(site_plan()),
         sources=stage_digest("site"),
     shell:
         "fastff site --config {params.config:q} --plan {params.plan:q}"
