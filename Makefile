@@ -74,7 +74,7 @@ test-faults: $(ENVIRONMENT)  ## kill runs, fill disks, start two at once: takes 
 test-slurm: $(ENVIRONMENT)  ## run the smallest config through a Slurm of one node: takes minutes
 	"$(BIN)/pytest" -m slurm $(ARGS)
 
-lint: $(ENVIRONMENT)  ## check style, types, the workflow, notebooks without outputs, ARTIFACT.md
+lint: $(ENVIRONMENT)  ## check style, types, the workflow, notebooks without outputs, docs/artifact.md
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
@@ -113,14 +113,16 @@ reference: run  ## redraw reference figures, tables and ledger, and compare with
 	for file in results/reference/claims.*; do \
 		check "$$file" "results/redrawn/$${file##*/}"; \
 	done; \
-	"$(BIN)/fastff" claims --insert README.md --check || failed=yes; \
+	for page in README.md docs/ledger.md; do \
+		"$(BIN)/fastff" claims --insert $$page --check || failed=yes; \
+	done; \
 	[ -z "$$failed" ] && echo 'The committed figures, tables and ledger are those that are drawn here'
 
 report: run  ## write results/NAME/site, all of a run to look at, and results/report.html
 	$(SNAKEMAKE) --cores $(CORES) site $(ARGS)
 	$(SNAKEMAKE) --cores $(CORES) --report results/report.html
 
-artifact: $(ENVIRONMENT)  ## write ARTIFACT.md: what to run for which claim, and what it takes
+artifact: $(ENVIRONMENT)  ## write docs/artifact.md: what to run for which claim, and what it takes
 	"$(BIN)/fastff" artifact
 
 lock:  ## refresh requirements.lock for pyproject.toml (ARGS=--upgrade: newest versions)

@@ -100,11 +100,11 @@ def test_reference_config_is_the_paper_s_on_fashion_mnist():
     assert reference.benchmarks == paper.benchmarks
 
 
-def test_what_the_readme_shows_is_valid():
-    text = (ROOT / "README.md").read_text()
+def test_what_the_page_on_configs_shows_is_valid():
+    text = (ROOT / "docs" / "configs.md").read_text()
     blocks = [yaml.safe_load(textwrap.dedent(block)) for block in
               re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)]  # fmt: skip
-    recipe, mine, variants = blocks
+    mine, variants, recipe = blocks
     assert mine["extends"] == ["config.yaml"]  # tests/workflow/test_configs.py plans a run of it
     jsonschema.validate(mine, json_schema())
     shown = GOOD["experiments"]["soft_merging"] | {"dataset": "mnist"} | recipe | variants

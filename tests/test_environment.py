@@ -121,7 +121,7 @@ def test_conda_installs_the_lock_only() -> None:
     assert Requirement(python).specifier == TRIED
     assert tools == ["pip", "make"]
     assert pip == {"pip": ["-r requirements.lock"]}
-    commands = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
     assert "conda activate fastff && pip install --no-deps --editable ." in commands
 
 

@@ -1,4 +1,4 @@
-"""ARTIFACT.md: up to date, and every number from a file."""
+"""docs/artifact.md: up to date, and every number from a file."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def row_of(page: str, start: str) -> list[str]:
 
 def test_the_committed_page_is_up_to_date():
     """Run `fastff artifact` after a change of config, ledger, costs, lock or template."""
-    assert (ROOT / "ARTIFACT.md").read_text(encoding="utf-8") == appendix(ROOT)
+    assert (ROOT / "docs" / "artifact.md").read_text(encoding="utf-8") == appendix(ROOT)
 
 
 def test_without_a_ledger_the_page_says_so(repository):
@@ -72,7 +72,7 @@ def test_a_claim_has_its_target_cost_and_expected_value(repository):
     row = row_of(page, "One ¦ is".replace("¦", r"\|"))
     assert row[0] == "One ¦ is better. (A paper, Table 1)"
     table = "results/reference/h100/tables/soft_merging_comparisons.md"
-    assert row[1] == f"[soft_merging_comparisons]({table})"
+    assert row[1] == f"[soft_merging_comparisons](../{table})"
     assert row[2:4] == ["`soft_merging`", "h100"]
     assert float(row[4]) == pytest.approx(made["soft_merging"]["seconds"] / 60, rel=0.05)
     assert float(row[5]) == pytest.approx(made["soft_merging"]["peak_bytes"] / 1e9, rel=0.05)

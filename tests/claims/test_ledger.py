@@ -15,7 +15,7 @@ from fastff.analysis.ledger import VERDICTS, load_ledger, write_ledger
 from fastff.analysis.tidy import TidyError, load_table
 from fastff.claims.ledger import COLUMNS, holm_corrected, ledger
 from fastff.claims.load import load_claims
-from fastff.claims.readme import END, START, inserted, page_part
+from fastff.claims.readme import END, FIRST, START, inserted, page_part
 from fastff.claims.tables import Tables
 from fastff.claims.verdict import NOT_TESTABLE
 from fastff.cli import main
@@ -39,9 +39,14 @@ def test_the_committed_ledger_is_what_the_reference_s_tables_give(computed, tmp_
         assert path.read_bytes() == (REFERENCE / path.name).read_bytes()
 
 
-def test_the_readme_shows_the_committed_ledger():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("page", "rows"), [("README.md", 5), ("docs/ledger.md", len(CLAIMS.claims))]
+)
+def test_pages_show_the_committed_ledger(page, rows):
+    text = (ROOT / page).read_text(encoding="utf-8")
     assert inserted(text, load_ledger(REFERENCE / "claims.csv")) == text
+    table = FIRST.split(text)[-1].partition(END)[0]
+    assert table.count("\n|") - 2 == rows
 
 
 def test_every_claim_has_a_row_and_only_what_is_not_testable_lacks_an_effect(computed):
@@ -165,6 +170,17 @@ def test_a_page_keeps_what_is_around_the_ledger(computed):
 def test_a_page_without_the_markers_is_refused(page, computed):
     with pytest.raises(ConfigError, match="allowed is a page with"):
         inserted(page, computed)
+
+
+def test_a_page_may_name_the_rows_that_it_shows(computed):
+    names = list(computed["claim"][:2])
+    page = START.replace("claims:", f"claims {' '.join(reversed(names))}:") + f"\n{END}\n"
+    new = inserted(page, computed)
+    assert inserted(new, computed) == new
+    assert new.count("\n| ") == len(names) + 2
+    assert f"\n{len(computed)} claims: " in new
+    with pytest.raises(ConfigError, match="claim 'none' of the marker isn't in the ledger"):
+        inserted(page.replace(f"{names[0]}:", "none:"), computed)
 
 
 def test_the_command_writes_inserts_and_checks(tmp_path, capsys):

@@ -347,10 +347,11 @@ def test_the_example_trains_nodes_and_leaves():
     assert aux_loss(model).item() == 0
 
 
-def test_the_readme_s_examples_run():
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    part = readme.split("## Use the layers")[1].split("\n## ")[0]
-    block, functions = re.findall("```python\n(.*?)```", part, flags=re.DOTALL)
+def test_the_examples_of_the_readme_and_of_the_page_on_layers_run():
+    root = Path(__file__).parents[2]
+    pages = [root / "README.md", root / "docs" / "layers.md"]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    block, functions = re.findall("```python\n(.*?)```", "".join(texts), flags=re.DOTALL)
     names = {
         "x": torch.randn(8, 64),
         "w_in": torch.randn(2, 15, 64),

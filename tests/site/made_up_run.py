@@ -97,6 +97,8 @@ def made_up_run(folder: Path, *, with_ledger: bool) -> tuple[Path, Plan]:
         "jobs": str(folder / "jobs"),
         "datasets": [],
         "earlier": [str(ROOT / "results" / "reference" / "h100")],
+        "readme": str(ROOT / "README.md"),
+        "docs": [str(path) for path in sorted((ROOT / "docs").glob("*.md"))],
     }
     return folder / "config.yaml", Plan.model_validate_json(json.dumps(plan))
 

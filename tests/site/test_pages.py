@@ -7,10 +7,12 @@ from contextlib import redirect_stderr
 import pytest
 from made_up_run import ROOT, VALUES, made_up_run
 
+from fastff import kernels, layers
 from fastff.cli import main
 from fastff.faults import ConfigError
 from fastff.site.build import build_site
 from fastff.site.captions import read_caption
+from fastff.site.documents import write_documents
 from links import broken, pages_of, read_page
 
 TITLE = VALUES["experiments"]["own_experiment"]["title"].replace("$f$", "").strip(" ?")
@@ -85,6 +87,36 @@ def test_a_notebook_is_shown_as_it_was_executed(site):
     assert "$x^2$" not in page
     assert "<td" in page
     assert len(read_page(site / "notebooks" / "own_benchmark.html").images) == 1
+
+
+def test_the_repository_s_pages_are_shown_with_their_links(site):
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    front = read_page(site / "docs" / "index.html")
+    links = {address for tag, _, address in front.found if tag == "a"}
+    assert {"../README.html", *(f"{page.stem}.html" for page in pages)} <= links
+    readme = read_page(site / "README.html")
+    assert "docs/ledger.html" in {address for _, _, address in readme.found}
+    assert "_images/tree_regions.png" in readme.images
+    api = read_page(site / "docs" / "api.html")
+    assert {f"fastff.layers.{name}" for name in layers.__all__} <= api.ids
+    assert {f"fastff.kernels.{name}" for name in kernels.__all__} <= api.ids
+    appendix = read_page(site / "docs" / "artifact.html")
+    assert any(address.endswith("/width_depth.md") for _, _, address in appendix.found)
+
+
+def test_a_link_to_what_is_not_there_is_its_text(tmp_path):
+    (tmp_path / "docs").mkdir()
+    readme, page = tmp_path / "README.md", tmp_path / "docs" / "page.md"
+    readme.write_text("[a](docs/page.md#b), [c](docs/none.md), ![d](d.png), [e](https://e.org)")
+    page.write_text("[r](../README.md), [f](../f.yaml#g), [h](../../h.md)")
+    (tmp_path / "f.yaml").touch()
+    write_documents(readme, [page], tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_text() == (
+        "[a](docs/page.md#b), c, d, [e](https://e.org)"
+    )
+    copied = (tmp_path / "copy" / "docs" / "page.md").read_text()
+    assert copied == "[r](../README.md), [f](path:../f.yaml#g), h"
+    assert (tmp_path / "copy" / "f.yaml").exists()
 
 
 def test_provenance_says_how_results_came_about(site):

@@ -11,6 +11,15 @@ from filelock import FileLock
 from trees import Tree, copy_tree
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what waits for a complete run, which takes minutes."""
+    for item in items:
+        waits = "finished" in getattr(item, "fixturenames", ())
+        if waits and item.get_closest_marker("faults") is None:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Tree:
     """A tree after a complete run of the tiny config on all cores. Tests leave it as it is.

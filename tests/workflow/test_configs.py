@@ -57,12 +57,12 @@ def test_a_fault_of_the_command_line_is_said_to_be_its(tmp_path):
     assert "--config: threads = 0: Input should be greater" in done.stdout + done.stderr
 
 
-def test_the_readme_s_own_config_is_planned(tmp_path):
+def test_the_config_of_the_page_on_configs_is_planned(tmp_path):
     tree = copy_tree(tmp_path / "tree")
-    text = (ROOT / "README.md").read_text()
-    (shown,) = re.findall(r"^  ```yaml\n(  extends:.*?)^  ```", text, re.MULTILINE | re.DOTALL)
+    text = (ROOT / "docs" / "configs.md").read_text()
+    (shown,) = re.findall(r"^```yaml\n(extends:.*?)^```", text, re.MULTILINE | re.DOTALL)
     path = tree.folder / "config" / "mine.yaml"
-    path.write_text(re.sub("^  ", "", shown, flags=re.MULTILINE))
+    path.write_text(shown)
     printed = tree.snakemake("--dry-run", config="mine").stdout
     whole = load_config(ROOT / "config" / "config.yaml")
     config = load_config(path)

@@ -153,7 +153,7 @@ def test_a_benchmark_is_measured_and_then_drawn(finished):
 
 
 def test_the_reference_can_be_trained_in_place_of_drawn(finished):
-    """ARTIFACT.md's command: without `tables_from` the reference's config trains."""
+    """The appendix's command: without `tables_from` the reference's config trains."""
     arguments = ["--config", "name=mine", "tables_from=", "--dry-run"]
     printed = finished.snakemake("node_tree", *arguments, config="reference").stdout
     for rule in ("prepare", "train", "collect", "draw_node_tree"):

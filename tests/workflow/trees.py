@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = [Path(__file__).parent / f"{name}.yaml" for name in ("tiny", "faults")]
 TINY_PATH = CONFIGS[0]
 TINY = load_config(TINY_PATH)
-PARTS = ("config", "src", "workflow", "notebooks", "environment.yml", "README.md")
+PARTS = ("config", "src", "workflow", "notebooks", "environment.yml", "README.md", "docs")
 ENTRY = re.compile(r"^(?:local)?rule (\w+):$", re.MULTILINE)
 
 

@@ -47,7 +47,14 @@ def site_plan():
         "jobs": f"{RESULTS}/benchmarks",
         "datasets": [path for path in prepared_here() if path.endswith(".json")],
         "earlier": [from_here(REPOSITORY / folder) for folder in earlier if folder],
+        "readme": from_here(REPOSITORY / "README.md"),
+        "docs": [from_here(path) for path in documents()],
     }
+
+
+def documents():
+    """Return the repository's pages beside README.md."""
+    return sorted((REPOSITORY / "docs").glob("*.md"))
 
 
 def as_given(value):

@@ -14,7 +14,7 @@ PLACE = Path(__file__).parent
 
 
 def appendix(root: Path) -> str:
-    """Return the text of ARTIFACT.md for a repository.
+    """Return the text of docs/artifact.md for a repository.
 
     Args:
         root: the repository's folder, with `config/`, `results/reference/`, `requirements.lock` and

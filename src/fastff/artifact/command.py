@@ -16,13 +16,14 @@ def add_artifact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = commands.add_parser(
         "artifact",
         help="write the artifact appendix",
-        description="Write ARTIFACT.md from the configs, the ledger of claims and the measured "
-        "costs of the repository: what to run for which claim, what it takes, and what to expect.",
+        description="Write docs/artifact.md from the configs, the ledger of claims and the "
+        "measured costs of the repository: what to run for which claim, what it takes, and what to "
+        "expect.",
     )
     parser.add_argument(
         "--root", type=Path, default=Path(), help="the repository (default: the current folder)"
     )
-    parser.add_argument("--output", type=Path, default=Path("ARTIFACT.md"), help="the file")
+    parser.add_argument("--output", type=Path, default=Path("docs/artifact.md"), help="the file")
     parser.add_argument(
         "--check",
         action="store_true",

@@ -1,7 +1,13 @@
-"""The ledger in a Markdown page, between two markers."""
+"""The ledger in a Markdown page, between two markers.
+
+The first marker may name claims: then the page has their rows alone, in the ledger's order, below
+the counts of all.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,25 +17,38 @@ from fastff.faults import ConfigError
 from fastff.files import atomic_path
 
 START, END = "<!-- claims: fastff claims --insert writes this part -->", "<!-- end of claims -->"
+FIRST = re.compile(r"<!-- claims((?: \w+)*): fastff claims --insert writes this part -->")
 
 
 def inserted(text: str, ledger: pd.DataFrame) -> str:
     """Return a page with the ledger in place of what is between the markers.
 
     Raises:
-        ConfigError: for a page that doesn't have each marker once, the start first.
+        ConfigError: for a page that doesn't have each marker once, the start first, or whose first
+            marker names a claim that the ledger doesn't have.
 
     """
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end or START in rest or END in after:
+    starts = list(FIRST.finditer(text))
+    before, end, after = text.partition(END)
+    if len(starts) != 1 or not end or END in after or starts[0].end() > len(before):
         raise ConfigError(f"allowed is a page with {START} and then {END}, once each")
-    return f"{before}{START}\n{page_part(ledger)}\n{END}{after}"
+    (start,) = starts
+    names = start[1].split()
+    if unknown := [name for name in names if name not in set(ledger["claim"])]:
+        raise ConfigError(f"claim {unknown[0]!r} of the marker isn't in the ledger")
+    return f"{text[: start.end()]}\n{page_part(ledger, names)}\n{END}{after}"
 
 
-def page_part(ledger: pd.DataFrame) -> str:
-    """Return a sentence with the counts and the table, as Markdown."""
-    shown = shown_ledger(ledger).drop(columns="p (Holm)")
+def page_part(ledger: pd.DataFrame, names: Sequence[str] = ()) -> str:
+    """Return a sentence with the counts and the table, as Markdown.
+
+    Args:
+        ledger: what `load_ledger` returned.
+        names: the claims of the table; by default all. The counts are of all.
+
+    """
+    rows = ledger[ledger["claim"].isin(names)] if names else ledger
+    shown = shown_ledger(rows).drop(columns="p (Holm)")
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in shown.to_numpy()]
     lines = [list(shown.columns), ["---"] * shown.shape[1], *cells]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,5 +1,7 @@
 """The site: one folder of pages for a browser, of a finished run, without a server or a network.
 
+It shows the repository's own pages too, README.md and docs/*.md.
+
 Sphinx with MyST-NB writes it. Sphinx reads the captions of Snakemake's report as they are, for both
 are reStructuredText, and says so where an image or a file isn't there. MyST-NB shows executed
 notebooks without executing them. The theme is PyData's, whose pages are wide enough for figures of

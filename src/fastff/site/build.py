@@ -23,18 +23,25 @@ from fastff.yaml_file import merge_layers, read_layers
 STATIC = Path(__file__).parent / "static"
 SETTINGS: dict[str, Any] = {
     "project": "FastFF",
-    "extensions": ["myst_nb", "fastff.site.formulas"],
+    "extensions": [
+        *("myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"),
+        *("fastff.site.docstrings", "fastff.site.formulas"),
+    ],
+    "default_role": "literal",  # of docstrings; captions name every role
+    "autodoc_typehints": "signature",
+    "autodoc_member_order": "bysource",
     "html_theme": "pydata_sphinx_theme",
     "html_css_files": ["datatables.css", "site.css"],
     "html_js_files": ["datatables.js", "sort.js"],
     "html_math_renderer": "mathml",
-    "exclude_patterns": ["tables"],  # their Markdown is a download, and no page
+    "exclude_patterns": ["tables", "results"],  # their Markdown is a download, and no page
     "html_context": {"default_mode": "auto"},
     "html_sidebars": {page: [] for page in ("index", "workflow", "provenance", "config", "search")},
     "html_use_index": False,
     "html_show_sourcelink": False,
     "html_copy_source": False,
     "myst_enable_extensions": ["amsmath", "dollarmath"],
+    "myst_heading_anchors": 3,
     "nb_execution_mode": "off",
     "nb_render_markdown_format": "gfm",
     "suppress_warnings": ["myst.header"],
@@ -47,7 +54,8 @@ SETTINGS: dict[str, Any] = {
         "header_links_before_dropdown": 8,
         # not beside experiments: figures are as wide as what such a list would leave
         "secondary_sidebar_items": {
-            page: ["page-toc"] for page in ("index", "workflow", "provenance", "notebooks/*")
+            page: ["page-toc"]
+            for page in ("index", "workflow", "provenance", "notebooks/*", "docs/*", "README")
         },
     },
 }

@@ -19,6 +19,7 @@ from fastff.analysis.ledger import count_verdicts, load_ledger, shown_ledger
 from fastff.config import Config
 from fastff.site import record
 from fastff.site.captions import read_caption
+from fastff.site.documents import write_documents
 from fastff.site.plan import Block, Plan
 from fastff.site.rule_graph import draw_rule_graph
 from fastff.site.tables import linked, sortable
@@ -61,6 +62,8 @@ def write_sources(config: Config, values: Mapping[str, Any], plan: Plan, folder:
     for group in groups:
         write.page("group.rst.j2", f"{group.folder}/index", group=group)
     write.page("notebooks.rst.j2", "notebooks/index")
+    write_documents(Path(plan.readme), [Path(path) for path in plan.docs], folder)
+    write.page("docs.rst.j2", "docs/index")
     write.workflow()
     write.provenance(values)
     write.overview()

@@ -40,6 +40,8 @@ class Plan(Spec):
         jobs: the folder with what Snakemake measured of each job.
         datasets: what is known of each prepared dataset, a JSON file each.
         earlier: folders of earlier results that this run has drawn from.
+        readme: README.md of the repository, whose links lead from its folder to others.
+        docs: the repository's pages in `docs/`.
 
     """
 
@@ -52,6 +54,8 @@ class Plan(Spec):
     jobs: str
     datasets: tuple[str, ...]
     earlier: tuple[str, ...]
+    readme: str
+    docs: tuple[str, ...]
 
     def command(self, target: str) -> str:
         """Return the command that makes a file or what a rule is named for."""
@@ -64,7 +68,7 @@ class Plan(Spec):
 
     def missing(self) -> list[str]:
         """Return the files of the plan that aren't there."""
-        wanted = [self.table_caption, self.rule_graph, *self.datasets]
+        wanted = [self.table_caption, self.rule_graph, *self.datasets, self.readme, *self.docs]
         for block in self.drawn().values():
             wanted += [block.caption, block.notebook, *block.data]
             wanted += [f"{stem}{end}" for stem in block.figures for end in (".svg", ".pdf")]
