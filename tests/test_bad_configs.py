@@ -42,8 +42,8 @@ def test_a_bad_config_file_gives_one_line(name, tmp_path, capsys, monkeypatch):
     assert "\n" not in message
     assert len(message) < MOST + len(str(path))
 
-    arguments = ["--experiment", "first", "--data", "none.npz", "--output", "out"]
-    assert main(["train", "--configfile", str(path), *arguments]) == 2
+    arguments = ["--job", "first", "--data", "none.npz", "--output", "out"]
+    assert main(["train", "--config", str(path), *arguments]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"fastff train: {message}"
     assert [file.name for file in tmp_path.iterdir()] == ["bad.yaml"]
 
@@ -59,8 +59,8 @@ def test_a_bad_overlay_gives_one_line_with_the_file_and_line_of_the_fault(name, 
     message = str(caught.value)
     assert message.startswith(expected.replace("{folder}", str(tmp_path))), message
     assert "\n" not in message
-    arguments = ["--experiment", "first", "--data", "none.npz", "--output", "out"]
-    assert main(["train", "--configfile", str(path), *arguments]) == 2
+    arguments = ["--job", "first", "--data", "none.npz", "--output", "out"]
+    assert main(["train", "--config", str(path), *arguments]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"fastff train: {message}"
 
 

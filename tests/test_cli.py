@@ -5,10 +5,11 @@ import json
 import pandas as pd
 import pytest
 
-from fastff.bench.command import bench_spec
+from fastff.arguments import with_settings
 from fastff.cli import build_parser, main
 from fastff.config import load_config
 from fastff.data.prepare import prepare
+from fastff.jobs import TRAIN_SETTINGS
 
 CONFIG = """
 name: trial
@@ -62,22 +63,9 @@ def config(tmp_path):
     return path
 
 
-def test_a_spec_and_a_config_file_train_the_same(prepared, config, tmp_path):
-    shared = ["--data", str(prepared), "--device", "cpu"]
-    by_config = ["--configfile", str(config), "--experiment", "trial", "--variant", "moe_mixture"]
-    spec = load_config(config).train_specs("trial")[0].model_dump_json()
-    file = tmp_path / "spec.json"
-    file.write_text(spec)
-    for name, what in {"a": by_config, "b": ["--spec", spec], "c": ["--spec", str(file)]}.items():
-        assert main(["train", *what, *shared, "--output", str(tmp_path / name)]) == 0
-    for table in ("runs", "epochs", "expert_counts"):
-        texts = {(tmp_path / name / f"{table}.csv").read_text() for name in "abc"}
-        assert len(texts) == 1
-
-
 def test_an_experiment_trains_all_its_variants(prepared, config, tmp_path):
     output = tmp_path / "all"
-    arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
+    arguments = ["train", "--config", str(config), "--job", "trial"]
     assert main([*arguments, "--data", str(prepared), "--output", str(output)]) == 0
     runs = pd.read_csv(output / "runs.csv")
     assert list(runs["variant"]) == ["moe_mixture"] * 2 + ["moe_top1_switch"] * 2
@@ -85,25 +73,28 @@ def test_an_experiment_trains_all_its_variants(prepared, config, tmp_path):
 
 
 def test_a_part_of_a_variant_s_runs(prepared, config, tmp_path, capsys):
-    arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
-    arguments += ["--data", str(prepared), "--output", str(tmp_path / "part")]
-    one = [*arguments, "--variant", "moe_mixture"]
-    assert main([*one, "--runs", "1-1"]) == 0
+    arguments = ["train", "--config", str(config), "--data", str(prepared)]
+    arguments += ["--output", str(tmp_path / "part"), "--job"]
+    assert main([*arguments, "trial/moe_mixture/1-1"]) == 0
     assert list(pd.read_csv(tmp_path / "part" / "runs.csv")["seed"]) == [1]
-    for bad, message in {
-        (*arguments, "--runs", "0-1"): "--runs needs --variant",
-        (*one, "--runs", "1-0"): "--runs: runs = [1, 0]: the first is behind the last",
-        (*one, "--runs", "1-2"): "trial moe_mixture, runs = 1-2: allowed are runs 0-1",
-    }.items():
-        assert main(list(bad)) == 2
-        assert message in capsys.readouterr().err.splitlines()[-1]
-    with pytest.raises(SystemExit):
-        main([*one, "--runs", "1"])
-    assert "argument --runs: 1: should be two numbers, such as 0-19" in capsys.readouterr().err
+    assert main([*arguments, "trial/moe_mixture/1-2"]) == 2
+    message = "trial moe_mixture, runs = 1-2: allowed are runs 0-1"
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_config_says_what_the_command_line_does_not(config):
+    config.write_text(f"threads: 3\ndevice: cpu\ntf32: true\nfailed_runs: error\n{CONFIG}")
+    given = ["train", "--config", str(config), "--job", "trial", "--data", "d", "--output", "o"]
+    given += ["--threads", "2", "--no-tf32"]
+    options = with_settings(build_parser().parse_args(given), load_config(config), TRAIN_SETTINGS)
+    assert {name: getattr(options, name) for name in TRAIN_SETTINGS} == {
+        "device": "cpu", "threads": 2, "runs_per_stack": 10, "stacks_at_once": 4,
+        "checkpoint_seconds": 300.0, "failed_runs": "error", "tf32": False,
+    }  # fmt: skip
 
 
 def test_progress_is_plain_lines_without_a_terminal(prepared, config, tmp_path, capfd):
-    arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
+    arguments = ["train", "--config", str(config), "--job", "trial"]
     main([*arguments, "--data", str(prepared), "--output", str(tmp_path / "out")])
     lines = capfd.readouterr().err.splitlines()
     assert any(line.startswith("trial: 4 of 4 runs, 4/4 run epochs, ") for line in lines)
@@ -113,9 +104,25 @@ def test_progress_is_plain_lines_without_a_terminal(prepared, config, tmp_path, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"--experiment": "none"}, "--experiment none: allowed are trial"),
-        ({"--variant": "none"}, "--variant none: allowed are moe_mixture, moe_top1_switch"),
-        ({"--configfile": "none.yaml"}, "config file none.yaml: No such file"),
+        (
+            {"--job": "tril"},
+            "--job tril: unknown experiment 'tril', did you mean 'trial'? allowed: trial",
+        ),
+        (
+            {"--job": "trial/none"},
+            "--job trial/none: unknown variant of trial 'none'; allowed: moe_mixture, "
+            "moe_top1_switch",
+        ),
+        (
+            {"--job": "trial/moe_mixture/1"},
+            "'1' should be the numbers of the first and the last run, such as 0-19",
+        ),
+        ({"--job": "trial/moe_mixture/"}, "'' should be the numbers of the first and the last"),
+        (
+            {"--job": "trial/moe_mixture/1-0"},
+            "--job trial/moe_mixture/1-0: runs = [1, 0]: the first is behind the last",
+        ),
+        ({"--config": "none.yaml"}, "config file none.yaml: No such file"),
         ({"--data": "none.npz"}, "none"),
         ({"--device": "cuda"}, "torch finds no CUDA device here; allowed are auto, cpu"),
     ],
@@ -124,7 +131,7 @@ def test_bad_input_gives_one_line_and_code_2(changes, message, prepared, config,
                                              monkeypatch):  # fmt: skip
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     values = {
-        "--configfile": str(config), "--experiment": "trial", "--variant": "moe_mixture",
+        "--config": str(config), "--job": "trial/moe_mixture",
         "--data": str(prepared), "--output": str(tmp_path / "out"), **changes,
     }  # fmt: skip
     assert main(["train", *(word for pair in values.items() for word in pair)]) == 2
@@ -134,18 +141,9 @@ def test_bad_input_gives_one_line_and_code_2(changes, message, prepared, config,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bad_spec_names_its_keys(prepared, tmp_path, capsys):
-    spec = json.dumps({"experiment": "x", "dataset": "mnist"})
-    arguments = ["--data", str(prepared), "--output", str(tmp_path / "out")]
-    assert main(["train", "--spec", spec, *arguments]) == 2
-    printed = capsys.readouterr().err
-    for key in ("variant", "grid", "seeds", "recipe"):
-        assert f"{key}: Field required" in printed
-
-
 def test_data_of_another_dataset_is_refused(prepared, config, tmp_path, capsys):
     config.write_text(CONFIG.replace("mnist5k", "fashion_mnist"))
-    arguments = ["train", "--configfile", str(config), "--experiment", "trial"]
+    arguments = ["train", "--config", str(config), "--job", "trial"]
     arguments += ["--data", str(prepared), "--output", str(tmp_path / "out")]
     assert main(arguments) == 2
     assert "is mnist5k; the job needs fashion_mnist" in capsys.readouterr().err
@@ -193,9 +191,9 @@ def test_the_schema_is_json(capsys):
 @pytest.mark.parametrize(
     ("command", "option"),
     [
-        ("train --spec {} --data d --output o", "--threads"),
-        ("plan --configfile c", "--cores"),
-        ("plan --configfile c", "--gpus"),
+        ("train --config c --job j --data d --output o", "--threads"),
+        ("plan --config c", "--cores"),
+        ("plan --config c", "--gpus"),
     ],
 )
 def test_counts_must_be_positive(command, option, value, message, capsys):
@@ -205,43 +203,36 @@ def test_counts_must_be_positive(command, option, value, message, capsys):
     assert f"argument {option}: {message}" in capsys.readouterr().err
 
 
-def test_a_benchmark_by_spec(prepared, config, tmp_path):
-    spec = load_config(config).benchmarks["race"].spec().model_dump_json()
+def test_a_benchmark_of_training(prepared, config, tmp_path):
     output = tmp_path / "race.csv"
-    arguments = ["bench", "--spec", spec, "--data", str(prepared), "--device", "cpu"]
-    assert main([*arguments, "--output", str(output)]) == 0
+    arguments = ["bench", "--config", str(config), "--job", "race", "--data", str(prepared)]
+    assert main([*arguments, "--device", "cpu", "--output", str(output)]) == 0
     assert list(pd.read_csv(output)["side"]) == ["plain", "engine"]
-
-
-def test_a_benchmark_of_a_config_file(config):
-    options = ["bench", "--configfile", str(config), "--benchmark", "race"]
-    given = build_parser().parse_args([*options, "--data", "x.npz", "--output", "x.csv"])
-    assert bench_spec(given) == load_config(config).benchmarks["race"].spec()
 
 
 def test_operations_are_timed_without_a_dataset(config, tmp_path):
     config.write_text(CONFIG + SPRINT)
     output = tmp_path / "times.csv"
-    what = ["--configfile", str(config), "--benchmark", "sprint", "--device", "cpu"]
+    what = ["--config", str(config), "--job", "sprint", "--device", "cpu"]
     assert main(["bench", *what, "--output", str(output)]) == 0
     table = pd.read_csv(output)
     assert table["variant"].tolist() == ["linear", "descent_fused"]
-    spec = load_config(config).benchmarks["sprint"].spec().model_dump_json()
-    again = ["bench", "--spec", spec, "--output", str(output), "--device", "cpu"]
-    assert main(again) == 0
-    assert pd.read_csv(output)["variant"].tolist() == ["linear", "descent_fused"]
 
 
 def test_training_is_not_timed_without_a_dataset(config, tmp_path, capsys):
-    what = ["--configfile", str(config), "--benchmark", "race", "--output", str(tmp_path / "t.csv")]
+    what = ["--config", str(config), "--job", "race", "--output", str(tmp_path / "t.csv")]
     assert main(["bench", *what]) == 2
     assert "--data is missing: the benchmark trains on mnist5k" in capsys.readouterr().err
     assert not (tmp_path / "t.csv").exists()
 
 
 def test_an_unknown_benchmark_is_named(prepared, config, tmp_path, capsys):
-    arguments = ["bench", "--configfile", str(config), "--benchmark", "sprint"]
-    code = main([*arguments, "--data", str(prepared), "--output", str(tmp_path / "x.csv")])
-    assert code == 2
-    assert "--benchmark sprint: allowed are race" in capsys.readouterr().err
+    arguments = ["bench", "--config", str(config), "--job", "sprint", "--data", str(prepared)]
+    arguments += ["--output", str(tmp_path / "x.csv")]
+    assert main(arguments) == 2
+    message = "--job sprint: unknown benchmark 'sprint'; allowed: race"
+    assert message in capsys.readouterr().err
+    config.write_text(CONFIG[: CONFIG.index("benchmarks:")])
+    assert main(arguments) == 2
+    assert "--job sprint: the config has no benchmarks" in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()

@@ -31,7 +31,7 @@ def arguments(tmp_path_factory):
     folder = tmp_path_factory.mktemp("given")
     (folder / "trial.yaml").write_text(CONFIG)
     data = prepare("mnist5k", folder)
-    config = ["--configfile", str(folder / "trial.yaml"), "--experiment", "trial"]
+    config = ["--config", str(folder / "trial.yaml"), "--job", "trial"]
     return ["train", *config, "--data", str(data), "--device", "cpu"]
 
 

@@ -3,33 +3,62 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastff.config import Config
+
+
+def add_config(
+    parser: argparse.ArgumentParser, *, required: bool = True, what: str = "a config file"
+) -> None:
+    """Add --config, the file of a config, or as Snakemake calls it --configfile."""
+    parser.add_argument(
+        *("--config", "--configfile"),
+        dest="configfile",
+        metavar="FILE",
+        type=Path,
+        required=required,
+        help=what,
+    )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add --device, --stacks-at-once and --tf32."""
+    """Add --device, --stacks-at-once and --tf32, each in place of the config's."""
     parser.add_argument(
         "--device",
         choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="where to train; auto takes CUDA where there is a device (default: auto)",
+        help="where to train; auto takes CUDA where there is a device (default: the config's)",
     )
     parser.add_argument(
         "--stacks-at-once",
         type=positive,
-        default=4,
-        help="batched computations that share a CUDA device (default: 4)",
+        metavar="N",
+        help="batched computations that share a CUDA device (default: the config's)",
     )
     parser.add_argument(
         "--tf32",
-        action="store_true",
-        help="on CUDA, round the factors of matrix products to TF32: faster, less exact",
+        action=argparse.BooleanOptionalAction,
+        help="on CUDA, round the factors of matrix products to TF32: faster, less exact "
+        "(default: the config's)",
     )
 
 
-def text_of(given: str) -> str:
-    """Return JSON text as it is, and of anything else the content of the file of that name."""
-    return given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
+def with_settings(
+    options: argparse.Namespace, config: Config, names: Iterable[str]
+) -> argparse.Namespace:
+    """Return options in which the config says what the command line doesn't.
+
+    Args:
+        options: as they were given.
+        config: what else is asked.
+        names: of the options, and of the config's keys.
+
+    """
+    settings = {name: getattr(config, name) for name in names if getattr(options, name) is None}
+    return argparse.Namespace(**{**vars(options), **settings})
 
 
 def positive(text: str) -> int:

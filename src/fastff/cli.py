@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from fastff.arguments import add_device, positive, text_of
+from fastff.arguments import add_config, add_device, positive, with_settings
 from fastff.artifact.command import add_artifact
 from fastff.bench.command import add_bench
 from fastff.caches import redirect_caches
@@ -20,11 +20,10 @@ from fastff.claims.command import add_claims
 from fastff.config import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
-from fastff.faults import ConfigError, describe_faults
+from fastff.faults import ConfigError
 from fastff.plan.command import add_plan
 from fastff.progress.command import add_progress
 from fastff.site.command import add_site
-from fastff.spec import TrainSpec
 from fastff.verify.command import add_verify
 
 log = logging.getLogger("fastff")
@@ -100,46 +99,42 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "train",
         help="train the runs of a variant, or of a whole experiment",
         description="Train every point and seed of a job and write its tidy tables: runs.csv, "
-        "epochs.csv, expert_counts.csv, and what is recorded beside them. What to train is either "
-        "--spec, one job as the workflow gives it, or an experiment of a config file, as in: "
-        "fastff train --configfile config/config.yaml --experiment soft_merging --data "
-        "results/data/mnist5k.npz --output my_results",
+        "epochs.csv, expert_counts.csv, and what is recorded beside them, as in: fastff train "
+        "--config config/config.yaml --job soft_merging/fff_mixture_softplus --data "
+        "results/data/mnist5k.npz --output my_results. A run of the workflow keeps its config in "
+        "results/<name>/config.yaml. What isn't given of the options below, the config says.",
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--spec", help="a job as JSON text, or a file that holds it")
-    what.add_argument("--configfile", type=Path, help="a config file; needs --experiment")
-    parser.add_argument("--experiment", help="an experiment of the config file")
-    parser.add_argument("--variant", help="one variant of it; by default all")
+    add_config(parser)
     parser.add_argument(
-        "--runs",
-        type=_run_range,
-        metavar="FIRST-LAST",
-        help="of the variant, only the runs of these numbers, counted from 0 over its points and "
-        "seeds; with another number of runs beside it a run may differ in its last bits",
+        "--job",
+        required=True,
+        metavar="EXPERIMENT[/VARIANT[/FIRST-LAST]]",
+        help="an experiment of the config, a variant of it, or of this the runs of these numbers, "
+        "counted from 0 over its points and seeds; with another number of runs beside it a run may "
+        "differ in its last bits",
     )
     parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
     parser.add_argument("--output", type=Path, required=True, help="folder for the tables")
     parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
     add_device(parser)
-    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
     parser.add_argument(
         "--runs-per-stack",
         type=positive,
-        default=10,
-        help="runs trained as one batched computation (default: 10)",
+        metavar="N",
+        help="runs trained as one batched computation",
     )
     parser.add_argument(
         "--checkpoint-seconds",
         type=_seconds,
-        default=300.0,
-        help="with --store: seconds between two checkpoints of a computation (default: 300)",
+        metavar="SECONDS",
+        help="with --store: seconds between two checkpoints of a computation",
     )
     parser.add_argument(
         "--failed-runs",
         choices=["keep", "error"],
-        default="keep",
         help="whether runs whose loss became NaN or infinite end the command with code 1; the "
-        "tables are written, and show them without scores (default: keep)",
+        "tables are written, and show them without scores",
     )
     parser.set_defaults(run=_train)
 
@@ -148,6 +143,7 @@ def _train(options: argparse.Namespace) -> int:
     import torch
 
     from fastff.data.dataset import load
+    from fastff.jobs import TRAIN_SETTINGS, named_jobs
     from fastff.progress.line import Progress
     from fastff.progress.messages import failures
     from fastff.sources import stage_digest
@@ -157,7 +153,9 @@ def _train(options: argparse.Namespace) -> int:
     from fastff.train.store import run_context, run_stores
     from fastff.train.tables import joined_tables, write_tables
 
-    specs = _train_specs(options)
+    config = load_config(options.configfile)
+    specs = named_jobs(config, options.job)
+    options = with_settings(options, config, TRAIN_SETTINGS)
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
     set_precision(device, tf32=options.tf32)
@@ -203,33 +201,6 @@ def _report_failures(lines: list[str], options: argparse.Namespace) -> int:
     return 1
 
 
-def _train_specs(options: argparse.Namespace) -> list[TrainSpec]:
-    """Return the jobs that --spec or --configfile, --experiment and --variant name, or a part."""
-    specs = _whole_train_specs(options)
-    if options.runs is None:
-        return specs
-    if len(specs) > 1:
-        raise ConfigError("--runs needs --variant: it numbers the runs of one variant")
-    with describe_faults("--runs"):
-        return [TrainSpec(**{**dict(specs[0]), "runs": options.runs})]
-
-
-def _whole_train_specs(options: argparse.Namespace) -> list[TrainSpec]:
-    if options.spec is not None:
-        with describe_faults("--spec"):
-            return [TrainSpec.model_validate_json(text_of(options.spec))]
-    config = load_config(options.configfile)
-    if options.experiment not in config.experiments:
-        allowed = ", ".join(config.experiments)
-        raise ConfigError(f"--experiment {options.experiment}: allowed are {allowed}")
-    specs = config.train_specs(options.experiment)
-    chosen = [spec for spec in specs if options.variant in (None, spec.variant.name)]
-    if not chosen:
-        allowed = ", ".join(spec.variant.name for spec in specs)
-        raise ConfigError(f"--variant {options.variant}: allowed are {allowed}")
-    return chosen
-
-
 def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "collect",
@@ -255,7 +226,7 @@ def _add_reference(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         description="Train every experiment and time every benchmark of a config in one process, "
         "and write compressed tidy tables, measurements and their provenance.",
     )
-    parser.add_argument("--configfile", type=Path, required=True, help="a config file")
+    add_config(parser)
     parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
     parser.add_argument("--output", type=Path, required=True, help="folder of the reference")
     parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
@@ -295,10 +266,3 @@ def _seconds(text: str) -> float:
     if not 0 <= number <= MAX_SECONDS:
         raise argparse.ArgumentTypeError(f"{text}: must be between 0 and {MAX_SECONDS:g}")
     return number
-
-
-def _run_range(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and last.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text}: should be two numbers, such as 0-19")
-    return int(first), int(last)

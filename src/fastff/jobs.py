@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from fastff.config import Config
-from fastff.spec import TrainSpec
+from fastff.experiment import Benchmark
+from fastff.faults import ConfigError, describe_faults
+from fastff.spec import TrainSpec, unknown
+
+# What jobs read of a config beside what they train or time. The commands take it from the config's
+# file, and the workflow's rules have it as parameters, so that a change reruns the jobs.
+TRAIN_SETTINGS = (
+    *("device", "threads", "runs_per_stack", "stacks_at_once"),
+    *("checkpoint_seconds", "failed_runs", "tf32"),
+)
+BENCH_SETTINGS = ("device", "stacks_at_once", "tf32")
+
+
+def settings(config: Config, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of some keys of a config."""
+    return {name: getattr(config, name) for name in names}
 
 
 def train_jobs(config: Config, experiment: str) -> dict[str, TrainSpec]:
@@ -27,6 +45,57 @@ def train_jobs(config: Config, experiment: str) -> dict[str, TrainSpec]:
         for first, last in parts:
             jobs[f"{name}/{first}-{last}"] = spec.model_copy(update={"runs": (first, last)})
     return jobs
+
+
+def named_jobs(config: Config, name: str) -> list[TrainSpec]:
+    """Return what `fastff train --job` trains, a spec per variant.
+
+    Args:
+        config: where the names are from.
+        name: `<experiment>` for all its variants, `<experiment>/<variant>`, or of this the runs
+            `<experiment>/<variant>/<first>-<last>`, counted as `shards` does.
+
+    Raises:
+        ConfigError: for a name that isn't there, with those that are.
+
+    """
+    experiment, *parts = name.split("/", 2)
+    if experiment not in config.experiments:
+        raise ConfigError(_fault(name, "experiment", experiment, [*config.experiments]))
+    specs = {spec.variant.name: spec for spec in config.train_specs(experiment)}
+    if not parts:
+        return [*specs.values()]
+    if parts[0] not in specs:
+        raise ConfigError(_fault(name, f"variant of {experiment}", parts[0], [*specs]))
+    spec = specs[parts[0]]
+    if len(parts) == 1:
+        return [spec]
+    if not re.fullmatch(r"[0-9]+-[0-9]+", parts[1], re.ASCII):
+        raise ConfigError(
+            f"--job {name}: {parts[1]!r} should be the numbers of the first and the last run, such "
+            "as 0-19"
+        )
+    first, _, last = parts[1].partition("-")
+    with describe_faults(f"--job {name}"):
+        return [TrainSpec(**{**dict(spec), "runs": (int(first), int(last))})]
+
+
+def named_benchmark(config: Config, name: str) -> Benchmark:
+    """Return the benchmark that `fastff bench --job` times.
+
+    Raises:
+        ConfigError: for a name that isn't there, with those that are.
+
+    """
+    if not config.benchmarks:
+        raise ConfigError(f"--job {name}: the config has no benchmarks")
+    if name not in config.benchmarks:
+        raise ConfigError(_fault(name, "benchmark", name, [*config.benchmarks]))
+    return config.benchmarks[name]
+
+
+def _fault(job: str, what: str, given: str, allowed: list[str]) -> str:
+    return f"--job {job}: {unknown(f'{what} {given!r}', given, allowed)}"
 
 
 def shards(

@@ -1,6 +1,5 @@
 """The ledger: of the reference's tables, of few tables, and in a page."""
 
-import json
 import re
 from pathlib import Path
 
@@ -186,10 +185,11 @@ def test_a_page_may_name_the_rows_that_it_shows(computed):
 
 def test_the_command_writes_inserts_and_checks(tmp_path, capsys):
     stem, page = tmp_path / "claims", tmp_path / "page.md"
-    spec = CLAIMS.model_dump_json(exclude_defaults=True)
-    shared = ["--tables", str(REFERENCE / "h100"), "--only", "region_leak", "--output"]
-    assert main(["claims", "--spec", spec, *shared, str(stem)]) == 0
     file = str(ROOT / "config" / "claims.yaml")
+    config = str(ROOT / "config" / "reference.yaml")
+    shared = ["--tables", str(REFERENCE / "h100"), "--only", "region_leak", "--output"]
+    of_config = ["claims", "--config", config, "--claims", file]
+    assert main([*of_config, *shared, str(stem)]) == 0
     assert main(["claims", "--claims", file, *shared, str(tmp_path / "again")]) == 0
     for end in ("csv", "md", "tex"):
         assert stem.with_suffix(f".{end}").read_bytes() == (tmp_path / f"again.{end}").read_bytes()
@@ -210,7 +210,7 @@ def test_the_command_writes_inserts_and_checks(tmp_path, capsys):
     [
         (["--output", "x"], "--tables is missing"),
         (["--output", "x", "--tables", ".", "--claims", "none.yaml"], "claims file none.yaml: No"),
-        (["--output", "x", "--tables", ".", "--spec", "{}"], "experiments_of: Field required"),
+        (["--output", "x", "--tables", ".", "--config", "none.yaml"], "config file none.yaml: No"),
         (["--insert", "none.md", "--ledger", "none.csv"], "none.csv: No such file"),
     ],
 )
@@ -219,14 +219,6 @@ def test_bad_input_gives_code_2_and_a_line(arguments, message, tmp_path, monkeyp
     assert main(["claims", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_spec_with_a_wrong_rule_is_refused(tmp_path, capsys):
-    values = json.loads(CLAIMS.model_dump_json(exclude_defaults=True))
-    values["claims"]["smear_improves_fff"]["rule"] = "none"
-    arguments = ["claims", "--spec", json.dumps(values), "--tables", ".", "--output"]
-    assert main([*arguments, str(tmp_path / "x")]) == 2
-    assert "claims.smear_improves_fff.rule = 'none': unknown rule" in capsys.readouterr().err
 
 
 def test_a_table_that_is_no_ledger_is_refused(computed, tmp_path):

@@ -101,7 +101,7 @@ def test_the_last_line_of_a_log_is_read_back():
     standing = Standing("trial fff", 7, 8, 9, 12)
     text = f"INFO fff: 8 runs: 5 stored, 3 to train\n{Standing('trial fff', 5, 8, 0, 12)}, 0.0/s\n"
     assert Standing.last_of(f"{text}{standing}, 0.9/s, 00:03 left; x\nTraceback: \n") == standing
-    assert Standing.last_of("INFO command: fastff train --spec {}\n") is None
+    assert Standing.last_of("INFO command: fastff train --config c.yaml --job trial\n") is None
 
 
 def test_stored_runs_are_done(every_line, tmp_path, capfd):

@@ -150,9 +150,12 @@ def test_what_is_missing_is_named(tmp_path):
 
 
 def test_a_bad_plan_is_refused(tmp_path, capsys):
-    given = ["--configfile", "c.yaml", "--plan", '{"block": {}}', "--output", str(tmp_path / "s")]
+    path = tmp_path / "site.json"
+    path.write_text('{"block": {}}')
+    given = ["--config", "c.yaml", "--plan", str(path), "--output", str(tmp_path / "s")]
     assert main(["site", *given]) == 2
-    assert "--plan: unknown key 'block', did you mean 'blocks'?" in capsys.readouterr().err
+    message = f"plan {path}: unknown key 'block', did you mean 'blocks'?"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["{{ snakemake.output[0] }}", "{{ snakemake.config['x'] }}", "{%"])

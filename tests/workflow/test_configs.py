@@ -1,7 +1,6 @@
 """Snakemake and the command line read the same config from the same files."""
 
 import re
-import shlex
 
 import pytest
 import yaml
@@ -9,29 +8,26 @@ from trees import ROOT, Tree, copy_tree
 
 from fastff.config import load_config, parse_config
 
-KEPT = re.compile(r"printf '%s' (.*) > \S*config\.yaml 2>", re.DOTALL)
 CONFIGS = ["config", "paper", "reference", "smoke"]
 
 
-def kept(tree, folder, *arguments, config=""):
-    """Return the config that a run would write down beside its results."""
-    printed = tree.snakemake(
-        "rule_graph", "--dry-run", "--directory", str(folder), *arguments, config=config
-    )
-    (text,) = shlex.split(KEPT.search(printed.stdout + printed.stderr).group(1))
-    return yaml.safe_load(text)
+def kept(folder, *arguments, config=""):
+    """Return the config that a run writes down beside its results, when it starts."""
+    Tree(ROOT).snakemake("rule_graph", "--directory", str(folder), *arguments, config=config)
+    (path,) = folder.glob("results/*/config.yaml")
+    return yaml.safe_load(path.read_text())
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_both_read_the_same(name, tmp_path):
-    values = kept(Tree(ROOT), tmp_path, config=name)
+    values = kept(tmp_path, config=name)
     assert "extends" not in values
     config = load_config(ROOT / "config" / f"{name}.yaml")
     assert parse_config(values).model_dump() == config.model_dump()
 
 
 def test_the_default_is_config_yaml_and_the_command_line_changes_it(tmp_path):
-    values = kept(Tree(ROOT), tmp_path, "--config", "name=mine", "threads=2", "tables_from=")
+    values = kept(tmp_path, "--config", "name=mine", "threads=2", "tables_from=")
     config = load_config(ROOT / "config" / "config.yaml")
     changes = {"name": "mine", "threads": 2, "tables_from": None}
     assert parse_config(values) == config.model_copy(update=changes)
@@ -39,7 +35,7 @@ def test_the_default_is_config_yaml_and_the_command_line_changes_it(tmp_path):
 
 def test_tables_of_the_reference_are_left_out_on_the_command_line(tmp_path):
     arguments = ["--config", "name=mine", "tables_from="]
-    config = parse_config(kept(Tree(ROOT), tmp_path, *arguments, config="reference"))
+    config = parse_config(kept(tmp_path, *arguments, config="reference"))
     assert (config.name, config.tables_from, config.stacks_at_once) == ("mine", None, 8)
 
 
@@ -48,7 +44,7 @@ def test_of_several_files_later_ones_change_earlier_ones(tmp_path):
     mine.write_text("name: mine\nexperiments: {gradients_fashion_mnist: null}\nbenchmarks: null\n")
     paper = ROOT / "config" / "paper.yaml"
     files = ["--configfile", str(paper), str(mine)]
-    config = parse_config(kept(Tree(ROOT), tmp_path, *files, "--config", "threads=3"))
+    config = parse_config(kept(tmp_path, *files, "--config", "threads=3"))
     whole = load_config(paper)
     assert config.experiments.keys() == whole.experiments.keys() - {"gradients_fashion_mnist"}
     assert (config.name, config.threads, config.benchmarks) == ("mine", 3, {})

@@ -49,7 +49,7 @@ def fastff(tree: Tree, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def train_on(finished: Tree, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Train a job of the tiny config into a folder."""
-    arguments = ["--configfile", "config/tiny.yaml", "--experiment", "soft_merging", "--output"]
+    arguments = ["--config", "config/tiny.yaml", "--job", "soft_merging", "--output"]
     data = ["--data", "results/data/mnist5k.npz"]
     return fastff(finished, "train", *arguments, str(output), *data, *more)
 
@@ -134,7 +134,7 @@ def test_altered_input(damage, ending, prepared, tmp_path, capsys, monkeypatch):
             (tmp_path / f"mnist5k{end}").write_bytes(content)
         elif damage != "vanished":
             (tmp_path / f"mnist5k{end}").write_bytes(change[damage])
-    arguments = ["--configfile", "tiny.yaml", "--experiment", "soft_merging", "--output", "job"]
+    arguments = ["--config", "tiny.yaml", "--job", "soft_merging", "--output", "job"]
     assert main(["train", *arguments, "--data", "mnist5k.npz"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("fastff train: mnist5k.")

@@ -16,15 +16,13 @@ rule bench:
     resources:
         **needs("bench"),
     params:
+        config=KEPT,
         spec=lambda wildcards: CONFIG.benchmarks[wildcards.benchmark]
         .spec()
         .model_dump_json(),
+        settings=settings(CONFIG, BENCH_SETTINGS),
         data=lambda wildcards, input: ["--data", input.data[0]] if input.data else [],
-        device=CONFIG.device,
-        stacks_at_once=CONFIG.stacks_at_once,
-        tf32="--tf32" if CONFIG.tf32 else "",
         sources=stage_digest("bench"),
     shell:
-        "fastff bench --spec {params.spec:q} {params.data:q} --output {output:q}"
-        " --device {params.device} --stacks-at-once {params.stacks_at_once} {params.tf32}"
-        " 2> {log:q}"
+        "fastff bench --config {params.config:q} --job {wildcards.benchmark} {params.data:q}"
+        " --output {output:q} 2> {log:q}"

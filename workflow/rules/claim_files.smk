@@ -16,6 +16,23 @@ def claim_title():
     return " · ".join(["Which claims hold?", *datasets])
 
 
+def claim_parameters():
+    """Return the parameters of the notebook that draws the ledger."""
+    return {
+        "title": claim_title(),
+        "ledger": f"{RESULTS}/claims.csv",
+        "figures": FIGURES,
+        "published": {
+            name: claim.published.value
+            for name, claim in CLAIMS.claims.items()
+            if claim.published.value is not None
+        },
+        "rules": {
+            name: CLAIMS.rules[claim.rule].says for name, claim in CLAIMS.claims.items()
+        },
+    }
+
+
 def claim_folders():
     """Return the folders with tables: this run's, or all machines' of a reference."""
     if CONFIG.tables_from is None:

@@ -13,11 +13,6 @@ if CLAIMS is not None:
         CLAIM_PAGE,
     ]
     CAPTION = str(CAPTIONS / "claims.rst")
-    PUBLISHED = {
-        name: claim.published.value
-        for name, claim in CLAIMS.claims.items()
-        if claim.published.value is not None
-    }
 
     rule ledger:
         input:
@@ -41,14 +36,17 @@ if CLAIMS is not None:
         resources:
             **needs("ledger"),
         params:
-            spec=CLAIMS.model_dump_json(exclude_defaults=True),
+            config=KEPT,
+            claims=from_here(REPOSITORY / CONFIG.claims),
+            read=CLAIMS.model_dump_json(exclude_defaults=True),
             folders=claim_folders(),
             only=claimed(),
             stem=subpath(output[0], strip_suffix=".html"),
             sources=stage_digest("claims"),
         shell:
-            "fastff claims --spec {params.spec:q} --tables {params.folders:q}"
-            " --only {params.only:q} --output {params.stem:q} 2> {log:q}"
+            "fastff claims --config {params.config:q} --claims {params.claims:q}"
+            " --tables {params.folders:q} --only {params.only:q} --output {params.stem:q}"
+            " 2> {log:q}"
 
     rule draw_claims:
         input:
@@ -75,18 +73,8 @@ if CLAIMS is not None:
         resources:
             **needs("draw"),
         params:
-            values=json.dumps(
-                {
-                    "title": claim_title(),
-                    "ledger": f"{RESULTS}/claims.csv",
-                    "figures": FIGURES,
-                    "published": PUBLISHED,
-                    "rules": {
-                        name: CLAIMS.rules[claim.rule].says
-                        for name, claim in CLAIMS.claims.items()
-                    },
-                }
-            ),
+            file=file_of("claims"),
+            values=json.dumps(claim_parameters()),
             folder=subpath(output.html, parent=True),
             part=".claims.part.html",
             sources=stage_digest("analysis"),

@@ -1,12 +1,12 @@
 # The checked config, and the functions by which rules read it.
 
+import hashlib
 import json
 import os
 import shlex
 import shutil
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config, validate
@@ -17,7 +17,8 @@ from fastff.config import parse_config
 from fastff.data.names import DATASET_NAMES
 from fastff.faults import ConfigError
 from fastff.files import hold
-from fastff.jobs import train_jobs
+from fastff.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, settings, train_jobs
+from fastff.kept import config_text, keep, yaml_text
 from fastff.progress.overall import PLAN
 from fastff.progress.plan import PlannedJob, write_plan
 from fastff.sources import stage_digest
@@ -34,7 +35,7 @@ TABLE_FORMATS = (".csv", ".md", ".tex", ".html")
 # The command that executes a notebook, of rules with the same inputs, logs and params. nbconvert
 # takes its argument for a pattern, so it gets the bare name, whatever the folder is called.
 DRAW = (
-    "papermill {input.notebook:q} {log.notebook:q} --parameters_yaml {params.values:q}"
+    "papermill {input.notebook:q} {log.notebook:q} --parameters_file {params.file:q}"
     " --kernel python3 --no-progress-bar > {log.text:q} 2>&1"
     " && (cd {params.folder:q} && jupyter nbconvert --to html $(basename {log.notebook:q})"
     " --output {params.part:q}) >> {log.text:q} 2>&1"
@@ -86,6 +87,12 @@ if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
 
 RESULTS = f"{CONFIG.results_dir}/{CONFIG.name}"
 FIGURES = f"{CONFIG.figures_dir}/{CONFIG.name}"
+# The config as a whole, with what was changed on the command line: commands name it and their job.
+# It is no input of theirs. What a job reads of it is among its rule's params, also where no command
+# uses them, so that a change reruns the jobs that read it and no others.
+KEPT = f"{RESULTS}/config.yaml"
+KEPT_TEXT = config_text(config)
+KEPT_DIGEST = hashlib.sha256(KEPT_TEXT.encode()).hexdigest()
 HAS_GPU = CONFIG.device == "cuda" or (
     CONFIG.device == "auto" and bool(shutil.which("nvidia-smi"))
 )
@@ -102,6 +109,25 @@ wildcard_constraints:
     variant="[a-z0-9_]+",
     shard=r"(/\d+-\d+)?",  # of a variant that is split, the first and the last run
     dataset="[a-z0-9_]+",
+
+
+def keep_what_jobs_read():
+    """Write down the config of this run, and what its notebooks and its site are to show."""
+    texts = {KEPT: KEPT_TEXT, SITE_PLAN: json.dumps(site_plan(), indent=1)}
+    parameters = {name: notebook_parameters(name) for name in CONFIG.drawn()}
+    if CLAIMS is not None:
+        parameters["claims"] = claim_parameters()
+    texts |= {file_of(name): yaml_text(values) for name, values in parameters.items()}
+    try:
+        for path, text in texts.items():
+            keep(Path(path), text)
+    except OSError as error:
+        raise WorkflowError(f"What jobs read can't be kept: {error}") from None
+
+
+def file_of(name):
+    """Return the file with the parameters of a notebook."""
+    return f"{RESULTS}/parameters/{name}.yaml"
 
 
 def from_here(path):
@@ -257,7 +283,7 @@ def reported(name, kind, ending):
 
 
 def notebook_parameters(name):
-    """Return the parameters of a notebook, as papermill takes them."""
+    """Return the parameters of a notebook."""
     block = CONFIG.drawn()[name]
     values = {
         "experiment": name,
@@ -276,4 +302,4 @@ def notebook_parameters(name):
             comparison.model_dump() for comparison in block.comparisons
         ]
         values["best_of_seeds"] = block.best_of_seeds
-    return json.dumps(values)
+    return values

@@ -27,7 +27,8 @@ for block in CONFIG.drawn():
         resources:
             **needs("draw"),
         params:
-            values=notebook_parameters(block),
+            file=file_of(block),
+            values=json.dumps(notebook_parameters(block)),
             folder=subpath(output.html, parent=True),
             part=f".{block}.part.html",
             sources=stage_digest("analysis"),

@@ -1,5 +1,7 @@
 # What the site is made of.
 
+SITE_PLAN = f"{RESULTS}/site.json"
+
 
 def drawn_block(name, caption, figures, tables, data):
     """Return what has been drawn of a block, as `fastff site` takes it."""

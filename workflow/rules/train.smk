@@ -20,24 +20,17 @@ rule train:
     resources:
         **needs("train"),
     params:
+        config=KEPT,
         spec=lambda wildcards: spec_of(wildcards).model_dump_json(),
+        # not the rule's threads: Snakemake lowers those to the cores there are
+        settings=settings(CONFIG, TRAIN_SETTINGS),
         folder=subpath(output[0], parent=True),
         store=f"{RESULTS}/store",
-        device=CONFIG.device,
-        # not the rule's threads: Snakemake lowers those to the cores there are
-        threads=CONFIG.threads,
-        runs_per_stack=CONFIG.runs_per_stack,
-        stacks_at_once=CONFIG.stacks_at_once,
-        checkpoint_seconds=CONFIG.checkpoint_seconds,
-        failed_runs=CONFIG.failed_runs,
-        tf32="--tf32" if CONFIG.tf32 else "",
         sources=stage_digest("train"),
     shell:
-        "fastff train --spec {params.spec:q} --data {input.data[0]:q} --output {params.folder:q}"
-        " --store {params.store:q} --device {params.device} --threads {params.threads}"
-        " --runs-per-stack {params.runs_per_stack} --stacks-at-once {params.stacks_at_once}"
-        " --checkpoint-seconds {params.checkpoint_seconds} --failed-runs {params.failed_runs}"
-        " {params.tf32} 2> {log:q}"
+        "fastff train --config {params.config:q}"
+        " --job {wildcards.experiment}/{wildcards.variant}{wildcards.shard}"
+        " --data {input.data[0]:q} --output {params.folder:q} --store {params.store:q} 2> {log:q}"
 
 
 rule collect:

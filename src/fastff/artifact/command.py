@@ -7,6 +7,8 @@ import difflib
 import sys
 from pathlib import Path
 
+from fastff.arguments import add_config
+
 
 def add_artifact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to a parser's sub-commands."""
@@ -55,7 +57,7 @@ def _add_costs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Write a CSV table of time, memory and disk per experiment and step, from "
         "the measurements that the workflow made of each job of a finished run.",
     )
-    parser.add_argument("--configfile", type=Path, required=True, help="what was run")
+    add_config(parser, what="what was run")
     parser.add_argument(
         "--folder", type=Path, default=Path(), help="where it was run (default: the current folder)"
     )

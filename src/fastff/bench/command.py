@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, TypeAdapter
-
-from fastff.arguments import add_device, text_of
-from fastff.bench.engine_spec import EngineBenchmarkSpec
-from fastff.bench.timing_spec import TimingBenchmarkSpec
+from fastff.arguments import add_config, add_device, with_settings
 from fastff.config import load_config
-from fastff.faults import ConfigError, describe_faults
-
-BENCHMARK: TypeAdapter[EngineBenchmarkSpec | TimingBenchmarkSpec] = TypeAdapter(
-    Annotated[EngineBenchmarkSpec | TimingBenchmarkSpec, Field(discriminator="kind")]
-)
+from fastff.jobs import BENCH_SETTINGS, named_benchmark
 
 
 def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,13 +16,13 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "bench",
         help="time something, and write a row per measurement",
         description="Measure what a benchmark of a config file names, and write one CSV table "
-        "whose every row says on what it was measured. What to measure is either --spec, as the "
-        "workflow gives it, or a benchmark of a config file.",
+        "whose every row says on what it was measured. A run of the workflow keeps its config in "
+        "results/<name>/config.yaml.",
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--spec", help="a benchmark as JSON text, or a file that holds it")
-    what.add_argument("--configfile", type=Path, help="a config file; needs --benchmark")
-    parser.add_argument("--benchmark", help="a benchmark of the config file")
+    add_config(parser)
+    parser.add_argument(
+        "--job", required=True, metavar="BENCHMARK", help="a benchmark of the config"
+    )
     parser.add_argument(
         "--data", type=Path, help="the prepared .npz of the dataset, where the benchmark trains"
     )
@@ -44,8 +35,11 @@ def _bench(options: argparse.Namespace) -> int:
     from fastff.bench.run import run_benchmark
     from fastff.files import atomic_path
 
+    config = load_config(options.configfile)
+    benchmark = named_benchmark(config, options.job)
+    options = with_settings(options, config, BENCH_SETTINGS)
     table = run_benchmark(
-        bench_spec(options),
+        benchmark.spec(),
         options.device,
         options.data,
         stacks_at_once=options.stacks_at_once,
@@ -54,15 +48,3 @@ def _bench(options: argparse.Namespace) -> int:
     with atomic_path(options.output) as path:
         table.to_csv(path, index=False)
     return 0
-
-
-def bench_spec(options: argparse.Namespace) -> EngineBenchmarkSpec | TimingBenchmarkSpec:
-    """Return what --spec, or --configfile and --benchmark, name."""
-    if options.spec is not None:
-        with describe_faults("--spec"):
-            return BENCHMARK.validate_json(text_of(options.spec))
-    benchmarks = load_config(options.configfile).benchmarks
-    if options.benchmark not in benchmarks:
-        allowed = ", ".join(benchmarks) or "none, for it has no benchmarks"
-        raise ConfigError(f"--benchmark {options.benchmark}: allowed are {allowed}")
-    return benchmarks[options.benchmark].spec()

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastff.arguments import text_of
+from fastff.arguments import add_config
 from fastff.config import load_config
 from fastff.faults import ConfigError
 
@@ -35,9 +35,8 @@ def add_claims(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=Path("config/claims.yaml"),
         help="the claims file (default: config/claims.yaml)",
     )
-    parser.add_argument("--spec", help="the claims as JSON text, or a file that holds it")
-    parser.add_argument(
-        "--configfile", type=Path, help="a config whose experiments the claims file may name too"
+    add_config(
+        parser, required=False, what="a config whose experiments the claims file may name too"
     )
     parser.add_argument(
         "--tables",
@@ -81,13 +80,10 @@ def _claims(options: argparse.Namespace) -> int:
 
 
 def _claims_file(options: argparse.Namespace) -> ClaimsFile:
-    """Return the claims that --spec, or --claims with the names of --configfile, give."""
+    """Return the claims of --claims, which may name what --config has."""
     from fastff.claims.load import load_claims
-    from fastff.claims.spec import parse_claims
 
     if not options.tables:
         raise ConfigError("--tables is missing; --output needs the folders that hold the tables")
-    if options.spec is not None:
-        return parse_claims(text_of(options.spec))
     config = load_config(options.configfile) if options.configfile is not None else None
     return load_claims(options.claims, config)

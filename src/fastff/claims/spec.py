@@ -14,7 +14,6 @@ from fastff.claims.statistics import (
     SpeedupSpec,
     StatisticSpec,
 )
-from fastff.faults import ConfigError, describe_faults
 from fastff.spec import Name, Spec, unknown
 
 Text = Annotated[str, Field(min_length=1, max_length=400)]
@@ -188,17 +187,3 @@ def _faults_of_rule(key: str, claim: Claim, rule: Rule) -> Iterator[str]:
         )
     if "share" in asked and not claim.published.value:
         yield f"{key} = {claim.rule!r}: it asks for share, but published.value is missing"
-
-
-def parse_claims(text: str) -> ClaimsFile:
-    """Return the claims of a JSON text, which has been checked with its config before.
-
-    Raises:
-        ConfigError: with one line per fault.
-
-    """
-    with describe_faults("--spec"):
-        claims = ClaimsFile.model_validate_json(text)
-    if found := [*claims.faults()]:
-        raise ConfigError("\n".join(found))
-    return claims

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from fastff.arguments import positive
+from fastff.arguments import add_config, positive
 
 
 def add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,7 +20,7 @@ def add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "models themselves; rates are fitted to costs that were measured, here on the machines of "
         "results/reference, or with --costs on yours.",
     )
-    parser.add_argument("--configfile", type=Path, required=True, help="what would be run")
+    add_config(parser, what="what would be run")
     parser.add_argument(
         "--device",
         choices=["auto", "cpu", "cuda"],

@@ -6,6 +6,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from fastff.arguments import add_config
+
 log = logging.getLogger("fastff")
 
 
@@ -18,16 +20,18 @@ def add_site(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "finished run, its ledger of claims and its provenance. Open its index.html in a browser; "
         "it needs no server and no network. The workflow calls this: snakemake --cores all site",
     )
-    parser.add_argument("--configfile", type=Path, required=True, help="the config of the run")
+    add_config(parser, what="the config of the run")
     parser.add_argument(
-        "--plan", required=True, help="the files of the run as JSON text, or a file that holds it"
+        "--plan",
+        type=Path,
+        required=True,
+        help="the files of the run: the site.json that the workflow keeps beside its config.yaml",
     )
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     parser.set_defaults(run=_site)
 
 
 def _site(options: argparse.Namespace) -> int:
-    from fastff.arguments import text_of
     from fastff.faults import ConfigError, describe_faults
     from fastff.site.plan import Plan
 
@@ -38,8 +42,8 @@ def _site(options: argparse.Namespace) -> int:
             f"package {error.name} is missing; requirements.lock has all that a site needs, as the "
             "group `site` of fastff"
         ) from None
-    with describe_faults("--plan"):
-        plan = Plan.model_validate_json(text_of(options.plan))
+    with describe_faults(f"plan {options.plan}"):
+        plan = Plan.model_validate_json(options.plan.read_text(encoding="utf-8"))
     pages = build_site(options.configfile, plan, options.output)
     log.info("wrote %d pages: %s", pages, options.output / "index.html")
     return 0
