@@ -216,7 +216,7 @@ def test_stages_stand_apart():
 
 # Of what a stage's command does, all but this is its result: options, messages, and the key itself.
 COMMAND_LINE = {
-    *("fastff.arguments", "fastff.config", "fastff.faults", "fastff.sources"),
+    *("fastff.arguments", "fastff.config", "fastff.faults", "fastff.jobs", "fastff.sources"),
     *("fastff.claims.load", "fastff.claims.readme"),
     *("fastff.progress.line", "fastff.progress.messages"),
 }
