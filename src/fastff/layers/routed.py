@@ -85,12 +85,16 @@ class RoutedLayer(Layer):
         rows = as_rows(x)
         routing = gate.route(rows, hard=hard, sparse=form is not Form.PLAIN)
         is_chosen = routing.expert is not None and (routing.scale is None or not self._is_merged)
+        needs_zero = not hard and torch.is_grad_enabled() and not _learns(routing)
         if bank is not None and form is not Form.PLAIN and is_chosen:
+            if needs_zero and bank.b_in is not None and form is Form.OPERATOR:
+                bank = bank._replace(b_in=bank.b_in + gate.zero())  # smaller than the outputs
+                needs_zero = False
             out = _chosen_alone(form, rows, routing, bank, experts.activation)
         else:
             weights = routing.dense(self.n_experts, x.dtype)
             out = experts(rows, weights, sparse=n_chosen < self.n_experts)
-        if not hard and torch.is_grad_enabled() and not _learns(routing):
+        if needs_zero:
             out = out + gate.zero()
         if routing.loss is not None:
             out = record(gate, out, routing.loss)
