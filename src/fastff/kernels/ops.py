@@ -20,7 +20,12 @@ from fastff.kernels.backends import kernels_for
 from fastff.kernels.check import check_chosen_experts, check_node_tree, check_route
 
 
-def _kernels(x: Tensor) -> ModuleType:
+def _kernels(x: Tensor, *others: Tensor | None) -> ModuleType:
+    """Return the kernels for `x`; RuntimeError if it or one of the others has no memory."""
+    for tensor in (x, *others):
+        if tensor is not None and tensor.numel() > 0 and tensor.data_ptr() == 0:
+            shape = tuple(tensor.shape)
+            raise RuntimeError(f"a tensor of shape {shape} has no memory: it was freed")
     return kernels_for(x.device.type, x.dtype)
 
 
@@ -45,7 +50,7 @@ def route(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the leaves (b,) as `reference.route`."""
     check_route(x, weight, bias)
     with torch.cuda.device_of(x):
-        leaf: Tensor = _kernels(x).route(x, weight.contiguous(), contiguous(bias))
+        leaf: Tensor = _kernels(x, weight, bias).route(x, weight.contiguous(), contiguous(bias))
     return leaf
 
 
@@ -62,7 +67,7 @@ def node_tree(
     """Return outputs, logits (at least float32) and leaves, as `reference.node_tree_with_path`."""
     check_node_tree(x, w_in, w_out, activation, b_in)
     with torch.cuda.device_of(x):
-        out, logits, leaf = _kernels(x).node_tree_with_path(
+        out, logits, leaf = _kernels(x, w_in, w_out, b_in).node_tree_with_path(
             x, w_in.contiguous(), w_out.contiguous(), activation, contiguous(b_in)
         )
     return out, logits.to(reference.at_least_float32(x.dtype)), leaf
@@ -156,7 +161,8 @@ def chosen_experts(
     """Return outputs and hidden units as `reference.chosen_experts_with_hidden`."""
     check_chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)
     with torch.cuda.device_of(x):
-        out, hidden = _kernels(x).chosen_experts_with_hidden(
+        kernels = _kernels(x, expert, w_in, w_out, scale, b_in, b_out)
+        out, hidden = kernels.chosen_experts_with_hidden(
             x, expert, w_in.contiguous(), w_out.contiguous(), activation, contiguous(scale),
             contiguous(b_in), contiguous(b_out),
         )  # fmt: skip

@@ -54,13 +54,17 @@ def chosen_experts_with_hidden(
     if b_in is not None:
         z += b_in[each]
     hidden = ACTIVATIONS[activation](z)
+    # scaled before the product, as in the dense form, which half precision then doesn't exceed
+    factor = None if scale is None else scale.flatten()[order, None]
+    if factor is not None:
+        hidden = hidden * factor
     y = x.new_empty(len(order), w_out.shape[-1])
     for e, part in parts:
         torch.mm(hidden[part], w_out[e], out=y[part])
     if b_out is not None:
-        y += b_out[each]
+        y += b_out[each] if factor is None else factor * b_out[each]
     y, z = (_in_turn(t, order).unflatten(0, expert.shape) for t in (y, z))
-    return (y if scale is None else scale.unsqueeze(-1) * y).sum(1), z
+    return y.sum(1), z
 
 
 def chosen_experts_backward(

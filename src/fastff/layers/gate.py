@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -41,10 +42,16 @@ class Routing(NamedTuple):
             return self.weights
         assert self.expert is not None
         if self.scale is None:
-            shape = (*self.expert.shape[:-1], n_experts)
-            return self.expert.new_zeros(shape, dtype=dtype).scatter(-1, self.expert, 1)
-        zeros = self.scale.new_zeros(*self.scale.shape[:-1], n_experts)
-        return zeros.scatter(-1, self.expert, self.scale)
+            scale = torch.ones_like(self.expert, dtype=dtype)
+        elif self.scale.shape == self.expert.shape:
+            scale = self.scale
+        else:
+            raise ValueError(
+                f"scale has shape {tuple(self.scale.shape)}; allowed is "
+                f"{tuple(self.expert.shape)}, as expert"
+            )
+        zeros = scale.new_zeros(*scale.shape[:-1], n_experts)
+        return zeros.scatter_add(-1, self.expert, scale)
 
 
 class Gate(nn.Module, abc.ABC):
@@ -232,8 +239,9 @@ class Gate(nn.Module, abc.ABC):
         """
         if not torch.is_grad_enabled():
             return 0.0
+        # added one by one, since autocast refuses to stack what is of its other half dtype
         parts = [p.flatten()[:0].sum() for p in self.parameters() if p.requires_grad]
-        return torch.stack(parts).sum() if parts else 0.0
+        return functools.reduce(torch.add, parts) if parts else 0.0
 
     def extra_repr(self) -> str:
         """Return what describes the gate."""

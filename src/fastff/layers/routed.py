@@ -71,7 +71,10 @@ class RoutedLayer(Layer):
         n_chosen = gate.n_active if hard else gate.n_trained
         w_in = parameter(experts, "w_in")
         if w_in.dim() != 3 or not (gate.is_one_method and _has_no_hooks(gate)):
-            out: Tensor = experts(x, gate(x, hard=hard), sparse=n_chosen < self.n_experts)
+            weights = gate(x, hard=hard)
+            out: Tensor = experts(x, weights, sparse=n_chosen < self.n_experts)
+            if w_in.dim() == 3 and not (hard or weights.requires_grad) and torch.is_grad_enabled():
+                out = out + gate.zero()
             return out
         has_no_hooks = _has_no_hooks(experts)
         form, bank = Form.PLAIN, None
@@ -93,6 +96,11 @@ class RoutedLayer(Layer):
             out = _chosen_alone(form, rows, routing, bank, experts.activation)
         else:
             weights = routing.dense(self.n_experts, x.dtype)
+            if weights.shape[:-1] != rows.shape[:-1]:
+                raise ValueError(
+                    f"weights have shape {tuple(weights.shape)}; allowed is "
+                    f"{(*rows.shape[:-1], self.n_experts)}, a row for each of the inputs"
+                )
             out = experts(rows, weights, sparse=n_chosen < self.n_experts)
         if needs_zero:
             out = out + gate.zero()
