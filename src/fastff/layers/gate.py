@@ -239,8 +239,10 @@ class Gate(nn.Module, abc.ABC):
         """
         if not torch.is_grad_enabled():
             return 0.0
-        # added one by one, since autocast refuses to stack what is of its other half dtype
-        parts = [p.flatten()[:0].sum() for p in self.parameters() if p.requires_grad]
+        # not those that FSDP has sharded again; added one by one, since autocast refuses to stack
+        # what is of its other half dtype
+        whole = [p for p in self.parameters() if p.requires_grad and type(p) is nn.Parameter]
+        parts = [p.flatten()[:0].sum() for p in whole]
         return functools.reduce(torch.add, parts) if parts else 0.0
 
     def extra_repr(self) -> str:
