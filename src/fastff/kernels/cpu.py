@@ -25,7 +25,7 @@ from torch import Tensor
 from fastff.kernels import cpu_loops
 from fastff.kernels.activations import CODES
 from fastff.kernels.portable import chosen_experts_backward as chosen_experts_backward
-from fastff.kernels.reference import levels_of, no_such_expert, path_nodes
+from fastff.kernels.reference import levels_of, no_memory, no_such_expert, path_nodes
 
 SORTED_ROWS = 1024  # from which on a tree's rows are sorted on their way down, ...
 SORTED_LEVELS = 8  # ... if it has so many levels: a smaller tree stays in the cache as it is
@@ -294,5 +294,5 @@ def _address(tensor: Tensor | None) -> int:
         return 0
     address = tensor.data_ptr()
     if address == 0 and tensor.numel() > 0:
-        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has no memory: it was freed")
+        raise no_memory(tensor)
     return address

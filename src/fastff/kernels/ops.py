@@ -24,8 +24,7 @@ def _kernels(x: Tensor, *others: Tensor | None) -> ModuleType:
     """Return the kernels for `x`; RuntimeError if it or one of the others has no memory."""
     for tensor in (x, *others):
         if tensor is not None and tensor.numel() > 0 and tensor.data_ptr() == 0:
-            shape = tuple(tensor.shape)
-            raise RuntimeError(f"a tensor of shape {shape} has no memory: it was freed")
+            raise reference.no_memory(tensor)
     return kernels_for(x.device.type, x.dtype)
 
 

@@ -144,6 +144,11 @@ def node_tree_backward(
     return d_x, d_in, d_out, None if d_b is None else d_b.to(w_in.dtype)
 
 
+def no_memory(tensor: Tensor) -> RuntimeError:
+    """Return the error for a tensor of numbers that lie nowhere."""
+    return RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has no memory: it was freed")
+
+
 def no_such_expert(expert: Tensor, n_experts: int) -> IndexError:
     """Return the error that names the worst of the indices `expert` (...), not all in 0..e-1."""
     from_centre = (expert.double() - (n_experts - 1) / 2).abs()
