@@ -46,7 +46,7 @@ endif
 
 SNAKEMAKE = "$(BIN)/snakemake" $(if $(CONFIG),--configfile "$(CONFIG)")
 CONFIG_NAME = "$(BIN)/python" -c 'import sys; from pathlib import Path; \
-	from fastff.config import load_config; print(load_config(Path(sys.argv[1])).name)' \
+	from fastff.config.load import load_config; print(load_config(Path(sys.argv[1])).name)' \
 	"$(or $(CONFIG),config/config.yaml)"
 
 help:  ## list the targets

@@ -1,9 +1,10 @@
-"""Small models of the zoo's variants."""
+"""Small models of the presets."""
 
 import torch
 
+from fastff.config.grid import GridPoint
+from fastff.config.model import Variant
 from fastff.layers import Layer
-from fastff.spec import GridPoint, Variant
 from fastff.train.build import Sizes, build_model
 
 

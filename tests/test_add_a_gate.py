@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "add_a_gate.md").read_text(encoding="utf-8")
 IMPORTS = (
     "from fastff.layers.cosine_gate import CosineGate\n"
-    "from fastff.spec.gates import CosineGateSpec\n"
+    "from fastff.config.gates import CosineGateSpec\n"
 )
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from bad_configs import BAD, BAD_OVERLAYS, GOOD, bad_text
 from fastff.cli import main
-from fastff.config import load_config
-from fastff.faults import ConfigError
+from fastff.config.errors import ConfigError
+from fastff.config.load import load_config
 
 ROOT = Path(__file__).parent.parent
 MOST = 800  # characters of a message

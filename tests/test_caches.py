@@ -10,11 +10,11 @@ from unittest import mock
 
 import pytest
 
-from fastff.caches import FOLDERS, OWN, cache_folder, redirect_caches
+from fastff.workflow.caches import FOLDERS, OWN, cache_folder, redirect_caches
 
 # Writes every cache that there is without a GPU: fonts, compiled loops, a kernel's history.
 USE_ALL = """
-import fastff.caches; fastff.caches.redirect_caches()
+import fastff.workflow.caches; fastff.workflow.caches.redirect_caches()
 import torch, matplotlib.font_manager, IPython
 from fastff import kernels
 kernels.route(torch.zeros(2, 4), torch.zeros(3, 4))

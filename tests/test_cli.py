@@ -5,11 +5,11 @@ import json
 import pandas as pd
 import pytest
 
-from fastff.arguments import with_settings
 from fastff.cli import build_parser, main
-from fastff.config import load_config
+from fastff.cli.arguments import with_settings
+from fastff.config.jobs import TRAIN_SETTINGS
+from fastff.config.load import load_config
 from fastff.data.prepare import prepare
-from fastff.jobs import TRAIN_SETTINGS
 
 CONFIG = """
 name: trial

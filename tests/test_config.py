@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 import yaml
 
-from fastff.config import Config, json_schema, load_config, parse_config
-from fastff.faults import ConfigError
-from fastff.spec import MAX_DEPTH, Grid
-from fastff.zoo import ZOO
+from fastff.config.errors import ConfigError
+from fastff.config.grid import MAX_DEPTH, Grid
+from fastff.config.load import Config, json_schema, load_config, parse_config
+from fastff.config.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = [ROOT / "config" / f"{name}.yaml" for name in ("config", "paper", "reference", "smoke")]
@@ -122,8 +122,8 @@ def test_written_schema_is_the_model_s():
 def test_a_good_config():
     config = parse_config(GOOD)
     (first, second) = config.train_specs("soft_merging")
-    assert first.variant == ZOO["moe_mixture"]
-    assert second.variant == ZOO["moe_top1_switch"]
+    assert first.variant == PRESETS["moe_mixture"]
+    assert second.variant == PRESETS["moe_top1_switch"]
     assert first.variant.points(first.grid) == [(1, 4, 0.0), (2, 4, 0.0)]
     assert first.seeds == (0, 1)
 
@@ -345,7 +345,7 @@ def test_the_recipe_s_tree_options_are_for_all_trees():
     tree, flat, plane = (spec.variant for spec in parse_config(values).train_specs("soft_merging"))
     for gate in (tree.model.gate, plane.model.head.gate):
         assert (gate.region_leak, gate.hardening_weight) == (0.2, 3.0)
-    assert flat == ZOO["moe_mixture"]
+    assert flat == PRESETS["moe_mixture"]
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_the_recipe_s_tree_options_are_for_all_trees():
 )
 def test_a_model_sees_of_a_grid_what_it_has(name, points):
     grid = Grid(depth=(1, 2), hidden_features=(4,), region_leak=(0.0, 0.5))
-    assert ZOO[name].points(grid) == points
+    assert PRESETS[name].points(grid) == points
 
 
 def test_equal_size_names_the_models_with_experts():

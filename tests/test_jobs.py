@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blobs import blobs
-from fastff.config import parse_config
+from fastff.config.job import TrainSpec
+from fastff.config.jobs import named_jobs, shards, train_jobs
+from fastff.config.load import parse_config
 from fastff.data.outline import outline
-from fastff.jobs import named_jobs, shards, train_jobs
-from fastff.spec import TrainSpec
-from fastff.tidy import TABLES, collect
+from fastff.tables.collect import TABLES, collect
 from fastff.train.job import train
 from fastff.train.sizes import runs
 from fastff.train.tables import tidy_tables, write_tables

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from bad_configs import GOOD
-from fastff.config import load_config, parse_config
-from fastff.faults import ConfigError
-from fastff.yaml_file import NULL_IS_A_VALUE, merge, merge_layers, read_layers
+from fastff.config.errors import ConfigError
+from fastff.config.load import load_config, parse_config
+from fastff.config.yaml_file import NULL_IS_A_VALUE, merge, merge_layers, read_layers
 
 CONFIGS = Path(__file__).parent.parent / "config"
 BASE = {"a": {"b": 1, "c": {"d": 2}}, "e": [1, 2], "runs_per_job": 3}

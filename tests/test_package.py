@@ -24,7 +24,7 @@ def loaded(code: str) -> set[str]:
     "code",
     [
         "import fastff; fastff.__version__; dir(fastff); hasattr(fastff, 'nothing')",
-        "from fastff import sources, zoo",
+        "from fastff.config import presets; from fastff.workflow import digests",
         "import fastff.cli",
     ],
 )

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from blobs import blobs
-from fastff.sources import PACKAGE, STAGES, closure, stage_digest
-from fastff.sources import _read as READ
-from fastff.spec import Grid, Recipe, TrainSpec
+from fastff.config.grid import Grid
+from fastff.config.job import TrainSpec
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe
 from fastff.train.job import train
-from fastff.zoo import ZOO
+from fastff.workflow.digests import PACKAGE, STAGES, closure, stage_digest
+from fastff.workflow.digests import _read as READ
 
 TRAINING = {"runs", "train", "bench"}  # the stages that train
 KINDS = (
@@ -93,7 +95,7 @@ DIGEST = "3800e48f854a90b935b7e0a867d72217f7d23a84bb7d0f307a272fce7734f6b5"
 
 
 def digest_of(folder, text, monkeypatch):
-    monkeypatch.setattr("fastff.sources.STAGES", {"made_up": ("made_up.one",)})
+    monkeypatch.setattr("fastff.workflow.digests.STAGES", {"made_up": ("made_up.one",)})
     folder.mkdir()
     return stage_digest("made_up", package(folder, one=text))
 
@@ -165,20 +167,23 @@ def test_a_digest_is_of_one_stage(digests):
         ("data/images.py", '"""Images', "# Edited\n\n\n" '"""Pictures', set()),
         ("progress/line.py", '"starting"', '"about to start"', set()),
         ("progress/messages.py", '"depth', '"of depth', set()),
-        ("sources.py", "RUNS = (", "NOTHING = ()\nRUNS = (", set()),
-        ("cli.py", "MAX_SECONDS = 1e6", "MAX_SECONDS = 1e5", set()),
+        ("workflow/digests.py", "RUNS = (", "NOTHING = ()\nRUNS = (", set()),
+        ("cli/__init__.py", "MAX_SECONDS = 1e6", "MAX_SECONDS = 1e5", set()),
         ("__init__.py", '__version__ = "', '__version__ = "1.', set()),
         ("verify/exact.py", "", "ADDED = 1\n", set()),
-        ("bench/timing_spec.py", '"tree, product"', '"tree, as a product"', {"bench", "site"}),
+        (
+            *("config/timing_benchmark.py", '"tree, product"', '"tree, as a product"'),
+            {"bench", "site"},
+        ),
         ("data/names.py", '"mnist": D', '"letters": D', {"bench", "site"}),
-        ("zoo.py", '"MoE, mixture"', '"MoE"', {"analysis", "site"}),
+        ("config/presets.py", '"MoE, mixture"', '"MoE"', {"analysis", "site"}),
         ("layers/mixture.py", "p * hidden", "hidden * p", {*TRAINING, "site"}),
         ("data/images.py", "values = np.arange(256) / 255", "values = np.arange(256) / 256",
          {*TRAINING, "prepare", "site"}),
         ("data/mnist5k.py", "N_TEST = 1000", "N_TEST = 900", {"prepare"}),
         ("train/loop.py", "orders = [", "orders = [*()] + [", TRAINING),
         ("train/tables.py", '"best_epoch":', '"epoch_of_the_best":', {"train"}),
-        ("tidy.py", '"runs", "epochs"', '"epochs", "runs"', {"train", "collect"}),
+        ("tables/collect.py", '"runs", "epochs"', '"epochs", "runs"', {"train", "collect"}),
         ("kernels/cpu_loops.py", "", "ADDED = 1\n", {"bench"}),
         ("kernels/cuda/numerics.py", "", "ADDED = 1\n", {"bench"}),
         ("bench/plain.py", "", "ADDED = 1\n", {"bench"}),
@@ -195,7 +200,7 @@ def test_an_edit_changes_the_digests_of_what_it_touches(
     def read(package, name):  # all but the edited module once
         return (READ.__wrapped__ if name == edited else READ)(package, name)
 
-    monkeypatch.setattr("fastff.sources._read", read)
+    monkeypatch.setattr("fastff.workflow.digests._read", read)
     text = (copied / path).read_text()
     assert old in text
     (copied / path).write_text(text.replace(old, new, 1) if old else text + new)
@@ -206,17 +211,25 @@ def test_an_edit_changes_the_digests_of_what_it_touches(
 
 def test_stages_stand_apart():
     runs = {name.split(".")[1] for name in closure(STAGES["runs"])}
-    assert runs == {"data", "files", "kernels", "layers", "spec", "train"}
+    assert runs == {"config", "data", "files", "kernels", "layers", "train"}
+    parts = ("errors", "experiment", "jobs", "load", "presets", "yaml_file")
+    assert not {f"fastff.config.{part}" for part in parts} & {*closure(STAGES["runs"])}
     assert not {"fastff.kernels.cpu", "fastff.kernels.cuda"} & {*closure(STAGES["runs"])}
     for stage in STAGES:
         modules = closure(STAGES[stage])
-        assert not {"fastff", "fastff.cli", "fastff.sources"} & {*modules}
-        assert not [name for name in modules if name.endswith(".command")]
+        assert not {"fastff", "fastff.cli", "fastff.workflow.digests"} & {*modules}
+        assert not [name for name in modules if name.startswith("fastff.cli")]
 
 
 # Of what a stage's command does, all but this is its result: options, messages, and the key itself.
 COMMAND_LINE = {
-    *("fastff.arguments", "fastff.config", "fastff.faults", "fastff.jobs", "fastff.sources"),
+    *(
+        "fastff.cli.arguments",
+        "fastff.config.load",
+        "fastff.config.errors",
+        "fastff.config.jobs",
+        "fastff.workflow.digests",
+    ),
     *("fastff.claims.load", "fastff.claims.readme"),
     *("fastff.progress.line", "fastff.progress.messages"),
 }
@@ -225,12 +238,12 @@ COMMAND_LINE = {
 @pytest.mark.parametrize(
     ("stage", "path"),
     [
-        ("prepare", "cli.py"),
-        ("train", "cli.py"),
-        ("collect", "cli.py"),
-        ("bench", "bench/command.py"),
-        ("claims", "claims/command.py"),
-        ("site", "site/command.py"),
+        ("prepare", "cli/__init__.py"),
+        ("train", "cli/__init__.py"),
+        ("collect", "cli/__init__.py"),
+        ("bench", "cli/bench.py"),
+        ("claims", "cli/claims.py"),
+        ("site", "cli/site.py"),
     ],
 )
 def test_a_stage_has_all_that_its_command_calls(stage, path):
@@ -263,7 +276,7 @@ import importlib, json, os, sys
 import matplotlib, numba, numpy, pandas, pydantic, scipy.stats, seaborn, sklearn, torch
 
 def train(specs, tests):
-    from fastff.spec import TrainSpec
+    from fastff.config.job import TrainSpec
     from fastff.train.job import train
     sys.path.append(tests)
     from blobs import blobs
@@ -296,7 +309,7 @@ def test_the_modules_of_a_stage_are_enough(tmp_path):
         TrainSpec(
             experiment="trial",
             dataset="mnist5k",
-            variant=ZOO[name],
+            variant=PRESETS[name],
             grid=Grid(depth=(2,), hidden_features=(4,)),
             seeds=(0, 1),
             recipe=Recipe(epochs=1, batch_size=64, learning_rate=0.01),

@@ -8,7 +8,7 @@ import torch
 
 import fastff
 from blobs import blobs
-from fastff.config import load_config
+from fastff.config.load import load_config
 from fastff.plan.stacks import stack_costs
 from fastff.train.job import train
 

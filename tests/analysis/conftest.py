@@ -6,7 +6,7 @@ import pytest
 from synthetic import synthetic_experiment, synthetic_tables, write_tidy
 
 from fastff.analysis import Tidy, load_tidy
-from fastff.config import load_config
+from fastff.config.load import load_config
 
 REPOSITORY = Path(__file__).parents[2]
 

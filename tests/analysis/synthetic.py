@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fastff.analysis.tidy import COLUMNS, HEAD
-from fastff.config import Experiment
-from fastff.spec import BottleneckSpec, NodeTreeSpec, RoutedSpec, TrainSpec
-from fastff.zoo import ZOO
+from fastff.config.job import TrainSpec
+from fastff.config.load import Experiment
+from fastff.config.model import BottleneckSpec, NodeTreeSpec, RoutedSpec
+from fastff.config.presets import PRESETS
+from fastff.tables.read import COLUMNS, HEAD
 
 N_CLASSES = 10
 N_SAMPLES = 1000
@@ -70,7 +71,7 @@ def run_of(experiment: str, variant: str, point: tuple[int, int, float], seed: i
         "experiment": experiment,
         "dataset": "mnist5k",
         "variant": variant,
-        "label": ZOO[variant].label if variant in ZOO else f"Mine, {variant}",
+        "label": PRESETS[variant].label if variant in PRESETS else f"Mine, {variant}",
         "depth": depth,
         "hidden_features": width,
         "region_leak": leak,

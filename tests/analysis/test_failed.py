@@ -23,7 +23,7 @@ from fastff.analysis import (
     trend,
 )
 from fastff.analysis.failed import NOTHING
-from fastff.analysis.tidy import KEYS, RUN
+from fastff.tables.read import KEYS, RUN
 
 SCORES = [
     *("train_loss", "validation_loss", "validation_loss_hard", "accuracy_soft", "accuracy_hard"),

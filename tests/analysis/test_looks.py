@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from fastff.analysis.looks import core, looks, palette
 from fastff.analysis.style import class_colours, leaf_colours
-from fastff.config import load_config
-from fastff.zoo import ZOO
+from fastff.config.load import load_config
+from fastff.config.presets import PRESETS
 
 CONFIG = Path(__file__).parents[2] / "config" / "config.yaml"
 EXPERIMENTS = load_config(CONFIG).experiments
 
-names = st.lists(st.sampled_from([*ZOO, *"abcdefgh", "my_variant"]), unique=True)
+names = st.lists(st.sampled_from([*PRESETS, *"abcdefgh", "my_variant"]), unique=True)
 
 
 @given(names)
@@ -25,9 +25,9 @@ def test_no_two_look_the_same(variants):
 
 
 @given(names)
-def test_the_zoo_looks_the_same_in_every_company(variants):
-    alone = looks(list(ZOO))
-    assert all(look == alone[name] for name, look in looks(variants).items() if name in ZOO)
+def test_the_preset_looks_the_same_in_every_company(variants):
+    alone = looks(list(PRESETS))
+    assert all(look == alone[name] for name, look in looks(variants).items() if name in PRESETS)
 
 
 def experts_of(variant):
@@ -36,23 +36,23 @@ def experts_of(variant):
 
 
 def test_gate_is_colour_and_experts_are_dashes():
-    found = looks(list(ZOO))
-    for first in ZOO:
-        for second in ZOO:
-            if core(ZOO[first]) == core(ZOO[second]):
+    found = looks(list(PRESETS))
+    for first in PRESETS:
+        for second in PRESETS:
+            if core(PRESETS[first]) == core(PRESETS[second]):
                 assert found[first].colour == found[second].colour
             # with more variants than colours, the marker tells them apart
             if first != second and found[first].colour == found[second].colour:
                 assert found[first].marker != found[second].marker
-            same_experts = experts_of(ZOO[first]) == experts_of(ZOO[second])
+            same_experts = experts_of(PRESETS[first]) == experts_of(PRESETS[second])
             assert (found[first].dashes == found[second].dashes) == same_experts
 
 
 def test_the_first_gates_have_a_colour_each():
-    routed = [name for name, variant in ZOO.items() if experts_of(variant)]
-    gates = list(dict.fromkeys(core(ZOO[name]) for name in routed))[: len(palette())]
-    found = looks(list(ZOO))
-    colours = {found[name].colour for name in routed[:13] if core(ZOO[name]) in gates}
+    routed = [name for name, variant in PRESETS.items() if experts_of(variant)]
+    gates = list(dict.fromkeys(core(PRESETS[name]) for name in routed))[: len(palette())]
+    found = looks(list(PRESETS))
+    colours = {found[name].colour for name in routed[:13] if core(PRESETS[name]) in gates}
     assert len(gates) == len(palette()) == len(colours)
 
 
@@ -91,9 +91,9 @@ def test_leaves_left_of_the_root_are_cool_and_the_others_warm(n):
     assert redder == [False] * (n // 2) + [True] * (n // 2)
 
 
-def test_other_variants_never_look_like_one_of_the_zoo():
+def test_other_variants_never_look_like_a_preset():
     others = looks([f"mine_{k}" for k in range(20)]).values()
-    known = looks(list(ZOO)).values()
+    known = looks(list(PRESETS)).values()
     assert not {look.marker for look in others} & {look.marker for look in known}
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from IPython.display import Image
 
-from fastff.config import load_config
-from fastff.experiment import Experiment
+from fastff.config.experiment import Experiment
+from fastff.config.load import load_config
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = load_config(REPOSITORY / "config" / "config.yaml")

@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from fastff.analysis import compare, summarise, to_latex, to_markdown, write_table
-from fastff.analysis.columns import Column, show_p
+from fastff.tables.format import Column, show_p
 
 FRAME = pd.DataFrame(
     {

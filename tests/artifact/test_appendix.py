@@ -10,7 +10,7 @@ import pytest
 from fastff.artifact.appendix import CONFIGS, appendix
 from fastff.artifact.facts import digits, expected, machines, versions
 from fastff.cli import main
-from fastff.config import load_config
+from fastff.config.load import load_config
 from fastff.data.registry import DATASETS
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fastff.artifact.costs import COLUMNS, _covered, measured_costs
 from fastff.cli import main
-from fastff.config import parse_config
+from fastff.config.load import parse_config
 
 CONFIG = parse_config(
     {

@@ -6,12 +6,13 @@ import torch
 
 from blobs import blobs
 from fastff.bench.engine import engine_benchmark
-from fastff.bench.engine_spec import EngineBenchmarkSpec
 from fastff.bench.plain import PlainTraining
 from fastff.bench.provenance import provenance
+from fastff.config.engine_benchmark import EngineBenchmarkSpec
+from fastff.config.grid import Grid
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe, SgdSpec
 from fastff.data.prepare import prepare
-from fastff.spec import Grid, Recipe, SgdSpec
-from fastff.zoo import ZOO
 from models import small_model
 
 CPU = torch.device("cpu")
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("optimiser", [{}, {"optimiser": SgdSpec()}])
 def test_the_plain_way_trains(workers, optimiser, generator):
-    model = small_model(ZOO["moe_mixture"], out_features=5, generator=generator)
+    model = small_model(PRESETS["moe_mixture"], out_features=5, generator=generator)
     data = blobs()
     recipe = Recipe(epochs=6, batch_size=64, learning_rate=0.05, **optimiser)
     training = PlainTraining(model, data, recipe, workers)
@@ -34,7 +35,7 @@ def test_the_plain_way_trains(workers, optimiser, generator):
 def test_a_row_per_point_side_and_number_of_workers(tmp_path):
     spec = EngineBenchmarkSpec(
         dataset="mnist5k",
-        variants=(ZOO["fff_mixture_log"], ZOO["mlp_relu"]),
+        variants=(PRESETS["fff_mixture_log"], PRESETS["mlp_relu"]),
         grid=Grid(depth=(1, 2), hidden_features=(4,)),
         recipe=Recipe(epochs=2, batch_size=256, learning_rate=1e-3),
         runs=2,

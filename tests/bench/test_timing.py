@@ -12,8 +12,8 @@ from fastff.bench.provenance import provenance
 from fastff.bench.shape import Shape
 from fastff.bench.timer import Timer
 from fastff.bench.timing import COLUMNS, timing_benchmark
-from fastff.bench.timing_spec import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 from fastff.bench.work import Rates, Work, measure_rates
+from fastff.config.timing_benchmark import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 
 CPU = torch.device("cpu")
 SHAPE = Shape(

@@ -12,14 +12,14 @@ from made_up import timed
 
 from fastff.analysis.comparisons import compare
 from fastff.analysis.ledger import VERDICTS, load_ledger, write_ledger
-from fastff.analysis.tidy import TidyError, load_table
 from fastff.claims.ledger import COLUMNS, holm_corrected, ledger
 from fastff.claims.load import load_claims
 from fastff.claims.readme import END, FIRST, START, inserted, page_part
 from fastff.claims.tables import Tables
 from fastff.claims.verdict import NOT_TESTABLE
 from fastff.cli import main
-from fastff.faults import ConfigError
+from fastff.config.errors import ConfigError
+from fastff.tables.read import TidyError, load_table
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from fastff.claims.load import load_claims
-from fastff.config import load_config
-from fastff.faults import ConfigError
+from fastff.config.errors import ConfigError
+from fastff.config.load import load_config
 
 CONFIGS = Path(__file__).parents[2] / "config"
 SHIPPED = yaml.safe_load((CONFIGS / "claims.yaml").read_text())

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from made_up import crossing, speedup, timed
 
-from fastff.analysis.tidy import TidyError
 from fastff.claims.estimate import NotTestableError
 from fastff.claims.speed import estimate_of_times, load_times
+from fastff.tables.read import TidyError
 
 FAST = timed("fast", {1: 10, 2: 10, 3: 10, 4: 10}, spread=0.1)
 SLOW = timed("slow", {1: 5, 2: 20, 3: 40, 4: 30}, spread=0.2)

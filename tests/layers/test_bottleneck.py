@@ -3,15 +3,15 @@
 import pytest
 import torch
 
+from fastff.config.presets import PRESETS
 from fastff.layers import Bottleneck, LinearLayer, NodeTree, TreeGate
-from fastff.zoo import ZOO
 from models import small_model
 
 
 @pytest.mark.parametrize("hard", [False, True])
 @pytest.mark.parametrize("name", ["fff_to_plane", "fff_on_plane", "mlp_to_plane"])
 def test_it_is_the_head_of_the_body(name, hard, generator):
-    model = small_model(ZOO[name], generator=generator).eval()
+    model = small_model(PRESETS[name], generator=generator).eval()
     x = torch.randn(9, 24, generator=generator)
     features = model.body(x, hard=hard)
     assert features.shape == (9, 2)
@@ -20,10 +20,10 @@ def test_it_is_the_head_of_the_body(name, hard, generator):
 
 def test_the_routing_is_that_of_the_part_that_routes(generator):
     x = torch.randn(9, 24, generator=generator)
-    before = small_model(ZOO["fff_to_plane"], generator=generator).eval()
+    before = small_model(PRESETS["fff_to_plane"], generator=generator).eval()
     assert before.routed is before.body
     assert torch.equal(before.soft_and_hard(x)[1][:, 0], before.body.gate.hard(x))
-    behind = small_model(ZOO["fff_on_plane"], generator=generator).eval()
+    behind = small_model(PRESETS["fff_on_plane"], generator=generator).eval()
     assert behind.routed is behind.head
     features = behind.body(x)
     assert torch.equal(behind.soft_and_hard(x)[1][:, 0], behind.head.gate.hard(features))
@@ -36,9 +36,11 @@ def test_the_routing_is_that_of_the_part_that_routes(generator):
 
 
 def test_the_losses_of_both_parts_are_added(generator):
-    model = small_model(ZOO["fff_on_plane"], generator=generator)
+    model = small_model(PRESETS["fff_on_plane"], generator=generator)
     body = small_model(
-        ZOO["fff_mixture_log"].with_trees(hardening_weight=2.0), out_features=2, generator=generator
+        PRESETS["fff_mixture_log"].with_trees(hardening_weight=2.0),
+        out_features=2,
+        generator=generator,
     )
     model.head.gate.hardening_weight = 3.0
     both = Bottleneck(body, model.head).train()
@@ -49,7 +51,7 @@ def test_the_losses_of_both_parts_are_added(generator):
     torch.testing.assert_close(found, outputs)
     torch.testing.assert_close(loss, first + second)
     torch.testing.assert_close(Bottleneck(body, LinearLayer(2, 4)).soft_with_loss(x)[1], first)
-    assert small_model(ZOO["mlp_to_plane"]).soft_with_loss(x)[1] is None
+    assert small_model(PRESETS["mlp_to_plane"]).soft_with_loss(x)[1] is None
 
 
 def test_a_tree_of_one_level_has_one_leaf_node(generator):
@@ -61,9 +63,9 @@ def test_a_tree_of_one_level_has_one_leaf_node(generator):
 
 
 def test_biases_of_a_plane_s_nodes_are_what_they_are(generator):
-    model = small_model(ZOO["fff_on_plane"], generator=generator)
+    model = small_model(PRESETS["fff_on_plane"], generator=generator)
     weights, biases = model.node_weights()
     assert isinstance(model.head.gate, TreeGate)
     assert torch.equal(weights[0], model.head.gate.weight)
     assert torch.equal(biases[0], model.head.gate.bias)
-    assert small_model(ZOO["fff_to_plane"]).node_weights()[1] is None
+    assert small_model(PRESETS["fff_to_plane"]).node_weights()[1] is None

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from fastff.config.recipe import Recipe
 from fastff.layers import MixtureExperts, RoutedLayer, aux_loss
 from fastff.layers.gate import Gate, Routing
-from fastff.spec import Recipe
 from fastff.train.gradients import GradientRecorder
 from fastff.train.optimiser import build_optimiser
 from fastff.train.stack import stack

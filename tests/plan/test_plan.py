@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastff.artifact.costs import MIB
 from fastff.cli import main
-from fastff.config import Config, parse_config
+from fastff.config.load import Config, parse_config
 from fastff.plan.demands import demands
 from fastff.plan.estimate import COLUMNS, make_plan
 from fastff.plan.schedule import Job, wall_seconds

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastff.config import load_config
+from fastff.config.load import load_config
 from fastff.plan.estimate import make_plan
 from fastff.plan.sources import basis
 

@@ -4,13 +4,15 @@ import pytest
 import torch
 
 from blobs import blobs
+from fastff.config.grid import Grid
+from fastff.config.job import TrainSpec
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe
 from fastff.data.outline import outline
 from fastff.plan.counting import Work, count
 from fastff.plan.stacks import stack_costs
-from fastff.spec import Grid, Recipe, TrainSpec
 from fastff.train.job import train
 from fastff.train.tables import tidy_tables
-from fastff.zoo import ZOO
 
 RECORD = ("gradients", "expert_counts", "nodes", "projections")
 
@@ -21,7 +23,7 @@ def spec_of(
     return TrainSpec(
         experiment="trial",
         dataset="mnist5k",
-        variant=ZOO[variant],
+        variant=PRESETS[variant],
         grid=Grid(depth=(depth,), hidden_features=(4,)),
         seeds=seeds,
         recipe=Recipe(**{"epochs": 3, "batch_size": 64, "learning_rate": 0.01} | recipe),
@@ -49,7 +51,7 @@ def test_a_feed_forward_step_has_the_products_of_its_layers():
     assert cost.steps.flops == 3 * 30 * (forward + backward)  # runs, steps
 
 
-@pytest.mark.parametrize("variant", sorted(ZOO))
+@pytest.mark.parametrize("variant", sorted(PRESETS))
 def test_every_variant_can_be_counted_and_grows_with_its_runs(variant):
     spec = spec_of(variant, depth=3, epochs=4)
     data = outline("cifar10")

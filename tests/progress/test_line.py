@@ -5,11 +5,13 @@ import time
 import pytest
 
 from blobs import blobs
+from fastff.config.grid import Grid, Point
+from fastff.config.job import TrainSpec
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe
 from fastff.progress.line import Progress, Standing
-from fastff.spec import Grid, Point, Recipe, TrainSpec
 from fastff.train.job import train
 from fastff.train.store import RunStore, run_context
-from fastff.zoo import ZOO
 
 ONE, TWO = Point(1, 4), Point(2, 4)
 RUNS = {(0, ONE, 0): 4, (0, ONE, 1): 4, (0, TWO, 0): 4}
@@ -19,7 +21,7 @@ FIRST, LAST = [*RUNS][:2], [*RUNS][2:]
 def spec_of(seeds=(0,), variant="moe_mixture") -> TrainSpec:
     recipe = Recipe(epochs=2, batch_size=64, learning_rate=0.01)
     grid = Grid(depth=(1, 2), hidden_features=(4,))
-    return TrainSpec(experiment="trial", dataset="mnist5k", variant=ZOO[variant], grid=grid,
+    return TrainSpec(experiment="trial", dataset="mnist5k", variant=PRESETS[variant], grid=grid,
                      seeds=seeds, recipe=recipe)  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from fastff.analysis.ledger import load_ledger, write_ledger
 from fastff.analysis.tables import write_table
-from fastff.config import Config, parse_config
+from fastff.config.load import Config, parse_config
 from fastff.site.plan import Plan
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from made_up_run import ROOT, VALUES, made_up_run
 
 from fastff import kernels, layers
 from fastff.cli import main
-from fastff.faults import ConfigError
+from fastff.config.errors import ConfigError
 from fastff.site.build import build_site
 from fastff.site.captions import read_caption
 from fastff.site.documents import write_documents

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastff.spec import Variant
+from fastff.config.model import Variant
 from fastff.train.seeds import generator
 from fastff.train.split import Split
 from models import small_model

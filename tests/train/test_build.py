@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
+from fastff.config.model import RoutedSpec, Variant
+from fastff.config.presets import PRESETS
 from fastff.layers import NodeTree, RoutedLayer
-from fastff.spec import RoutedSpec, Variant
 from fastff.train.stack import stack
-from fastff.zoo import ZOO
 from models import small_model
 
 
-@pytest.mark.parametrize("variant", ZOO.values(), ids=ZOO)
+@pytest.mark.parametrize("variant", PRESETS.values(), ids=PRESETS)
 def test_a_stack_computes_what_its_parts_compute(variant, generator):
     layers = [small_model(variant, generator=generator).double() for _ in range(3)]
     stacked = stack([layer.eval() for layer in layers])  # without noise
@@ -32,7 +32,7 @@ def test_a_stack_computes_what_its_parts_compute(variant, generator):
                 assert torch.equal(routing[run, :, 0], layer.gate.hard(part))
 
 
-@pytest.mark.parametrize("variant", ZOO.values(), ids=ZOO)
+@pytest.mark.parametrize("variant", PRESETS.values(), ids=PRESETS)
 def test_gradients_of_a_stack_are_its_parts(variant, generator):
     layers = [small_model(variant, generator=generator).double() for _ in range(3)]
     stacked = stack([layer.eval() for layer in layers])
@@ -49,7 +49,7 @@ def test_gradients_of_a_stack_are_its_parts(variant, generator):
                 torch.testing.assert_close(gradient[run], parameter.grad)
 
 
-ROUTED = {name: variant for name, variant in ZOO.items() if variant.model.kind == "routed"}
+ROUTED = {name: variant for name, variant in PRESETS.items() if variant.model.kind == "routed"}
 
 
 @pytest.mark.parametrize("variant", ROUTED.values(), ids=ROUTED)
@@ -66,7 +66,7 @@ def test_parameters_start_uniform_in_the_fan_in_and_without_bias(variant, genera
         assert values.mean().abs() < 0.3 * bound
 
 
-@pytest.mark.parametrize("variant", ZOO.values(), ids=ZOO)
+@pytest.mark.parametrize("variant", PRESETS.values(), ids=PRESETS)
 def test_units_count_what_a_model_has(variant, generator):
     model = small_model(variant, generator=generator)
     layer = model.routed if variant.model.kind == "bottleneck" else model
@@ -99,12 +99,12 @@ def test_units_count_what_a_model_has(variant, generator):
     ],
 )
 def test_widths(name, training, inference):
-    model = small_model(ZOO[name])
+    model = small_model(PRESETS[name])
     assert (model.training_width, model.inference_width) == (training, inference)
 
 
 def test_sizes_that_a_variant_fixes_go_before_the_grid_s():
-    variant = ZOO["moe_mixture"]
+    variant = PRESETS["moe_mixture"]
     model = RoutedSpec(**(variant.model.model_dump() | {"depth": 2, "hidden_features": 5}))
     layer = small_model(variant.model_copy(update={"model": model}))
     assert (layer.n_experts, layer.experts.hidden_features) == (4, 5)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fastff.spec import AdamWSpec, SgdSpec
+from fastff.config.recipe import AdamWSpec, SgdSpec
 
 pytest.importorskip("triton")
 from fastff.train.captured import CapturedOptimiser

@@ -10,20 +10,14 @@ import pytest
 import torch
 
 from blobs import blobs
-from fastff.spec import (
-    ConstantSpec,
-    EarlyStoppingSpec,
-    GridPoint,
-    PlateauSpec,
-    Recipe,
-    SgdSpec,
-)
+from fastff.config.grid import GridPoint
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import ConstantSpec, EarlyStoppingSpec, PlateauSpec, Recipe, SgdSpec
 from fastff.train.checkpoint import Checkpoint
 from fastff.train.device import set_precision
 from fastff.train.interrupt import StoppedError, StopRequest
 from fastff.train.job import train
 from fastff.train.loop import results_of, train_stack
-from fastff.zoo import ZOO
 
 RECIPES = {
     "adamw": Recipe(epochs=5, batch_size=64, learning_rate=5e-3),
@@ -67,9 +61,11 @@ def checkpoint_of(folder, interval=0.0, stop=None, **context):
 
 
 def training(name, recipe, data, checkpoint=None, **options):
-    point = ZOO[name].model.point(GridPoint(3, 8))
+    point = PRESETS[name].model.point(GridPoint(3, 8))
     options = {"record": RECORD, **options}
-    return train_stack(ZOO[name], point, (0, 1, 2), recipe, data, checkpoint=checkpoint, **options)
+    return train_stack(
+        PRESETS[name], point, (0, 1, 2), recipe, data, checkpoint=checkpoint, **options
+    )
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from blobs import blobs
-from fastff.spec import Grid, GridPoint, PlateauSpec, Recipe, SgdSpec, TrainSpec
+from fastff.config.grid import Grid, GridPoint
+from fastff.config.job import TrainSpec
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import PlateauSpec, Recipe, SgdSpec
 from fastff.train.device import set_precision
 from fastff.train.job import train
 from fastff.train.loop import results_of, train_stack
 from fastff.train.memory import runs_that_fit
 from fastff.train.tables import tidy_tables
-from fastff.zoo import ZOO
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -43,9 +45,9 @@ def run(variant, device, recipe=RECIPE, seeds=(0, 1, 2), **options):
     return results_of(train_stack(variant, point, seeds, recipe, blobs(device), **options))
 
 
-@pytest.mark.parametrize("name", [name for name in ZOO if name not in NOISY])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in NOISY])
 def test_results_agree_with_the_cpu(name):
-    on_cpu, on_cuda = (run(ZOO[name], device) for device in ("cpu", "cuda"))
+    on_cpu, on_cuda = (run(PRESETS[name], device) for device in ("cpu", "cuda"))
     for mine, theirs in zip(on_cpu, on_cuda, strict=True):
         for metric in ("train_loss", "validation_loss", "validation_loss_hard"):
             expected = getattr(mine.best, metric)
@@ -54,7 +56,7 @@ def test_results_agree_with_the_cpu(name):
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_every_recipe_agrees_with_the_cpu(recipe):
-    on_cpu, on_cuda = (run(ZOO["moe_mixture"], device, recipe) for device in ("cpu", "cuda"))
+    on_cpu, on_cuda = (run(PRESETS["moe_mixture"], device, recipe) for device in ("cpu", "cuda"))
     for mine, theirs in zip(on_cpu, on_cuda, strict=True):
         expected = [epoch.train_loss for epoch in mine.epochs]
         assert [e.train_loss for e in theirs.epochs] == pytest.approx(expected, rel=5e-3, abs=1e-3)
@@ -62,11 +64,11 @@ def test_every_recipe_agrees_with_the_cpu(recipe):
 
 @pytest.mark.parametrize("name", NOISY)
 def test_noise_on_the_device_differs_by_run_and_step(name):
-    runs = run(ZOO[name], "cuda")
-    alone = run(ZOO[name], "cuda", seeds=(1,))
+    runs = run(PRESETS[name], "cuda")
+    alone = run(PRESETS[name], "cuda", seeds=(1,))
     assert alone[0].best.train_loss == pytest.approx(runs[1].best.train_loss, rel=1e-3)
     assert runs[0].best.train_loss < 0.9 * runs[0].epochs[0].train_loss
-    quiet = ZOO[name].with_trees(region_leak=0.0) if "leak" in name else None
+    quiet = PRESETS[name].with_trees(region_leak=0.0) if "leak" in name else None
     if quiet is not None:
         assert run(quiet, "cuda")[0].best.train_loss != runs[0].best.train_loss
 
@@ -76,7 +78,7 @@ def spec_of(*names):
         TrainSpec(
             experiment="trial",
             dataset="mnist5k",
-            variant=ZOO[name],
+            variant=PRESETS[name],
             grid=Grid(depth=(1, 3), hidden_features=(4, 8)),
             seeds=(0, 1, 2, 3),
             recipe=RECIPE,

@@ -3,9 +3,11 @@
 import pytest
 
 from blobs import blobs
-from fastff.spec import Grid, Point, Recipe, Sized, TrainSpec
+from fastff.config.grid import Grid, Point
+from fastff.config.job import Sized, TrainSpec
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe
 from fastff.train.sizes import equal_widths, points
-from fastff.zoo import ZOO
 from models import small_model
 
 GRID = Grid(depth=(1, 3), hidden_features=(4, 8))
@@ -18,13 +20,13 @@ def n_parameters(model) -> int:
 @pytest.mark.parametrize("baseline", ["mlp_relu", "mlp_prelu"])
 @pytest.mark.parametrize("name", ["fff_mixture_log", "moe_noisy_top2", "fff_soft_merged_relu"])
 def test_each_model_has_its_three_equals(name, baseline):
-    widths = equal_widths(ZOO[baseline], [Sized(variant=ZOO[name], grid=GRID)], blobs())
+    widths = equal_widths(PRESETS[baseline], [Sized(variant=PRESETS[name], grid=GRID)], blobs())
     assert widths == sorted(set(widths))
     sizes = {"in_features": 24, "out_features": 5}
-    layers = {w: small_model(ZOO[baseline], hidden_features=w, **sizes) for w in widths}
-    for point in ZOO[name].points(GRID):
+    layers = {w: small_model(PRESETS[baseline], hidden_features=w, **sizes) for w in widths}
+    for point in PRESETS[name].points(GRID):
         model = small_model(
-            ZOO[name], depth=point.depth, hidden_features=point.hidden_features, **sizes
+            PRESETS[name], depth=point.depth, hidden_features=point.hidden_features, **sizes
         )
         assert {model.training_width, model.inference_width} <= set(widths)
         nearest = min(abs(n_parameters(layer) - n_parameters(model)) for layer in layers.values())
@@ -35,11 +37,13 @@ def test_a_job_trains_its_grid_and_then_the_equals():
     spec = TrainSpec(
         experiment="trial",
         dataset="mnist5k",
-        variant=ZOO["mlp_relu"],
+        variant=PRESETS["mlp_relu"],
         grid=GRID,
         seeds=(0,),
         recipe=Recipe(epochs=1, batch_size=8, learning_rate=0.1),
-        equal_to=(Sized(variant=ZOO["moe_mixture"], grid=Grid(depth=(1,), hidden_features=(4,))),),
+        equal_to=(
+            Sized(variant=PRESETS["moe_mixture"], grid=Grid(depth=(1,), hidden_features=(4,))),
+        ),
     )
     # the MoE: 2 x 24 in the gate, 2 x 4 x (24 + 5) in the experts: 9.66 hidden units
     assert points(spec, blobs()) == [Point(0, 4), Point(0, 8), Point(0, 10)]

@@ -6,17 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
+from fastff.config.grid import Grid, GridPoint
+from fastff.config.job import TrainSpec
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import ConstantSpec, EarlyStoppingSpec, PlateauSpec, Recipe, SgdSpec
 from fastff.progress.messages import failures
-from fastff.spec import (
-    ConstantSpec,
-    EarlyStoppingSpec,
-    Grid,
-    GridPoint,
-    PlateauSpec,
-    Recipe,
-    SgdSpec,
-    TrainSpec,
-)
 from fastff.train import loop
 from fastff.train.failure import Failure
 from fastff.train.job import train
@@ -24,7 +18,6 @@ from fastff.train.loop import results_of, train_stack
 from fastff.train.results import RunResult
 from fastff.train.store import run_context, run_stores
 from fastff.train.tables import tidy_tables
-from fastff.zoo import ZOO
 
 RECIPE = Recipe(epochs=4, batch_size=64, learning_rate=5e-3)
 STOPPING = Recipe(
@@ -76,9 +69,9 @@ def run(variant, recipe, data, seeds=(0, 1, 2), **options):
 )  # fmt: skip
 def test_the_others_keep_their_bits(name, recipe, data, broken_seed):
     record = ("gradients", "expert_counts", "nodes")
-    whole = run(ZOO[name], recipe, data, record=record)
+    whole = run(PRESETS[name], recipe, data, record=record)
     broken_seed()
-    broken = run(ZOO[name], recipe, data, record=record)
+    broken = run(PRESETS[name], recipe, data, record=record)
     assert whole[1].failure is None
     assert broken[1].failure == Failure(epoch=1, last_loss=None)
     assert broken[1].epochs == ()
@@ -88,7 +81,7 @@ def test_the_others_keep_their_bits(name, recipe, data, broken_seed):
 
 def test_a_failure_has_its_epoch_and_last_finite_loss(data):
     """SGD at a huge rate: the losses of a plain loop say when and at which loss."""
-    (result,) = run(ZOO["mlp_relu"], DIVERGING, data, seeds=[0])
+    (result,) = run(PRESETS["mlp_relu"], DIVERGING, data, seeds=[0])
     assert result.failure is not None
     assert result.failure.epoch == len(result.epochs) + 1
     assert math.isfinite(result.failure.last_loss)
@@ -100,7 +93,11 @@ def test_a_stack_ends_when_all_its_runs_have_failed(data):
     seen = []
     recipe = DIVERGING.model_copy(update={"epochs": 50})
     results = run(
-        ZOO["mlp_relu"], recipe, data, seeds=[0, 1], on_epoch=lambda epoch, loss: seen.append(epoch)
+        PRESETS["mlp_relu"],
+        recipe,
+        data,
+        seeds=[0, 1],
+        on_epoch=lambda epoch, loss: seen.append(epoch),
     )
     assert all(result.failure for result in results)
     assert len(seen) == max(result.failure.epoch for result in results) < 50
@@ -110,7 +107,7 @@ def test_early_stopping_does_not_wait_for_a_failed_run(data, broken_seed):
     broken_seed()
     seen = []
     results = run(
-        ZOO["mlp_relu"],
+        PRESETS["mlp_relu"],
         STOPPING.model_copy(update={"learning_rate": 0.05, "epochs": 200}),
         data,
         on_epoch=lambda epoch, loss: seen.append((epoch, loss)),
@@ -123,7 +120,7 @@ def spec_of(seeds=(0, 1, 2)) -> TrainSpec:
     return TrainSpec(
         experiment="trial",
         dataset="mnist5k",
-        variant=ZOO["fff_mixture_log"],
+        variant=PRESETS["fff_mixture_log"],
         grid=Grid(depth=(2,), hidden_features=(4,)),
         seeds=seeds,
         recipe=RECIPE,

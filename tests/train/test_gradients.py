@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastff.config.presets import PRESETS
 from fastff.train.gradients import N_WINDOWS, GradientRecorder
 from fastff.train.stack import stack
-from fastff.zoo import ZOO
 from models import small_model
 
 SIZES = {"in_features": 8, "hidden_features": 3, "out_features": 4, "depth": 2}
@@ -22,7 +22,7 @@ def take_step(model, recorder, x):
 
 @pytest.mark.parametrize("name", ["fff_mixture_logsigmoid", "moe_top1_renormalised"])
 def test_curves_are_means_over_windows_of_each_unit(name, generator):
-    layers = [small_model(ZOO[name], **SIZES, generator=generator) for _ in range(2)]
+    layers = [small_model(PRESETS[name], **SIZES, generator=generator) for _ in range(2)]
     model = stack(layers)
     n_steps = N_WINDOWS * 2
     recorder = GradientRecorder(model, n_steps)
@@ -51,7 +51,7 @@ def test_curves_are_means_over_windows_of_each_unit(name, generator):
 
 
 def test_a_node_s_gradient_is_the_mean_over_parallel_trees(generator):
-    tree = small_model(ZOO["node_trees_32"], **SIZES, generator=generator)
+    tree = small_model(PRESETS["node_trees_32"], **SIZES, generator=generator)
     recorder = GradientRecorder(model := stack([tree]), 1)
     x = torch.randn(1, 8, 8, generator=generator)
     take_step(model, recorder, x)
@@ -63,7 +63,7 @@ def test_a_node_s_gradient_is_the_mean_over_parallel_trees(generator):
 
 @given(n_steps=st.integers(1, 350))
 def test_every_step_is_in_one_window(n_steps):
-    model = stack([small_model(ZOO["moe_mixture"], **SIZES)])
+    model = stack([small_model(PRESETS["moe_mixture"], **SIZES)])
     recorder = GradientRecorder(model, n_steps)
     model(torch.ones(1, 2, 8)).sum().backward()
     for _ in range(n_steps):
@@ -79,7 +79,7 @@ def test_every_step_is_in_one_window(n_steps):
 
 
 def test_a_run_that_stopped_early_has_the_windows_until_then(generator):
-    model = stack([small_model(ZOO["moe_mixture"], **SIZES, generator=generator)])
+    model = stack([small_model(PRESETS["moe_mixture"], **SIZES, generator=generator)])
     recorder = GradientRecorder(model, 1000)
     for _ in range(25):
         take_step(model, recorder, torch.randn(1, 8, 8, generator=generator))
@@ -89,7 +89,7 @@ def test_a_run_that_stopped_early_has_the_windows_until_then(generator):
 
 
 def test_a_gate_that_trains_hard_has_a_gradient_of_zero(generator):
-    variant = ZOO["fff_mixture_log"].with_trees(hard_training=True)
+    variant = PRESETS["fff_mixture_log"].with_trees(hard_training=True)
     model = stack([small_model(variant, **SIZES, generator=generator)])
     recorder = GradientRecorder(model, 1)
     take_step(model, recorder, torch.randn(1, 8, 8, generator=generator))

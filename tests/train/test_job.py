@@ -7,21 +7,23 @@ import pandas as pd
 import pytest
 import torch
 
-from fastff.spec import Grid, Recipe, TrainSpec
-from fastff.tidy import TABLES, collect
+from fastff.config.grid import Grid
+from fastff.config.job import TrainSpec
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe
+from fastff.tables.collect import TABLES, collect
 from fastff.train import job
 from fastff.train.job import train
 from fastff.train.results import RunResult
 from fastff.train.store import RunStore, run_context
 from fastff.train.tables import RECORDED, RUN, tidy_tables, write_tables
-from fastff.zoo import ZOO
 
 
 def spec_of(seeds=(0, 1, 2), depths=(1, 2), variant="moe_mixture", **changes) -> TrainSpec:
     return TrainSpec(
         experiment="trial",
         dataset="mnist5k",
-        variant=ZOO[variant],
+        variant=PRESETS[variant],
         grid=Grid(depth=depths, hidden_features=(4,)),
         seeds=seeds,
         recipe=Recipe(**({"epochs": 2, "batch_size": 64, "learning_rate": 0.01} | changes)),

@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from plain import plain_run
 
-from fastff.spec import GridPoint, Point, Recipe
+from fastff.config.grid import GridPoint, Point
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe
 from fastff.train.evaluate import evaluate
 from fastff.train.loop import results_of, train_stack
 from fastff.train.seeds import generator
 from fastff.train.split import Part, split
 from fastff.train.stack import stack
-from fastff.zoo import ZOO
 from models import small_model
 
 RECIPE = Recipe(epochs=4, batch_size=64, learning_rate=5e-3)
@@ -39,7 +40,7 @@ def assert_runs_agree(one, other, tolerance=1e-5):
             assert getattr(mine, name) == pytest.approx(getattr(theirs, name), abs=allowed)
 
 
-@pytest.mark.parametrize("variant", ZOO.values(), ids=ZOO)
+@pytest.mark.parametrize("variant", PRESETS.values(), ids=PRESETS)
 def test_a_run_does_not_depend_on_the_runs_beside_it(variant, data):
     alone = results_of(train_stack(variant, point_of(variant), [3], RECIPE, data))
     among_ten = results_of(train_stack(variant, point_of(variant), range(10), RECIPE, data))
@@ -48,7 +49,7 @@ def test_a_run_does_not_depend_on_the_runs_beside_it(variant, data):
 
 
 def test_results_repeat_bit_for_bit(data):
-    variant = ZOO["fff_soft_merged_logsigmoid"]
+    variant = PRESETS["fff_soft_merged_logsigmoid"]
     first, second = (
         results_of(train_stack(variant, point_of(variant), [0, 1, 2], RECIPE, data))
         for _ in range(2)
@@ -56,7 +57,7 @@ def test_results_repeat_bit_for_bit(data):
     assert first == second
 
 
-@pytest.mark.parametrize("variant", ZOO.values(), ids=ZOO)
+@pytest.mark.parametrize("variant", PRESETS.values(), ids=PRESETS)
 def test_training_learns(variant, data):
     recipe = Recipe(epochs=8, batch_size=64, learning_rate=1e-2)
     (run,) = results_of(train_stack(variant, point_of(variant), [0], recipe, data))
@@ -67,7 +68,7 @@ def test_training_learns(variant, data):
 def test_the_engine_equals_a_plain_loop(data):
     """Against one model, eager, one sample order, torch's own pieces and no stack."""
     run = plain_run(
-        ZOO["fff_mixture_softplus"], split(data, RECIPE), seed=5, epochs=4, batch_size=64,
+        PRESETS["fff_mixture_softplus"], split(data, RECIPE), seed=5, epochs=4, batch_size=64,
         optimiser=partial(
             torch.optim.AdamW, lr=5e-3, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.01
         ),
@@ -76,7 +77,7 @@ def test_the_engine_equals_a_plain_loop(data):
             div_factor=25, final_div_factor=1e5 / 25, base_momentum=0.85, max_momentum=0.95,
         ),
     )  # fmt: skip
-    (result,) = results_of(train_stack(ZOO["fff_mixture_softplus"], POINT, [5], RECIPE, data))
+    (result,) = results_of(train_stack(PRESETS["fff_mixture_softplus"], POINT, [5], RECIPE, data))
     assert result.n_parameters == sum(parameter.numel() for parameter in run.model.parameters())
     assert [epoch.train_loss for epoch in result.epochs] == pytest.approx(run.losses, abs=1e-5)
     assert result.best is result.epochs[-1]
@@ -107,7 +108,7 @@ def test_the_engine_equals_a_plain_loop(data):
 
 
 def test_evaluation_in_chunks_equals_evaluation_at_once(generator):
-    layers = [small_model(ZOO["fff_mixture_log"], generator=generator) for _ in range(2)]
+    layers = [small_model(PRESETS["fff_mixture_log"], generator=generator) for _ in range(2)]
     x = torch.randn(600, 24, generator=generator)
     y = torch.randint(0, 4, (600,), generator=generator)
     found = evaluate(stack(layers), Part(x, y))
@@ -131,7 +132,7 @@ def test_streams_of_seeds_differ_and_repeat():
 
 
 def test_stacking_leaves_its_parts_alone():
-    layers = [small_model(ZOO["moe_mixture"], hidden_features=2, depth=1) for _ in range(2)]
+    layers = [small_model(PRESETS["moe_mixture"], hidden_features=2, depth=1) for _ in range(2)]
     before = copy.deepcopy(layers[0].state_dict())
     stacked = stack(layers)
     with torch.no_grad():

@@ -9,13 +9,14 @@ from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from blobs import blobs
-from fastff.spec import (
+from fastff.config.grid import Point
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import (
     AdamWSpec,
     ConstantSpec,
     EarlyStoppingSpec,
     OneCycleSpec,
     PlateauSpec,
-    Point,
     Recipe,
     SgdSpec,
 )
@@ -23,7 +24,6 @@ from fastff.train.loop import results_of, train_stack
 from fastff.train.schedule import rates_and_momenta
 from fastff.train.split import split
 from fastff.train.stopping import EarlyStopping
-from fastff.zoo import ZOO
 
 POINT = Point(3, 8)
 SIZES = {"epochs": 6, "batch_size": 64}
@@ -63,11 +63,11 @@ def test_a_stack_equals_plain_loops(recipe, optimiser, schedule, data):
         schedule = {"per_step": partial(CYCLE, max_lr=0.2)}
     parts = split(data, recipe)
     seeds = (5, 6, 7)
-    results = results_of(train_stack(ZOO["fff_mixture_log"], POINT, seeds, recipe, data))
+    results = results_of(train_stack(PRESETS["fff_mixture_log"], POINT, seeds, recipe, data))
     lowered = False
     for seed, result in zip(seeds, results, strict=True):
         run = plain_run(
-            ZOO["fff_mixture_log"], parts, seed=seed, **SIZES, optimiser=optimiser, **schedule
+            PRESETS["fff_mixture_log"], parts, seed=seed, **SIZES, optimiser=optimiser, **schedule
         )
         lowered |= run.rates[-1] < run.rates[0]
         losses = [epoch.train_loss for epoch in result.epochs]
@@ -81,8 +81,8 @@ def test_a_stack_equals_plain_loops(recipe, optimiser, schedule, data):
 def test_runs_on_a_plateau_do_not_depend_on_each_other(data):
     schedule = PlateauSpec(metric="train_loss", patience=1, factor=0.3)
     recipe = recipe_of(0.08, schedule=schedule)
-    (alone,) = results_of(train_stack(ZOO["moe_mixture"], POINT, [6], recipe, data))
-    together = results_of(train_stack(ZOO["moe_mixture"], POINT, [5, 6, 7], recipe, data))
+    (alone,) = results_of(train_stack(PRESETS["moe_mixture"], POINT, [6], recipe, data))
+    together = results_of(train_stack(PRESETS["moe_mixture"], POINT, [5, 6, 7], recipe, data))
     for mine, theirs in zip(alone.epochs, together[1].epochs, strict=True):
         assert mine.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
 
@@ -111,7 +111,7 @@ def test_a_constant_schedule_leaves_rate_and_momentum(optimiser, momentum):
 def test_a_schedule_without_a_step_to_warm_up_is_refused():
     recipe = Recipe(epochs=1, batch_size=320, learning_rate=0.1)
     with pytest.raises(ValueError, match=r"2 steps with warm_up = 0\.25"):
-        results_of(train_stack(ZOO["moe_mixture"], POINT, [0], recipe, blobs()))
+        results_of(train_stack(PRESETS["moe_mixture"], POINT, [0], recipe, blobs()))
 
 
 STOPPING = EarlyStoppingSpec(patience=3)
@@ -160,7 +160,7 @@ def test_a_stopped_run_reports_its_best_epoch(data):
         validation_samples=120,
         early_stopping=STOPPING,
     )
-    variant = ZOO["fff_mixture_log"]
+    variant = PRESETS["fff_mixture_log"]
     results = results_of(
         train_stack(variant, POINT, (0, 1, 2), recipe, data, record=("expert_counts", "gradients"))
     )

@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from blobs import blobs
+from fastff.config.grid import Point
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe
 from fastff.layers import NodeTree
 from fastff.layers.tree import node_entropies, node_visits
-from fastff.spec import Point, Recipe
 from fastff.train.loop import results_of, train_stack
 from fastff.train.snapshots import snapshots
 from fastff.train.split import Part
 from fastff.train.stack import stack
-from fastff.zoo import ZOO
 from models import small_model
 
 RECORD = ("expert_counts", "nodes", "projections")
@@ -25,11 +26,11 @@ def part(generator) -> Part:
 
 
 def pair(name, generator):
-    models = [small_model(ZOO[name], generator=generator).eval() for _ in range(2)]
+    models = [small_model(PRESETS[name], generator=generator).eval() for _ in range(2)]
     return models, stack(models).eval()
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", PRESETS)
 def test_expert_counts_are_the_routing_s_by_class(name, part, generator):
     models, together = pair(name, generator)
     taken = snapshots(together, part, 4, [3, 4], ("expert_counts",))
@@ -88,7 +89,7 @@ def test_projections_are_the_hard_form_s_features(part, generator):
 
 
 def test_at_most_2000_samples_are_projected(generator):
-    model = stack([small_model(ZOO["mlp_to_plane"], generator=generator)]).eval()
+    model = stack([small_model(PRESETS["mlp_to_plane"], generator=generator)]).eval()
     part = Part(torch.randn(2100, 24, generator=generator), torch.zeros(2100, dtype=torch.long))
     (snapshot,) = snapshots(model, part, 4, [1], ("projections",))
     assert len(snapshot.features) == len(snapshot.classes) == len(snapshot.experts) == 2000
@@ -97,7 +98,7 @@ def test_at_most_2000_samples_are_projected(generator):
 
 def test_epochs_between_the_first_and_the_last_are_recorded_as_asked():
     recipe = Recipe(epochs=7, batch_size=64, learning_rate=0.01)
-    args = (ZOO["fff_on_plane"], Point(3, 8), [0, 1], recipe, blobs())
+    args = (PRESETS["fff_on_plane"], Point(3, 8), [0, 1], recipe, blobs())
     recorded = results_of(train_stack(*args, record=RECORD, record_every=3))
     for run in recorded:
         assert [snapshot.epoch for snapshot in run.snapshots] == [0, 3, 6, 7]

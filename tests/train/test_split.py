@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blobs import blobs
-from fastff.spec import Recipe
+from fastff.config.recipe import Recipe
 from fastff.train.split import split
 
 BASE = {"epochs": 1, "batch_size": 4, "learning_rate": 0.1}

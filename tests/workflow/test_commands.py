@@ -11,10 +11,10 @@ import pytest
 import yaml
 from trees import copy_tree
 
-from fastff.arguments import with_settings
 from fastff.cli import build_parser
-from fastff.config import load_config
-from fastff.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, named_benchmark, named_jobs
+from fastff.cli.arguments import with_settings
+from fastff.config.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, named_benchmark, named_jobs
+from fastff.config.load import load_config
 
 JOB = "soft_merging/fff_mixture_softplus"
 KEPT = "results/tiny/config.yaml"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from trees import ROOT, Tree, copy_tree
 
-from fastff.config import load_config, parse_config
+from fastff.config.load import load_config, parse_config
 
 CONFIGS = ["config", "paper", "reference", "smoke"]
 

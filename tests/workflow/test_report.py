@@ -7,7 +7,7 @@ import pytest
 from browser import CHROMIUM, browser
 from trees import ROOT, TINY, copy_tree
 
-from fastff.config import Config, load_config
+from fastff.config.load import Config, load_config
 
 VISIT = Path(__file__).parent / "visit_report.js"
 

@@ -12,8 +12,8 @@ import yaml
 from trees import TINY, TINY_PATH, copy_tree
 
 from fastff.analysis import load_ledger
-from fastff.caches import FOLDERS, OWN
-from fastff.tidy import TABLES
+from fastff.tables.collect import TABLES
+from fastff.workflow.caches import FOLDERS, OWN
 
 FIGURES = (".pdf", ".png", ".svg")
 

@@ -6,8 +6,8 @@ import pytest
 from browser import CHROMIUM, browser
 from trees import ROOT, TINY, copy_tree
 
-from fastff.config import load_config
-from fastff.tidy import TABLES
+from fastff.config.load import load_config
+from fastff.tables.collect import TABLES
 from links import broken, pages_of, read_page
 
 DESK, PHONE = (1280, 900), (390, 844)

@@ -3,7 +3,7 @@
 import pytest
 from trees import TINY, copy_tree
 
-from fastff.tidy import TABLES
+from fastff.tables.collect import TABLES
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastff.config import load_config
+from fastff.config.load import load_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = [Path(__file__).parent / f"{name}.yaml" for name in ("tiny", "faults")]

@@ -11,19 +11,19 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config, validate
 
-from fastff.caches import redirect_caches
 from fastff.claims.load import load_claims
-from fastff.config import parse_config
+from fastff.config.errors import ConfigError
+from fastff.config.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, settings, train_jobs
+from fastff.config.kept import config_text, keep, yaml_text
+from fastff.config.load import parse_config
+from fastff.config.yaml_file import Layer, merge_layers, read_layers
 from fastff.data.names import DATASET_NAMES
-from fastff.faults import ConfigError
 from fastff.files import hold
-from fastff.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, settings, train_jobs
-from fastff.kept import config_text, keep, yaml_text
 from fastff.progress.overall import PLAN
 from fastff.progress.plan import PlannedJob, write_plan
-from fastff.sources import stage_digest
-from fastff.tidy import TABLES
-from fastff.yaml_file import Layer, merge_layers, read_layers
+from fastff.tables.collect import TABLES
+from fastff.workflow.caches import redirect_caches
+from fastff.workflow.digests import stage_digest
 
 redirect_caches()  # of this process and of all jobs
 

@@ -45,7 +45,6 @@ from fastff.analysis.speed import (
 )
 from fastff.analysis.summary import labels_of, mean_ci, summarise
 from fastff.analysis.tables import to_latex, to_markdown, write_table
-from fastff.analysis.tidy import Tidy, TidyError, load_table, load_tidy
 from fastff.analysis.timing_figures import (
     draw_expert_times,
     draw_gate_times,
@@ -61,6 +60,7 @@ from fastff.analysis.timings import (
     load_timings,
 )
 from fastff.analysis.tree_figures import draw_trees
+from fastff.tables.read import Tidy, TidyError, load_table, load_tidy
 
 __all__ = [
     "Tidy",

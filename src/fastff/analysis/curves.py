@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from fastff.analysis.columns import COLUMNS
 from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import add_legend, draw_band
 from fastff.analysis.looks import Look, looks
 from fastff.analysis.panels import heading
 from fastff.analysis.style import CENTRE, theme, width_of, wrap
 from fastff.analysis.summary import labels_of, require_one_shape, summarise
+from fastff.tables.format import COLUMNS
 
 PANEL_HEIGHT = 1.75  # inches
 EPOCH_METRICS = ("train_loss", "accuracy_soft", "accuracy_hard")

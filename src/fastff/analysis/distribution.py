@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from fastff.analysis.tidy import HEAD, RUN, Tidy, failed
-from fastff.columns import MEASURES
+from fastff.tables.read import HEAD, RUN, Tidy, failed
+from fastff.tables.schema import MEASURES
 
 
 def last_epoch(expert_counts: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from fastff.analysis.columns import COLUMNS
 from fastff.analysis.distribution import distribution, last_epoch, runs_with_distribution
 from fastff.analysis.failed import draw_nothing, unless_all_failed
 from fastff.analysis.lines import add_legend, draw_lines
@@ -18,7 +17,8 @@ from fastff.analysis.looks import looks
 from fastff.analysis.panels import heading
 from fastff.analysis.style import class_colours, theme, width_of, wrap
 from fastff.analysis.summary import labels_of, mean_ci, require_one, summarise
-from fastff.analysis.tidy import Tidy, failed
+from fastff.tables.format import COLUMNS
+from fastff.tables.read import Tidy, failed
 
 BARS_HEIGHT, LINES_HEIGHT = 1.3, 1.75  # inches of a panel
 HEADROOM = 1.3  # of the highest bar, for the panel's note

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, theme, wrap
-from fastff.analysis.tidy import N_FAILED, Tidy, failed
+from fastff.tables.read import N_FAILED, Tidy, failed
 
 NOTHING = "Every run failed: the loss became NaN or infinite."
 MOST_NAMED = 5

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from fastff.analysis.columns import COLUMNS, METRICS, show_p
 from fastff.analysis.failed import describe_failed
 from fastff.analysis.summary import summarise
-from fastff.analysis.tidy import failed
+from fastff.tables.format import COLUMNS, METRICS, show_p
+from fastff.tables.read import failed
 
 LEVEL = 0.05
 MOST_LISTED = 6

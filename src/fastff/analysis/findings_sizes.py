@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from scipy import stats
 
-from fastff.analysis.columns import COLUMNS, METRICS
 from fastff.analysis.failed import said_unless_all_failed
 from fastff.analysis.findings import say_p
 from fastff.analysis.sizes import SENSES
 from fastff.analysis.summary import labels_of, summarise
+from fastff.tables.format import COLUMNS, METRICS
 
 
 def describe_sizes(matched: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from fastff.analysis.distribution import distribution_per_tree, samples_per_expe
 from fastff.analysis.failed import said_unless_all_failed
 from fastff.analysis.shares import entropy_over_epochs
 from fastff.analysis.summary import labels_of
-from fastff.analysis.tidy import RUN
+from fastff.tables.read import RUN
 
 FULL = 0.9  # share of a tree's samples from which on one leaf has nearly all
 

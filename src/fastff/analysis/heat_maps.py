@@ -9,11 +9,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from fastff.analysis.columns import COLUMNS, DASH
 from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.panels import heading
 from fastff.analysis.style import TWO_COLUMNS, theme, wrap
 from fastff.analysis.summary import labels_of, require_one, summarise
+from fastff.tables.format import COLUMNS, DASH
 
 ROW_HEIGHT = 0.3  # inches of a cell
 METRIC = "accuracy_hard"

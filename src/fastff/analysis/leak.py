@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fastff.analysis.columns import COLUMNS
 from fastff.analysis.distribution import runs_with_distribution
 from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import add_legend, draw_band
@@ -16,7 +15,8 @@ from fastff.analysis.looks import looks
 from fastff.analysis.panels import heading
 from fastff.analysis.style import theme, width_of, wrap
 from fastff.analysis.summary import labels_of, require_one, summarise
-from fastff.analysis.tidy import Tidy
+from fastff.tables.format import COLUMNS
+from fastff.tables.read import Tidy
 
 PANEL_HEIGHT = 1.75  # inches
 # By panel's title: the metrics of the hard and of the soft form.

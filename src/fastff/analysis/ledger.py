@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastff.analysis.columns import DASH, show_digits, show_p
 from fastff.analysis.tables import SavedTable, write_table
-from fastff.analysis.tidy import TidyError
+from fastff.tables.format import DASH, show_digits, show_p
+from fastff.tables.read import TidyError
 
 VERDICTS = ("reproduces", "reproduces in part", "does not reproduce", "not testable on this data")
 NUMBERS = ("effect", "low", "high", "p_value", "p_holm")

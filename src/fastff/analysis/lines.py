@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
-from fastff.analysis.columns import COLUMNS
 from fastff.analysis.looks import Look
 from fastff.analysis.style import CHARACTER, wrap
+from fastff.tables.format import COLUMNS
 
 FLOOR = 0.05  # height of a cross, as a share of the panel's
 CROSS = "x"  # the marker of a missing mean

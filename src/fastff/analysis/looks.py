@@ -10,8 +10,9 @@ from typing import Any
 
 import seaborn as sns
 
-from fastff.spec import BottleneckSpec, PartSpec, RoutedSpec, Spec, Variant
-from fastff.zoo import ZOO
+from fastff.config.base import Spec
+from fastff.config.model import BottleneckSpec, PartSpec, RoutedSpec, Variant
+from fastff.config.presets import PRESETS
 
 # Places in seaborn's colour-blind palette, most distinct first; yellow and pale pink are left
 # out, for they vanish on paper.
@@ -49,15 +50,15 @@ class Look:
 def looks(variants: Sequence[str]) -> dict[str, Look]:
     """Return the look of each variant, no two of them the same.
 
-    In the zoo the gate gives the colour, in the zoo's order, and the experts give dashes and
+    Of the presets the gate gives the colour, in their order, and the experts give dashes and
     marker: variants that differ in one of the two share the other. The forms of a tree gate that
     compute the same weights are one gate, a layer without experts counts as a gate, and sizes
-    don't count. Any other variant gets dashes and markers that no variant of the zoo has, by a
+    don't count. Any other variant gets dashes and markers that no preset has, by a
     hash of its name; only where two names of a figure meet on one look does the later name move
     on to the next.
     """
     colours = palette()
-    known = _zoo_looks(colours)
+    known = _preset_looks(colours)
     others = [
         Look(colour, dashes, marker)
         for (dashes, marker), colour in product(OTHER_STYLES, colours)
@@ -93,16 +94,18 @@ def _part(variant: Variant) -> PartSpec:
     return model.routed if isinstance(model, BottleneckSpec) else model
 
 
-def _zoo_looks(colours: list[str]) -> dict[str, Look]:
-    """Return the looks of the zoo's variants; one that is taken changes its marker."""
-    cores = {name: core(variant) for name, variant in ZOO.items()}
+def _preset_looks(colours: list[str]) -> dict[str, Look]:
+    """Return the looks of the presets; one that is taken changes its marker."""
+    cores = {name: core(variant) for name, variant in PRESETS.items()}
     places: dict[Spec, int] = {}
     # layers start half-way through the palette: they are mostly drawn beside the first gates
     for start, routed in ((0, True), (len(colours) // 2, False)):
-        found = [cores[name] for name, v in ZOO.items() if (_part(v).kind == "routed") == routed]
+        found = [
+            cores[name] for name, v in PRESETS.items() if (_part(v).kind == "routed") == routed
+        ]
         places |= {spec: start + place for place, spec in enumerate(dict.fromkeys(found))}
     given: dict[str, Look] = {}
-    for name, variant in ZOO.items():
+    for name, variant in PRESETS.items():
         part = _part(variant)
         colour = colours[places[cores[name]] % len(colours)]
         dashes, marker = LAYER_STYLE

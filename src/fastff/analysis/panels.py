@@ -6,13 +6,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from fastff.analysis.columns import COLUMNS
 from fastff.analysis.failed import say_failed, unless_all_failed
 from fastff.analysis.lines import add_legend, draw_lines
 from fastff.analysis.looks import looks
 from fastff.analysis.style import theme, width_of, wrap
 from fastff.analysis.summary import labels_of, require_one, summarise
-from fastff.columns import SHAPE
+from fastff.tables.format import COLUMNS
+from fastff.tables.schema import SHAPE
 
 PANEL_HEIGHT = 1.75  # inches
 METRICS = ("train_loss", "validation_loss", "accuracy_hard")

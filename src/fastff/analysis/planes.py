@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fastff.analysis.columns import COLUMNS
 from fastff.analysis.failed import first_seed, unless_all_failed
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, class_colours, leaf_colours, theme, wrap
 from fastff.analysis.summary import labels_of, require_one, require_one_shape
+from fastff.tables.format import COLUMNS
 
 LEGENDS, MOST_ROWS = 0.95, 10  # inches beside the panels; entries in a column of a legend
 MOST_LEAKS = 6

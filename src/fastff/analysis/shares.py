@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from fastff.analysis.columns import COLUMNS
 from fastff.analysis.distribution import distribution_per_tree, samples_per_expert
 from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import draw_band
@@ -17,6 +16,7 @@ from fastff.analysis.looks import looks
 from fastff.analysis.panels import heading
 from fastff.analysis.style import leaf_colours, theme, width_of, wrap
 from fastff.analysis.summary import labels_of, require_one_shape, summarise
+from fastff.tables.format import COLUMNS
 
 SHARES_HEIGHT, ENTROPY_HEIGHT = 1.5, 1.1  # inches of a panel
 NOTE = (

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from fastff.analysis.columns import COLUMNS
 from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.looks import Look, looks
 from fastff.analysis.panels import heading
 from fastff.analysis.sizes import METRIC, reference_variant
 from fastff.analysis.style import TWO_COLUMNS, theme, wrap
 from fastff.analysis.summary import labels_of, require_one, summarise
+from fastff.tables.format import COLUMNS
 
 AXES = {
     "n_parameters": "parameters",

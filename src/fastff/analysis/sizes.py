@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from fastff.analysis.summary import labels_of, mean_ci, summarise
-from fastff.columns import SHAPE
+from fastff.tables.schema import SHAPE
 
 METRIC = "accuracy_hard"
 # What two layers may have in common, by the name of the table's columns.

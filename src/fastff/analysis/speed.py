@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from fastff.analysis.looks import palette
 from fastff.analysis.style import theme, width_of, wrap
-from fastff.analysis.tidy import TidyError
+from fastff.tables.read import TidyError
 
 POINT = ("variant", "label", "depth", "hidden_features")
 COLUMNS = (

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from fastff.analysis.tidy import failed
-from fastff.columns import SHAPE, SIZES
+from fastff.tables.read import failed
+from fastff.tables.schema import SHAPE, SIZES
 
 # What the runs of one mean have in common: all but the seed.
 GROUP = ("experiment", "dataset", "variant", "label", *SHAPE, "n_experts", *SIZES)

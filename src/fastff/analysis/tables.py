@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastff.analysis.columns import COLUMNS, HEADINGS, HIDDEN, METRICS, OTHER, show_rate
 from fastff.analysis.pages import to_html
 from fastff.files import atomic_path
+from fastff.tables.format import COLUMNS, HEADINGS, HIDDEN, METRICS, OTHER, show_rate
 
 BEST = "_best"
 

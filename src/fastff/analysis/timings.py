@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastff.analysis.tidy import NOT_A_TABLE, TidyError
-from fastff.columns import TIMED_SIZES, TIMED_TEXT, TIMES
+from fastff.tables.read import NOT_A_TABLE, TidyError
+from fastff.tables.schema import TIMED_SIZES, TIMED_TEXT, TIMES
 
 NUMBERS = (*TIMED_SIZES, *TIMES, "bytes", "flops", "roofline_us", "peak_bytes")
 DEVICES = {"cpu": "CPU", "cuda": "CUDA device"}

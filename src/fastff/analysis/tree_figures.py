@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from fastff.analysis.columns import COLUMNS
 from fastff.analysis.distribution import distribution_per_tree, samples_per_expert
 from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import draw_band
@@ -17,6 +16,7 @@ from fastff.analysis.panels import heading
 from fastff.analysis.shares import entropy_over_epochs
 from fastff.analysis.style import TWO_COLUMNS, theme, wrap
 from fastff.analysis.summary import labels_of, require_one, require_one_shape
+from fastff.tables.format import COLUMNS
 
 MAP_HEIGHT, LINES_HEIGHT = 2.4, 1.5  # inches
 MOST_EPOCHS = 8

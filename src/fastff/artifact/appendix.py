@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 
 from fastff.artifact import facts
-from fastff.config import load_config
+from fastff.config.load import load_config
 
 CONFIGS = ("config", "reference", "paper", "smoke")
 PLACE = Path(__file__).parent

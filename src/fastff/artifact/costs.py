@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 
 from fastff.bench.provenance import provenance
-from fastff.config import Config
-from fastff.jobs import train_jobs
+from fastff.config.jobs import train_jobs
+from fastff.config.load import Config
 
 COLUMNS = (
     *("config", "name", "dataset", "step", "jobs", "seconds", "wall_seconds", "cpu_seconds"),

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from fastff.artifact.costs import ALL, MIB
-from fastff.config import Config
+from fastff.config.load import Config
 from fastff.data.registry import DATASETS
 
 GB, MINUTE = 1e9, 60

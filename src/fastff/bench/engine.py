@@ -17,11 +17,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fastff.bench.engine_spec import EngineBenchmarkSpec
 from fastff.bench.plain import PlainTraining
 from fastff.bench.provenance import provenance
+from fastff.config.engine_benchmark import EngineBenchmarkSpec
+from fastff.config.grid import Grid, Point
+from fastff.config.job import TrainSpec
+from fastff.config.model import Variant
 from fastff.data.dataset import Dataset, load
-from fastff.spec import Grid, Point, TrainSpec, Variant
 from fastff.train.build import Sizes, build_model
 from fastff.train.job import train
 from fastff.train.seeds import generator

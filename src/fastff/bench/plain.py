@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
+from fastff.config.recipe import AdamWSpec, Recipe
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
-from fastff.spec import AdamWSpec, Recipe
 from fastff.train.schedule import rates_and_momenta
 
 Loader = DataLoader[tuple[torch.Tensor, ...]]

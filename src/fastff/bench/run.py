@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 
 from fastff.bench.engine import engine_benchmark
-from fastff.bench.engine_spec import EngineBenchmarkSpec
 from fastff.bench.timing import timing_benchmark
-from fastff.bench.timing_spec import TimingBenchmarkSpec
-from fastff.faults import ConfigError
+from fastff.config.engine_benchmark import EngineBenchmarkSpec
+from fastff.config.errors import ConfigError
+from fastff.config.timing_benchmark import TimingBenchmarkSpec
 from fastff.train.device import choose_device, set_precision
 
 

@@ -21,8 +21,8 @@ from fastff.bench.precision import torch_dtype, with_tf32
 from fastff.bench.provenance import provenance
 from fastff.bench.shape import Shape
 from fastff.bench.timer import CLOCKS, Timer
-from fastff.bench.timing_spec import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 from fastff.bench.work import Rates, measure_rates
+from fastff.config.timing_benchmark import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastff.columns import (
+from fastff.tables.schema import (
     MEASURES,
     OTHER_SCORES,
     SCORES,

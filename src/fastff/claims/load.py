@@ -8,11 +8,11 @@ from pathlib import Path
 from fastff.claims.columns import ALONG_COLUMNS, RUN_COLUMNS, TIMED_COLUMNS
 from fastff.claims.spec import Claim, ClaimsFile
 from fastff.claims.statistics import OfRuns
-from fastff.config import Config, load_config
-from fastff.experiment import Experiment
-from fastff.faults import ConfigError, describe_faults
-from fastff.spec import unknown
-from fastff.yaml_file import read_yaml
+from fastff.config.base import unknown
+from fastff.config.errors import ConfigError, describe_faults
+from fastff.config.experiment import Experiment
+from fastff.config.load import Config, load_config
+from fastff.config.yaml_file import read_yaml
 
 
 def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:

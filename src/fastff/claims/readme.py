@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from fastff.analysis.ledger import count_verdicts, shown_ledger
-from fastff.faults import ConfigError
+from fastff.config.errors import ConfigError
 from fastff.files import atomic_path
 
 START, END = "<!-- claims: fastff claims --insert writes this part -->", "<!-- end of claims -->"

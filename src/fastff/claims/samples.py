@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastff.claims.estimate import NotTestableError
 from fastff.claims.statistics import PairedSpec, SlopeSpec
-from fastff.columns import SHAPE
+from fastff.tables.schema import SHAPE
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from fastff.claims.statistics import (
     SpeedupSpec,
     StatisticSpec,
 )
-from fastff.spec import Name, Spec, unknown
+from fastff.config.base import Name, Spec, unknown
 
 Text = Annotated[str, Field(min_length=1, max_length=400)]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from fastff.spec import Name, Spec, require_unique
+from fastff.config.base import Name, Spec, require_unique
 
 # Numbers that a rule can ask for; all statistics have the first three.
 Quantity = Literal["effect", "low", "high", "p_holm", "share", "slowest", "fastest", "last"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from fastff.analysis.distribution import distribution
-from fastff.analysis.tidy import RUN, load_table
 from fastff.claims.estimate import NotTestableError
 from fastff.claims.speed import load_times
-from fastff.columns import MEASURES
+from fastff.tables.read import RUN, load_table
+from fastff.tables.schema import MEASURES
 
 
 @dataclass(frozen=True)

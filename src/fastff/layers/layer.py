@@ -1,4 +1,4 @@
-"""What every layer of the zoo can do, whether it routes its inputs or not."""
+"""What every layer can do, whether it routes its inputs or not."""
 
 from __future__ import annotations
 

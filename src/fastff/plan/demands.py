@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastff.config import Config
+from fastff.config.jobs import train_jobs
+from fastff.config.load import Config
 from fastff.data.outline import outline
-from fastff.jobs import train_jobs
 from fastff.plan.stacks import stack_costs
 from fastff.plan.training import Demand
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from fastff.artifact.costs import CLAIMS, MIB
-from fastff.config import Config
+from fastff.config.load import Config
 from fastff.plan.demands import demands
 from fastff.plan.schedule import Job, wall_seconds
 from fastff.plan.sources import Basis

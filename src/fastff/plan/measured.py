@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from fastff.artifact.costs import MIB
-from fastff.config import Config, load_config
-from fastff.experiment import Benchmark, Experiment
+from fastff.config.experiment import Benchmark, Experiment
+from fastff.config.load import Config, load_config
 from fastff.plan.demands import demands
 from fastff.plan.training import Demand, fit, left_out, together
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from fastff.config import Config, load_config
-from fastff.faults import ConfigError
+from fastff.config.errors import ConfigError
+from fastff.config.load import Config, load_config
+from fastff.config.yaml_file import read_yaml
 from fastff.plan.measured import Training, from_costs, from_provenance, timed_benchmarks
 from fastff.plan.steps import MeasuredSteps
-from fastff.yaml_file import read_yaml
 
 REFERENCE = Path("results") / "reference"
 

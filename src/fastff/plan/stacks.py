@@ -10,10 +10,12 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
+from fastff.config.grid import Point
+from fastff.config.job import TrainSpec
+from fastff.config.model import Variant
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
 from fastff.plan.counting import Work, count
-from fastff.spec import Point, TrainSpec, Variant
 from fastff.train.build import Sizes, build_model
 from fastff.train.evaluate import CHUNKS
 from fastff.train.gradients import N_WINDOWS

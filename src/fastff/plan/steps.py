@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from fastff.artifact.costs import ALL, CLAIMS, MIB
-from fastff.config import Config
+from fastff.config.experiment import Benchmark, EngineBenchmark
+from fastff.config.load import Config
 from fastff.data.names import DATASET_SIZES
-from fastff.experiment import Benchmark, EngineBenchmark
 from fastff.plan.demands import demands
 from fastff.plan.training import fit, together
-from fastff.tidy import TABLES
+from fastff.tables.collect import TABLES
 
 FLOAT = 4  # bytes
 RESOLUTION = 0.1  # seconds, of measured costs

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from fastff.progress.messages import say_point
 
 if TYPE_CHECKING:
-    from fastff.spec import TrainSpec
+    from fastff.config.job import TrainSpec
     from fastff.train.watch import JobRun
 
 log = logging.getLogger(__name__)

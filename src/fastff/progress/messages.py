@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fastff.spec import Point, TrainSpec
+from fastff.config.grid import Point
+from fastff.config.job import TrainSpec
 
 if TYPE_CHECKING:
     from fastff.train.results import RunResult

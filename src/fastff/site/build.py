@@ -14,11 +14,11 @@ from sphinx.errors import SphinxError
 from sphinx.util.console import nocolor
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-from fastff.config import parse_config
-from fastff.faults import ConfigError
+from fastff.config.errors import ConfigError
+from fastff.config.load import parse_config
+from fastff.config.yaml_file import merge_layers, read_layers
 from fastff.site.pages import write_sources
 from fastff.site.plan import Plan
-from fastff.yaml_file import merge_layers, read_layers
 
 STATIC = Path(__file__).parent / "static"
 SETTINGS: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from fastff.faults import ConfigError
+from fastff.config.errors import ConfigError
 
 
 def read_caption(path: Path, config: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ import yaml
 from sphinx.util.rst import escape
 
 from fastff.analysis.ledger import count_verdicts, load_ledger, shown_ledger
-from fastff.config import Config
+from fastff.config.load import Config
 from fastff.site import record
 from fastff.site.captions import read_caption
 from fastff.site.documents import write_documents

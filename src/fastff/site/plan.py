@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from fastff.spec import Spec
+from fastff.config.base import Spec
 
 
 class Block(Spec):

@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from fastff.analysis.columns import DASH
 from fastff.artifact.costs import job_times, measured_jobs
 from fastff.bench.provenance import provenance
-from fastff.config import Config
+from fastff.config.load import Config
 from fastff.site.plan import Plan
+from fastff.tables.format import DASH
 from fastff.train.device import choose_device
 
 MEASURED_ON = ("device_name", "driver", "torch", "commit")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 from bs4 import BeautifulSoup, Tag
 
-from fastff.analysis.columns import DASH
+from fastff.tables.format import DASH
 
 CLASS = "sortable"
 ONE_LINE = 30  # characters of a text that isn't broken

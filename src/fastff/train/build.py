@@ -7,6 +7,25 @@ from dataclasses import dataclass
 
 import torch
 
+from fastff.config.base import Spec
+from fastff.config.gates import (
+    GateSpec,
+    HypercubeGateSpec,
+    LinearGateSpec,
+    NoisyTopKGateSpec,
+    TreeGateSpec,
+)
+from fastff.config.grid import Point
+from fastff.config.layer import ExpertsSpec, MixtureSpec, SoftMergedSpec
+from fastff.config.model import (
+    BottleneckSpec,
+    ConvolutionalSpec,
+    FeedForwardSpec,
+    LinearSpec,
+    NodeTreeSpec,
+    RoutedSpec,
+    Variant,
+)
 from fastff.layers import (
     Bottleneck,
     Convolutional,
@@ -23,25 +42,6 @@ from fastff.layers import (
     RoutedLayer,
     SoftMergedExperts,
     TreeGate,
-)
-from fastff.spec import (
-    BottleneckSpec,
-    ConvolutionalSpec,
-    ExpertsSpec,
-    FeedForwardSpec,
-    GateSpec,
-    HypercubeGateSpec,
-    LinearGateSpec,
-    LinearSpec,
-    MixtureSpec,
-    NodeTreeSpec,
-    NoisyTopKGateSpec,
-    Point,
-    RoutedSpec,
-    SoftMergedSpec,
-    Spec,
-    TreeGateSpec,
-    Variant,
 )
 
 GATES: dict[type[GateSpec], Callable[..., Gate]] = {

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from fastff.spec import AdamWSpec, SgdSpec
+from fastff.config.recipe import AdamWSpec, SgdSpec
 
 BLOCK = 1024
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
+from fastff.config.grid import Point
 from fastff.files import atomic_path
-from fastff.spec import Point
 from fastff.train.interrupt import StopRequest
 
 log = logging.getLogger(__name__)

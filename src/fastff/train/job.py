@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastff.config.job import TrainSpec
 from fastff.data.dataset import Dataset
-from fastff.spec import TrainSpec
 from fastff.train.checkpoint import Checkpoints
 from fastff.train.interrupt import StopRequest
 from fastff.train.loop import Training, train_stack

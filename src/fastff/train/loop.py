@@ -9,12 +9,15 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
+from fastff.config.grid import Point
+from fastff.config.job import Recording
+from fastff.config.model import Variant
+from fastff.config.recipe import PlateauSpec, Recipe
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
 from fastff.layers.random import Random
-from fastff.spec import PlateauSpec, Point, Recipe, Recording, Variant
 from fastff.train.build import Sizes, build_model
 from fastff.train.checkpoint import Checkpoint
 from fastff.train.evaluate import Scores, evaluate

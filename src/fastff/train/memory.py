@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from fastff.config.grid import Point
+from fastff.config.job import TrainSpec
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
-from fastff.spec import Point, TrainSpec
 from fastff.train.build import Sizes, build_model
 from fastff.train.evaluate import CHUNKS
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
 
-from fastff.spec import AdamWSpec, Recipe
+from fastff.config.recipe import AdamWSpec, Recipe
 from fastff.train.schedule import rates_and_momenta
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from fastff.config.job import Recording
 from fastff.layers import Layer
-from fastff.spec import Recording
 from fastff.train.evaluate import evaluate
 from fastff.train.results import RunResult
 from fastff.train.snapshots import Snapshot, snapshots

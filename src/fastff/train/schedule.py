@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from fastff.spec import AdamWSpec, OneCycleSpec, PlateauSpec, Recipe
+from fastff.config.recipe import AdamWSpec, OneCycleSpec, PlateauSpec, Recipe
 
 
 def rates_and_momenta(recipe: Recipe, n_steps: int) -> list[tuple[float, float]]:

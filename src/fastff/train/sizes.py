@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastff.config.grid import Point
+from fastff.config.job import Sized, TrainSpec
+from fastff.config.model import Variant
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
-from fastff.spec import Point, Sized, TrainSpec, Variant
 from fastff.train.build import Sizes, build_model
 
 Run = tuple[Point, int]

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastff.config.job import Recording
 from fastff.layers import Bottleneck, Layer, NodeTree
 from fastff.layers.tree import node_entropies, path_mask
-from fastff.spec import Recording
 from fastff.train.evaluate import chunks
 from fastff.train.split import Part
 

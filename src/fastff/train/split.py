@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastff.config.recipe import Recipe
 from fastff.data.dataset import Dataset
-from fastff.spec import Recipe
 from fastff.train.seeds import generator
 
 

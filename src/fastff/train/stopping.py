@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastff.spec import EarlyStoppingSpec
+from fastff.config.recipe import EarlyStoppingSpec
 
 
 class EarlyStopping:

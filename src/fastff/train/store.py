@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
+from fastff.config.grid import Point
+from fastff.config.job import TrainSpec
 from fastff.data.dataset import Dataset
 from fastff.files import atomic_path
-from fastff.spec import Point, TrainSpec
 from fastff.train.results import RunResult
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def run_context(spec: TrainSpec, data: Dataset, sources: str) -> dict[str, Any]:
     """Return what the runs of a job depend on beside point and seed.
 
     Names and labels are not part of it: a renamed variant is the same variant. `sources` is the
-    digest of the code that trains them, `fastff.sources.stage_digest("runs")`.
+    digest of the code that trains them, `fastff.workflow.digests.stage_digest("runs")`.
     """
     device = data.train_inputs.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -24,9 +24,10 @@ from typing import Any
 
 import pandas as pd
 
+from fastff.config.grid import Point
+from fastff.config.job import TrainSpec
 from fastff.files import atomic_path
-from fastff.spec import Point, TrainSpec
-from fastff.tidy import TABLES
+from fastff.tables.collect import TABLES
 from fastff.train.results import EpochResult, RunResult
 from fastff.train.snapshots import Snapshot
 

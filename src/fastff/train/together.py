@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from fastff.spec import Point, TrainSpec
+from fastff.config.grid import Point
+from fastff.config.job import TrainSpec
 from fastff.train.interrupt import StoppedError
 from fastff.train.loop import Training
 from fastff.train.results import RunResult

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
-from fastff.analysis.tidy import TidyError, load_table
+from fastff.tables.read import TidyError, load_table
 from fastff.verify.estimates import Estimates, as_stated, over_seeds, steps_of
 from fastff.verify.intervals import LEVEL, compare_exactly, compare_means
 from fastff.verify.samples import Samples, over_shapes, samples_of

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fastff.columns import SHAPE
+from fastff.tables.schema import SHAPE
 from fastff.verify.samples import Samples
 from fastff.verify.trees import VerifyError
 

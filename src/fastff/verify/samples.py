@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastff.analysis.distribution import distribution_per_tree
-from fastff.columns import OTHER_SCORES, SCORES, SHAPE, SIZES
+from fastff.tables.schema import OTHER_SCORES, SCORES, SHAPE, SIZES
 
 POINT = ("variant", *SHAPE)
 
@@ -42,7 +42,7 @@ def samples_of(name: str, table: pd.DataFrame) -> Samples:
 
     Args:
         name: of the table: `runs`, `epochs`, `expert_counts`, `gradients`, `nodes`, `projections`.
-        table: as `fastff.analysis.tidy` reads it.
+        table: as `fastff.tables.read` reads it.
 
     """
     return READERS[name](table)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fastff.config import Config
-from fastff.experiment import Benchmark
-from fastff.faults import ConfigError, describe_faults
-from fastff.spec import TrainSpec, unknown
+from fastff.config.base import unknown
+from fastff.config.errors import ConfigError, describe_faults
+from fastff.config.experiment import Benchmark
+from fastff.config.job import TrainSpec
+from fastff.config.load import Config
 
 # What jobs read of a config beside what they train or time. The commands take it from the config's
 # file, and the workflow's rules have it as parameters, so that a change reruns the jobs.

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from fastff.arguments import add_config, positive
+from fastff.cli.arguments import add_config, positive
 
 
 def add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,7 +50,7 @@ def add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from fastff.config import load_config
+    from fastff.config.load import load_config
     from fastff.files import atomic_path
     from fastff.plan.estimate import make_plan
     from fastff.plan.report import report

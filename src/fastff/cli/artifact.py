@@ -7,7 +7,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from fastff.arguments import add_config
+from fastff.cli.arguments import add_config
 
 
 def add_artifact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,7 +70,7 @@ def _add_costs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _costs(options: argparse.Namespace) -> int:
     from fastff.artifact.costs import measured_costs
-    from fastff.config import load_config
+    from fastff.config.load import load_config
     from fastff.files import atomic_path
 
     table = measured_costs(load_config(options.configfile), options.folder, options.note)

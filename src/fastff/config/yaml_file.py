@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 
-from fastff.faults import ConfigError
-from fastff.spec import Recipe, unknown
+from fastff.config.base import unknown
+from fastff.config.errors import ConfigError
+from fastff.config.recipe import Recipe
 
 # Keys where null is a value of its own, which overrides a more general one, and so is kept.
 NULL_IS_A_VALUE = frozenset(

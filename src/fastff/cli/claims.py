@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastff.arguments import add_config
-from fastff.config import load_config
-from fastff.faults import ConfigError
+from fastff.cli.arguments import add_config
+from fastff.config.errors import ConfigError
+from fastff.config.load import load_config
 
 if TYPE_CHECKING:
     from fastff.claims.spec import ClaimsFile
@@ -60,10 +60,10 @@ def add_claims(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _claims(options: argparse.Namespace) -> int:
     from fastff.analysis.ledger import count_verdicts, load_ledger, write_ledger
-    from fastff.analysis.tidy import TidyError
     from fastff.claims.ledger import ledger
     from fastff.claims.readme import insert
     from fastff.claims.tables import Tables
+    from fastff.tables.read import TidyError
 
     try:
         if options.insert is not None:

@@ -6,32 +6,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from fastff.bench.engine_spec import EngineBenchmarkSpec
-from fastff.bench.timing_spec import TimingBenchmarkSpec
+from fastff.config.base import Name, Spec, require_unique, unknown
+from fastff.config.engine_benchmark import EngineBenchmarkSpec
+from fastff.config.grid import Grid, GridChange
+from fastff.config.job import Recording, Seeds, has_tree
+from fastff.config.model import Variant
+from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe
+from fastff.config.timing_benchmark import TimingBenchmarkSpec
 from fastff.data.names import DATASET_NAMES
-from fastff.spec import (
-    Grid,
-    GridChange,
-    Name,
-    Recipe,
-    Recording,
-    Seeds,
-    Spec,
-    Variant,
-    require_unique,
-    unknown,
-)
-from fastff.spec.job import has_tree
-from fastff.zoo import ZOO
 
 
 def _resolve_variant(value: Any) -> Any:
-    """Return the zoo's variant for a name; anything else is a variant defined in place."""
+    """Return the preset of a name; anything else is a variant defined in place."""
     if not isinstance(value, str):
         return value
-    if value not in ZOO:
-        raise ValueError(unknown(f"variant {value!r}", value, ZOO))
-    return ZOO[value].model_dump()
+    if value not in PRESETS:
+        raise ValueError(unknown(f"variant {value!r}", value, PRESETS))
+    return PRESETS[value].model_dump()
 
 
 RunsPerJob = Annotated[int, Field(ge=1, le=10_000_000)] | None
@@ -90,7 +82,7 @@ class Drawn(Spec):
 
 
 class DrawnVariants(Drawn):
-    """What is drawn of models: `variants` are names from the zoo, or defined in place."""
+    """What is drawn of models: `variants` are names of presets, or defined in place."""
 
     variants: tuple[Annotated[Variant, BeforeValidator(_resolve_variant)], ...] = Field(
         min_length=1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastff.config import Config
+    from fastff.config.load import Config
 
 
 def add_config(

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, field_validator
 
-from fastff.spec.base import Spec, require_unique
+from fastff.config.base import Spec, require_unique
 
 MAX_DEPTH = 20
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastff.arguments import add_config, add_device, with_settings
-from fastff.config import load_config
-from fastff.jobs import BENCH_SETTINGS, named_benchmark
+from fastff.cli.arguments import add_config, add_device, with_settings
+from fastff.config.jobs import BENCH_SETTINGS, named_benchmark
+from fastff.config.load import load_config
 
 
 def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

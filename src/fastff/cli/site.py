@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from fastff.arguments import add_config
+from fastff.cli.arguments import add_config
 
 log = logging.getLogger("fastff")
 
@@ -32,7 +32,7 @@ def add_site(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _site(options: argparse.Namespace) -> int:
-    from fastff.faults import ConfigError, describe_faults
+    from fastff.config.errors import ConfigError, describe_faults
     from fastff.site.plan import Plan
 
     try:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fastff.spec.base import Spec
+from fastff.config.base import Spec
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Metric = Literal["train_loss", "validation_loss", "accuracy_soft", "accuracy_hard"]

@@ -1,6 +1,6 @@
 """The variants that config files can name.
 
-To add one: an entry here, and where its gate, experts or model are new, their spec in `spec/` and
+To add one: an entry here, and where its gate, experts or model are new, their spec in `config/` and
 their class in `layers/`. A config can also define a variant in place, with the same fields.
 """
 
@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from typing import get_args
 
-from fastff.spec import (
-    BottleneckSpec,
-    ConvolutionalSpec,
-    ExpertsSpec,
-    FeedForwardSpec,
+from fastff.config.gates import (
     GateSpec,
     HypercubeGateSpec,
     LinearGateSpec,
-    MixtureSpec,
-    ModelSpec,
     NodeActivation,
-    NodeTreeSpec,
     NoisyTopKGateSpec,
-    RoutedSpec,
-    SoftMergedSpec,
     TreeGateSpec,
+)
+from fastff.config.layer import ExpertsSpec, MixtureSpec, SoftMergedSpec
+from fastff.config.model import (
+    BottleneckSpec,
+    ConvolutionalSpec,
+    FeedForwardSpec,
+    ModelSpec,
+    NodeTreeSpec,
+    RoutedSpec,
     Variant,
 )
 
@@ -103,4 +103,4 @@ _VARIANTS = [
     ),
 ]
 
-ZOO: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}
+PRESETS: dict[str, Variant] = {variant.name: variant for variant in _VARIANTS}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fastff.spec.base import Spec
+from fastff.config.base import Spec
 
 FixedActivation = Literal["relu", "gelu", "selu", "linear"]
 ExpertActivation = Literal[FixedActivation, "prelu"]

@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from fastff.arguments import add_config, add_device, positive, with_settings
-from fastff.artifact.command import add_artifact
-from fastff.bench.command import add_bench
-from fastff.caches import redirect_caches
-from fastff.claims.command import add_claims
-from fastff.config import json_schema, load_config
+from fastff.cli.arguments import add_config, add_device, positive, with_settings
+from fastff.cli.artifact import add_artifact
+from fastff.cli.bench import add_bench
+from fastff.cli.claims import add_claims
+from fastff.cli.plan import add_plan
+from fastff.cli.progress import add_progress
+from fastff.cli.site import add_site
+from fastff.cli.verify import add_verify
+from fastff.config.errors import ConfigError
+from fastff.config.load import json_schema, load_config
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
-from fastff.faults import ConfigError
-from fastff.plan.command import add_plan
-from fastff.progress.command import add_progress
-from fastff.site.command import add_site
-from fastff.verify.command import add_verify
+from fastff.workflow.caches import redirect_caches
 
 log = logging.getLogger("fastff")
 MAX_SECONDS = 1e6  # between checkpoints: more than any job takes
@@ -142,16 +142,16 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _train(options: argparse.Namespace) -> int:
     import torch
 
+    from fastff.config.jobs import TRAIN_SETTINGS, named_jobs
     from fastff.data.dataset import load
-    from fastff.jobs import TRAIN_SETTINGS, named_jobs
     from fastff.progress.line import Progress
     from fastff.progress.messages import failures
-    from fastff.sources import stage_digest
     from fastff.train.device import choose_device, set_precision
     from fastff.train.interrupt import StoppedError, StopRequest
     from fastff.train.job import job_checkpoints, train
     from fastff.train.store import run_context, run_stores
     from fastff.train.tables import joined_tables, write_tables
+    from fastff.workflow.digests import stage_digest
 
     config = load_config(options.configfile)
     specs = named_jobs(config, options.job)
@@ -213,7 +213,7 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _collect(options: argparse.Namespace) -> int:
-    from fastff.tidy import collect
+    from fastff.tables.collect import collect
 
     collect(options.jobs, options.output)
     return 0
@@ -236,7 +236,7 @@ def _add_reference(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 def _reference(options: argparse.Namespace) -> int:
     import torch
 
-    from fastff.reference import make_reference
+    from fastff.cli.reference import make_reference
     from fastff.train.device import choose_device, set_precision
 
     config = load_config(options.configfile)

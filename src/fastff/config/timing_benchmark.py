@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from fastff.spec.base import Name, Spec, require_unique, unknown
-from fastff.spec.grid import MAX_DEPTH, Width
-from fastff.spec.layer import FixedActivation
+from fastff.config.base import Name, Spec, require_unique, unknown
+from fastff.config.grid import MAX_DEPTH, Width
+from fastff.config.layer import FixedActivation
 
 Op = Literal["gate", "experts", "layer", "train_step"]
 Mode = Literal["eager", "compiled", "graph"]

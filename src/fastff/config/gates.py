@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fastff.spec.base import Spec
+from fastff.config.base import Spec
 
 NodeActivation = Literal["logsigmoid", "softplus", "relu", "linear"]
 

@@ -18,16 +18,16 @@ import torch
 
 from fastff.bench.provenance import provenance
 from fastff.bench.run import run_benchmark
-from fastff.config import Config
+from fastff.config.errors import ConfigError
+from fastff.config.load import Config
 from fastff.data.dataset import Dataset, load
-from fastff.faults import ConfigError
 from fastff.files import atomic_path
 from fastff.progress.line import Progress
 from fastff.progress.messages import failures
-from fastff.sources import stage_digest
 from fastff.train.job import train
 from fastff.train.store import run_context, run_stores
 from fastff.train.tables import joined_tables
+from fastff.workflow.digests import stage_digest
 
 log = logging.getLogger(__name__)
 PACKAGES = ("numpy", "pandas", "torch", "triton")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from fastff.columns import OTHER_SCORES, SCORES, SHAPE, SIZES
+from fastff.tables.schema import OTHER_SCORES, SCORES, SHAPE, SIZES
 
 TEXT = ("experiment", "dataset", "variant", "label")
 NAMES = (*TEXT, "part")

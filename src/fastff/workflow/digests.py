@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 # All that a training run's numbers depend on. Stacks of runs take their layers' plain form, so the
 # kernels are no part of it.
 RUNS = ("fastff.data.dataset", "fastff.train.device", "fastff.train.job")
@@ -32,7 +32,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "prepare": ("fastff.data.prepare",),
     "runs": RUNS,
     "train": (*RUNS, "fastff.train.tables"),
-    "collect": ("fastff.tidy",),
+    "collect": ("fastff.tables.collect",),
     "bench": ("fastff.bench.run", "fastff.kernels.cpu", "fastff.kernels.cuda"),
     "analysis": ("fastff.analysis",),
     "claims": (

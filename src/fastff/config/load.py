@@ -20,11 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from fastff.bench.timing_spec import FORMS
-from fastff.data.download import check_mirror
-from fastff.data.errors import DataError
-from fastff.data.names import DATASET_NAMES, DATASET_SIZES
-from fastff.experiment import (
+from fastff.config.base import Folder, Name, Spec, unknown
+from fastff.config.errors import describe_faults
+from fastff.config.experiment import (
     Benchmark,
     Defaults,
     Drawn,
@@ -32,10 +30,13 @@ from fastff.experiment import (
     Experiment,
     RunsPerJob,
 )
-from fastff.faults import describe_faults
-from fastff.spec import Folder, Name, Sized, Spec, TrainSpec, unknown
-from fastff.yaml_file import Layer, located, merge, merge_layers, read_layers
-from fastff.zoo import ZOO
+from fastff.config.job import Sized, TrainSpec
+from fastff.config.presets import PRESETS
+from fastff.config.timing_benchmark import FORMS
+from fastff.config.yaml_file import Layer, located, merge, merge_layers, read_layers
+from fastff.data.download import check_mirror
+from fastff.data.errors import DataError
+from fastff.data.names import DATASET_NAMES, DATASET_SIZES
 
 RESERVED_NAMES = frozenset(
     {
@@ -315,7 +316,7 @@ def json_schema() -> dict[str, Any]:
     schema |= Config.model_json_schema()
     parts = schema["$defs"]
     forms = {form for forms in FORMS.values() for form in forms}
-    names = {"Experiment": ZOO, "EngineBenchmark": ZOO, "TimingCase": forms}
+    names = {"Experiment": PRESETS, "EngineBenchmark": PRESETS, "TimingCase": forms}
     for block, allowed in names.items():
         variant = parts[block]["properties"]["variants"]
         variant["items"] = {"anyOf": [{"enum": sorted(allowed)}, variant["items"]]}

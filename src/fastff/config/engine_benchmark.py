@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from fastff.config.base import Spec
+from fastff.config.grid import Grid
+from fastff.config.model import Variant
+from fastff.config.recipe import Recipe
 from fastff.data.names import DATASET_NAMES
-from fastff.spec.base import Spec
-from fastff.spec.grid import Grid
-from fastff.spec.model import Variant
-from fastff.spec.recipe import Recipe
 
 
 class EngineBenchmarkSpec(Spec):

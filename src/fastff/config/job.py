@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fastff.spec.base import Name, Spec
-from fastff.spec.grid import Grid
-from fastff.spec.model import BottleneckSpec, NodeTreeSpec, RoutedSpec, Variant
-from fastff.spec.recipe import Recipe
+from fastff.config.base import Name, Spec
+from fastff.config.grid import Grid
+from fastff.config.model import BottleneckSpec, NodeTreeSpec, RoutedSpec, Variant
+from fastff.config.recipe import Recipe
 
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1, max_length=10_000)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from fastff.spec.base import Name, Spec, any_of
-from fastff.spec.gates import GateSpec
-from fastff.spec.grid import Depth, Grid, GridPoint, Point, Width
-from fastff.spec.layer import ExpertActivation, ExpertsSpec, FixedActivation
+from fastff.config.base import Name, Spec, any_of
+from fastff.config.gates import GateSpec
+from fastff.config.grid import Depth, Grid, GridPoint, Point, Width
+from fastff.config.layer import ExpertActivation, ExpertsSpec, FixedActivation
 
 if TYPE_CHECKING:
     AnyGateSpec = GateSpec

@@ -1,0 +1,1 @@
+"""The tables of runs: their columns, and how they are joined, read and printed."""

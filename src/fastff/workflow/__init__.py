@@ -1,0 +1,1 @@
+"""What the workflow's rules need beside the commands that they call."""
