@@ -2,8 +2,7 @@
 
 import torch
 
-from fastff.config.grid import GridPoint
-from fastff.config.model import Variant
+from fastff.config.model import GridPoint, Variant
 from fastff.layers import Layer
 from fastff.train.build import Sizes, build_model
 

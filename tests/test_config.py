@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from fastff.config.errors import ConfigError
-from fastff.config.grid import MAX_DEPTH, Grid
 from fastff.config.load import Config, json_schema, load_config, parse_config
+from fastff.config.model import MAX_DEPTH, Grid
 from fastff.config.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from fastff.analysis import save_figure, write_table
 from fastff.files import atomic_path, hold
 from fastff.train.checkpoint import Checkpoint
-from fastff.train.interrupt import StopRequest
+from fastff.train.graceful_shutdown import StopRequest
 from fastff.train.tables import write_tables
 
 LIMIT = 20_000  # bytes of a file

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fastff.config.kept import config_text, keep
 from fastff.config.load import load_config, parse_config
-from fastff.config.yaml_file import merge_layers, read_layers
+from fastff.config.yaml_file import config_text, keep, merge_layers, read_layers
 
 CONFIGS = Path(__file__).parents[1] / "config"
 

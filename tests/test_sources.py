@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from blobs import blobs
-from fastff.config.grid import Grid
 from fastff.config.job import TrainSpec
+from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 from fastff.train.job import train
@@ -172,7 +172,7 @@ def test_a_digest_is_of_one_stage(digests):
         ("__init__.py", '__version__ = "', '__version__ = "1.', set()),
         ("verify/exact.py", "", "ADDED = 1\n", set()),
         (
-            *("config/timing_benchmark.py", '"tree, product"', '"tree, as a product"'),
+            *("config/benchmarks.py", '"tree, product"', '"tree, as a product"'),
             {"bench", "site"},
         ),
         ("data/names.py", '"mnist": D', '"letters": D', {"bench", "site"}),

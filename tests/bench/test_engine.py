@@ -8,8 +8,8 @@ from blobs import blobs
 from fastff.bench.engine import engine_benchmark
 from fastff.bench.plain import PlainTraining
 from fastff.bench.provenance import provenance
-from fastff.config.engine_benchmark import EngineBenchmarkSpec
-from fastff.config.grid import Grid
+from fastff.config.benchmarks import EngineBenchmarkSpec
+from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe, SgdSpec
 from fastff.data.prepare import prepare

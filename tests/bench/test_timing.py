@@ -13,7 +13,7 @@ from fastff.bench.shape import Shape
 from fastff.bench.timer import Timer
 from fastff.bench.timing import COLUMNS, timing_benchmark
 from fastff.bench.work import Rates, Work, measure_rates
-from fastff.config.timing_benchmark import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
+from fastff.config.benchmarks import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 
 CPU = torch.device("cpu")
 SHAPE = Shape(

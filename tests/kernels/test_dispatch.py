@@ -24,7 +24,7 @@ from fastff.layers import (
     routed,
     tree_gate,
 )
-from fastff.train.stack import stack
+from fastff.train.build import stack
 
 DEVICES = ["cpu", pytest.param("cuda", marks=needs_cuda)]
 SIZES = (16, 6, 3, 4)  # of the experts

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fastff.layers import Convolutional, FeedForward, LinearLayer, MixtureExperts, SoftMergedExperts
-from fastff.train.stack import stack
+from fastff.train.build import stack
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "selu": nn.SELU, "prelu": nn.PReLU,
                "linear": nn.Identity}  # fmt: skip

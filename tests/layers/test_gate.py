@@ -7,9 +7,9 @@ from torch import nn
 from fastff.config.recipe import Recipe
 from fastff.layers import MixtureExperts, RoutedLayer, aux_loss
 from fastff.layers.gate import Gate, Routing
-from fastff.train.gradients import GradientRecorder
+from fastff.train.build import stack
 from fastff.train.optimiser import build_optimiser
-from fastff.train.stack import stack
+from fastff.train.recording import GradientRecorder
 
 I, E, O, BATCH = 6, 4, 3, 10  # noqa: E741
 

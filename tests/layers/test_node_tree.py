@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastff.layers import NodeTree
-from fastff.train.stack import stack
+from fastff.train.build import stack
 
 
 def walk(tree: NodeTree, row: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from blobs import blobs
-from fastff.config.grid import Grid
 from fastff.config.job import TrainSpec
+from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 from fastff.data.outline import outline

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from blobs import blobs
-from fastff.config.grid import Grid, Point
 from fastff.config.job import TrainSpec
+from fastff.config.model import Grid, Point
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 from fastff.progress.line import Progress, Standing

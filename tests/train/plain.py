@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastff.config.model import Variant
-from fastff.train.seeds import generator
+from fastff.train.device import generator
 from fastff.train.split import Split
 from models import small_model
 

@@ -8,7 +8,7 @@ import torch
 from fastff.config.model import RoutedSpec, Variant
 from fastff.config.presets import PRESETS
 from fastff.layers import NodeTree, RoutedLayer
-from fastff.train.stack import stack
+from fastff.train.build import stack
 from models import small_model
 
 

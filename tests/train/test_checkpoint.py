@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from blobs import blobs
-from fastff.config.grid import GridPoint
+from fastff.config.model import GridPoint
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import ConstantSpec, EarlyStoppingSpec, PlateauSpec, Recipe, SgdSpec
 from fastff.train.checkpoint import Checkpoint
 from fastff.train.device import set_precision
-from fastff.train.interrupt import StoppedError, StopRequest
+from fastff.train.graceful_shutdown import StoppedError, StopRequest
 from fastff.train.job import train
 from fastff.train.loop import results_of, train_stack
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from blobs import blobs
-from fastff.config.grid import Grid, GridPoint
 from fastff.config.job import TrainSpec
+from fastff.config.model import Grid, GridPoint
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import PlateauSpec, Recipe, SgdSpec
 from fastff.train.device import set_precision
 from fastff.train.job import train
 from fastff.train.loop import results_of, train_stack
-from fastff.train.memory import runs_that_fit
+from fastff.train.scheduler import runs_that_fit
 from fastff.train.tables import tidy_tables
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -3,8 +3,8 @@
 import pytest
 
 from blobs import blobs
-from fastff.config.grid import Grid, Point
 from fastff.config.job import Sized, TrainSpec
+from fastff.config.model import Grid, Point
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 from fastff.train.sizes import equal_widths, points

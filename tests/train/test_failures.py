@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
-from fastff.config.grid import Grid, GridPoint
 from fastff.config.job import TrainSpec
+from fastff.config.model import Grid, GridPoint
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import ConstantSpec, EarlyStoppingSpec, PlateauSpec, Recipe, SgdSpec
 from fastff.progress.messages import failures
 from fastff.train import loop
-from fastff.train.failure import Failure
 from fastff.train.job import train
 from fastff.train.loop import results_of, train_stack
 from fastff.train.results import RunResult
+from fastff.train.stopping import Failure
 from fastff.train.store import run_context, run_stores
 from fastff.train.tables import tidy_tables
 

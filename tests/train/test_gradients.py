@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastff.config.presets import PRESETS
-from fastff.train.gradients import N_WINDOWS, GradientRecorder
-from fastff.train.stack import stack
+from fastff.train.build import stack
+from fastff.train.recording import N_WINDOWS, GradientRecorder
 from models import small_model
 
 SIZES = {"in_features": 8, "hidden_features": 3, "out_features": 4, "depth": 2}

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fastff.config.grid import Grid
 from fastff.config.job import TrainSpec
+from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 from fastff.tables.collect import TABLES, collect

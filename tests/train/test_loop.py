@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from plain import plain_run
 
-from fastff.config.grid import GridPoint, Point
+from fastff.config.model import GridPoint, Point
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
+from fastff.train.build import stack
+from fastff.train.device import generator
 from fastff.train.evaluate import evaluate
 from fastff.train.loop import results_of, train_stack
-from fastff.train.seeds import generator
 from fastff.train.split import Part, split
-from fastff.train.stack import stack
 from models import small_model
 
 RECIPE = Recipe(epochs=4, batch_size=64, learning_rate=5e-3)

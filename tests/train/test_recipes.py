@@ -9,7 +9,7 @@ from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from blobs import blobs
-from fastff.config.grid import Point
+from fastff.config.model import Point
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import (
     AdamWSpec,
@@ -21,7 +21,7 @@ from fastff.config.recipe import (
     SgdSpec,
 )
 from fastff.train.loop import results_of, train_stack
-from fastff.train.schedule import rates_and_momenta
+from fastff.train.optimiser import rates_and_momenta
 from fastff.train.split import split
 from fastff.train.stopping import EarlyStopping
 

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from blobs import blobs
-from fastff.config.grid import Point
+from fastff.config.model import Point
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 from fastff.layers import NodeTree
 from fastff.layers.tree import node_entropies, node_visits
+from fastff.train.build import stack
 from fastff.train.loop import results_of, train_stack
-from fastff.train.snapshots import snapshots
+from fastff.train.recording import snapshots
 from fastff.train.split import Part
-from fastff.train.stack import stack
 from models import small_model
 
 RECORD = ("expert_counts", "nodes", "projections")

@@ -40,7 +40,7 @@ def test_what_changes_no_result_reruns_nothing(edited):
             "order = torch.stack",
             "# Edited\n        order = torch.stack",
         ),
-        ("src/fastff/config/timing_benchmark.py", '"tree, product"', '"tree, as a product"'),
+        ("src/fastff/config/benchmarks.py", '"tree, product"', '"tree, as a product"'),
         ("src/fastff/progress/line.py", '"starting"', '"about to start"'),
         ("src/fastff/progress/messages.py", "hidden {", "{"),
         ("src/fastff/workflow/digests.py", "RUNS = (", "OTHER = 1\nRUNS = ("),

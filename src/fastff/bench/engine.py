@@ -19,14 +19,13 @@ import torch
 
 from fastff.bench.plain import PlainTraining
 from fastff.bench.provenance import provenance
-from fastff.config.engine_benchmark import EngineBenchmarkSpec
-from fastff.config.grid import Grid, Point
+from fastff.config.benchmarks import EngineBenchmarkSpec
 from fastff.config.job import TrainSpec
-from fastff.config.model import Variant
+from fastff.config.model import Grid, Point, Variant
 from fastff.data.dataset import Dataset, load
 from fastff.train.build import Sizes, build_model
+from fastff.train.device import generator
 from fastff.train.job import train
-from fastff.train.seeds import generator
 
 log = logging.getLogger(__name__)
 

@@ -40,7 +40,7 @@ Build = Callable[[Shape, torch.dtype, torch.device], Call]
 
 
 def builders(op: str) -> Mapping[str, Build]:
-    """Return every form of an operation, as `fastff.config.timing_benchmark.FORMS` lists them."""
+    """Return every form of an operation, as `fastff.config.benchmarks.FORMS` lists them."""
     from fastff.bench import timed_experts, timed_gates, timed_layers, timed_training
 
     modules = {

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from fastff.config.recipe import AdamWSpec, Recipe
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
-from fastff.train.schedule import rates_and_momenta
+from fastff.train.optimiser import rates_and_momenta
 
 Loader = DataLoader[tuple[torch.Tensor, ...]]
 

@@ -9,9 +9,8 @@ import torch
 
 from fastff.bench.engine import engine_benchmark
 from fastff.bench.timing import timing_benchmark
-from fastff.config.engine_benchmark import EngineBenchmarkSpec
+from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.errors import ConfigError
-from fastff.config.timing_benchmark import TimingBenchmarkSpec
 from fastff.train.device import choose_device, set_precision
 
 

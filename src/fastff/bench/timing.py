@@ -22,7 +22,7 @@ from fastff.bench.provenance import provenance
 from fastff.bench.shape import Shape
 from fastff.bench.timer import CLOCKS, Timer
 from fastff.bench.work import Rates, measure_rates
-from fastff.config.timing_benchmark import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
+from fastff.config.benchmarks import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
 
 log = logging.getLogger(__name__)
 

@@ -147,7 +147,7 @@ def _train(options: argparse.Namespace) -> int:
     from fastff.progress.line import Progress
     from fastff.progress.messages import failures
     from fastff.train.device import choose_device, set_precision
-    from fastff.train.interrupt import StoppedError, StopRequest
+    from fastff.train.graceful_shutdown import StoppedError, StopRequest
     from fastff.train.job import job_checkpoints, train
     from fastff.train.store import run_context, run_stores
     from fastff.train.tables import joined_tables, write_tables

@@ -7,13 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fastff.config.base import Name, Spec, require_unique, unknown
-from fastff.config.engine_benchmark import EngineBenchmarkSpec
-from fastff.config.grid import Grid, GridChange
+from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.job import Recording, Seeds, has_tree
-from fastff.config.model import Variant
+from fastff.config.model import Grid, GridChange, Variant
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
-from fastff.config.timing_benchmark import TimingBenchmarkSpec
 from fastff.data.names import DATASET_NAMES
 
 

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from fastff.config.base import Name, Spec
-from fastff.config.grid import Grid
-from fastff.config.model import BottleneckSpec, NodeTreeSpec, RoutedSpec, Variant
+from fastff.config.model import BottleneckSpec, Grid, NodeTreeSpec, RoutedSpec, Variant
 from fastff.config.recipe import Recipe
 
 Seeds = Annotated[

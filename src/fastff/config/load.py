@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from fastff.config.base import Folder, Name, Spec, unknown
+from fastff.config.benchmarks import FORMS
 from fastff.config.errors import describe_faults
 from fastff.config.experiment import (
     Benchmark,
@@ -32,7 +33,6 @@ from fastff.config.experiment import (
 )
 from fastff.config.job import Sized, TrainSpec
 from fastff.config.presets import PRESETS
-from fastff.config.timing_benchmark import FORMS
 from fastff.config.yaml_file import Layer, located, merge, merge_layers, read_layers
 from fastff.data.download import check_mirror
 from fastff.data.errors import DataError

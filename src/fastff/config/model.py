@@ -1,15 +1,107 @@
-"""What a model is: a routed, feed-forward or node-only layer, alone or around a bottleneck."""
+"""What a model is, and what sizes of it an experiment goes through.
+
+A model is a routed, feed-forward or node-only layer, alone or around a bottleneck. `train/build.py`
+says which class computes it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
-from fastff.config.base import Name, Spec, any_of
+from fastff.config.base import Name, Spec, any_of, require_unique
 from fastff.config.gates import GateSpec
-from fastff.config.grid import Depth, Grid, GridPoint, Point, Width
-from fastff.config.layer import ExpertActivation, ExpertsSpec, FixedActivation
+
+MAX_DEPTH = 20
+
+Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class Point(NamedTuple):
+    """A point of a grid: 2**depth experts of `hidden_features` units each, and a region leak.
+
+    As a model sees it, what the model doesn't have is 0: the depth of a feed-forward layer, the
+    hidden units of a convolutional network, the region leak of a layer without a tree.
+    """
+
+    depth: int
+    hidden_features: int
+    region_leak: float = 0.0
+
+
+class GridPoint(NamedTuple):
+    """A point as the grid says it: without `region_leak`, every tree keeps its own."""
+
+    depth: int
+    hidden_features: int
+    region_leak: float | None = None
+
+
+class Grid(Spec):
+    """Every depth with every number of hidden units, and with every region leak if there are any.
+
+    A layer of depth d has 2**d experts, whichever its gate.
+    """
+
+    depth: tuple[Depth, ...] = Field(min_length=1)
+    hidden_features: tuple[Width, ...] = Field(min_length=1)
+    region_leak: tuple[Rate, ...] | None = Field(default=None, min_length=1)
+
+    @field_validator("depth", "hidden_features", "region_leak")
+    @classmethod
+    def _check_unique(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return value if value is None else require_unique(value)
+
+    def points(self) -> list[GridPoint]:
+        """Return every point, depth first."""
+        return [
+            GridPoint(depth, hidden_features, leak)
+            for depth in self.depth
+            for hidden_features in self.hidden_features
+            for leak in self.region_leak or (None,)
+        ]
+
+
+class GridChange(Spec):
+    """What a single variant's grid has in place of the experiment's."""
+
+    depth: tuple[Depth, ...] | None = Field(default=None, min_length=1)
+    hidden_features: tuple[Width, ...] | None = Field(default=None, min_length=1)
+    region_leak: tuple[Rate, ...] | None = Field(default=None, min_length=1)
+
+    def applied(self, grid: Grid) -> Grid:
+        """Return the grid with these values in place of its own."""
+        return Grid(**(grid.model_dump() | self.model_dump(exclude_none=True)))
+
+
+FixedActivation = Literal["relu", "gelu", "selu", "linear"]
+ExpertActivation = Literal[FixedActivation, "prelu"]
+
+
+class ExpertsSpec(Spec):
+    """A bank of experts. Its fields beside `kind` are the arguments of its class."""
+
+    kind: str
+
+
+class MixtureSpec(ExpertsSpec):
+    """Experts run on their own; the output is the weighted sum of their outputs."""
+
+    kind: Literal["mixture"] = "mixture"
+    activation: ExpertActivation = "relu"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class SoftMergedSpec(ExpertsSpec):
+    """Experts are merged by their routing weights into one expert per input (SMEAR)."""
+
+    kind: Literal["soft_merged"] = "soft_merged"
+    activation: FixedActivation = "relu"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
 
 if TYPE_CHECKING:
     AnyGateSpec = GateSpec

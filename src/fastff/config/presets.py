@@ -16,14 +16,16 @@ from fastff.config.gates import (
     NoisyTopKGateSpec,
     TreeGateSpec,
 )
-from fastff.config.layer import ExpertsSpec, MixtureSpec, SoftMergedSpec
 from fastff.config.model import (
     BottleneckSpec,
     ConvolutionalSpec,
+    ExpertsSpec,
     FeedForwardSpec,
+    MixtureSpec,
     ModelSpec,
     NodeTreeSpec,
     RoutedSpec,
+    SoftMergedSpec,
     Variant,
 )
 

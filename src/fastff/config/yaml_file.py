@@ -1,4 +1,4 @@
-"""Reading YAML files as people mean them, and config files that say only what differs from others.
+"""Reading YAML files as people mean them, merging config files, and writing what jobs read.
 
 A key that is given twice is a mistake, not a choice. A config file may name others that it
 `extends`: they are merged in their order, and it comes last. Mappings are merged key by key, all
@@ -20,6 +20,7 @@ import yaml
 from fastff.config.base import unknown
 from fastff.config.errors import ConfigError
 from fastff.config.recipe import Recipe
+from fastff.files import atomic_path
 
 # Keys where null is a value of its own, which overrides a more general one, and so is kept.
 NULL_IS_A_VALUE = frozenset(
@@ -30,6 +31,8 @@ NULL_IS_A_VALUE = frozenset(
 )
 BLOCKS = {"experiments": "experiment", "benchmarks": "benchmark"}
 FAULT = re.compile(r"(?P<key>[\w.\[\]]+)(: (unknown )?key '(?P<last>[^']*)')?")
+
+HEADING = "# The config of this run, whole. Each start writes it anew, so change config/ instead.\n"
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -222,3 +225,35 @@ def _located(fault: str, layers: Sequence[Layer]) -> str:
     found = [(*layer.find(key), layer.root is not None) for layer in reversed(layers)]
     _, place, _ = max(found, key=lambda one: (one[0], one[2]))
     return f"{place}: {fault.removeprefix('config: ')}"
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Writes what two keys share at both."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def config_text(values: Mapping[str, Any]) -> str:
+    """Return the file of a config whose files and changes are merged."""
+    return f"{HEADING}{yaml_text(values)}"
+
+
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """Return a mapping as YAML: innermost lists and mappings in a line, nothing by reference."""
+    text: str = yaml.dump(
+        dict(values),
+        Dumper=_Dumper,
+        default_flow_style=None,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    )
+    return text
+
+
+def keep(path: Path, text: str) -> None:
+    """Write a file, unless it says just this already. Raises OSError as `atomic_path` does."""
+    if not path.is_file() or path.read_bytes() != text.encode():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")

@@ -10,19 +10,16 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
-from fastff.config.grid import Point
 from fastff.config.job import TrainSpec
-from fastff.config.model import Variant
+from fastff.config.model import Point, Variant
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
 from fastff.plan.counting import Work, count
-from fastff.train.build import Sizes, build_model
+from fastff.train.build import Sizes, build_model, stack
 from fastff.train.evaluate import CHUNKS
-from fastff.train.gradients import N_WINDOWS
-from fastff.train.memory import bytes_per_run
+from fastff.train.recording import N_PROJECTED, N_WINDOWS
+from fastff.train.scheduler import bytes_per_run
 from fastff.train.sizes import runs
-from fastff.train.snapshots import N_PROJECTED
-from fastff.train.stack import stack
 
 FLOAT = 4  # bytes
 PER_UPDATE = 7  # floats of a parameter: itself, gradient and two moments read, three written

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fastff.config.grid import Point
 from fastff.config.job import TrainSpec
+from fastff.config.model import Point
 
 if TYPE_CHECKING:
     from fastff.train.results import RunResult

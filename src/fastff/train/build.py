@@ -1,11 +1,20 @@
-"""From specs to layers: the registries by kind."""
+"""From specs to models, and from models to a stack of them.
+
+A gate, a bank of experts and a kind of model have their entries in the registries here, by spec.
+
+A stack is one module that computes many models of the same structure at once, each with parameters
+of its own. It is no ensemble: its runs are trained side by side, and reported one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from fastff.config.base import Spec
 from fastff.config.gates import (
@@ -15,15 +24,17 @@ from fastff.config.gates import (
     NoisyTopKGateSpec,
     TreeGateSpec,
 )
-from fastff.config.grid import Point
-from fastff.config.layer import ExpertsSpec, MixtureSpec, SoftMergedSpec
 from fastff.config.model import (
     BottleneckSpec,
     ConvolutionalSpec,
+    ExpertsSpec,
     FeedForwardSpec,
     LinearSpec,
+    MixtureSpec,
     NodeTreeSpec,
+    Point,
     RoutedSpec,
+    SoftMergedSpec,
     Variant,
 )
 from fastff.layers import (
@@ -43,6 +54,9 @@ from fastff.layers import (
     SoftMergedExperts,
     TreeGate,
 )
+
+M = TypeVar("M", bound=nn.Module)
+
 
 GATES: dict[type[GateSpec], Callable[..., Gate]] = {
     LinearGateSpec: LinearGate,
@@ -161,3 +175,29 @@ def build_model(
 
     """
     return MODELS[type(variant.model)](variant.model, sizes, generator)
+
+
+def stack(modules: Sequence[M]) -> M:
+    """Return one module that computes all of `modules`, which have the same structure.
+
+    Every parameter of shape (...) becomes one of shape (r, ...). Layers work over leading
+    dimensions of their parameters, so the result takes inputs (r, b, i), or (b, i) for all runs
+    alike, and gives outputs (r, b, o). Buffers are constants: they are the first module's.
+
+    Raises:
+        ValueError: for a buffer in the modules' state, which may differ from run to run.
+
+    """
+    stacked = copy.deepcopy(modules[0])
+    parts = [dict(module.named_parameters()) for module in modules]
+    if buffers := [name for name in modules[0].state_dict() if name not in parts[0]]:
+        raise ValueError(
+            f"buffer {buffers[0]!r} would be one for all runs; allowed is a parameter, with "
+            "requires_grad=False where it is fixed"
+        )
+    for name, parameter in parts[0].items():
+        owner, _, leaf = name.rpartition(".")
+        together = torch.stack([part[name].detach() for part in parts])
+        in_stack = nn.Parameter(together, requires_grad=parameter.requires_grad)
+        setattr(stacked.get_submodule(owner), leaf, in_stack)
+    return stacked

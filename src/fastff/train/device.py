@@ -1,10 +1,14 @@
-"""Which device to train on, and how exactly."""
+"""Where a run is computed, how exactly, and what it draws at random."""
 
 from __future__ import annotations
 
 import os
+from typing import Literal, get_args
 
+import numpy as np
 import torch
+
+Stream = Literal["initialisation", "order", "noise", "split"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -36,3 +40,13 @@ def set_precision(device: torch.device, *, tf32: bool) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
+
+
+def generator(seed: int, stream: Stream, device: str | torch.device = "cpu") -> torch.Generator:
+    """Return the generator of a run's `stream`; streams and seeds don't correlate.
+
+    A run draws from nothing else, so that its result doesn't depend on the runs beside it.
+    """
+    sequence = np.random.SeedSequence([seed, get_args(Stream).index(stream)])
+    state = int(sequence.generate_state(1, np.uint64)[0])
+    return torch.Generator(device).manual_seed(state)

@@ -9,13 +9,12 @@ from typing import Any
 from fastff.config.job import TrainSpec
 from fastff.data.dataset import Dataset
 from fastff.train.checkpoint import Checkpoints
-from fastff.train.interrupt import StopRequest
+from fastff.train.graceful_shutdown import StopRequest
 from fastff.train.loop import Training, train_stack
-from fastff.train.memory import runs_that_fit
 from fastff.train.results import RunResult
+from fastff.train.scheduler import Stack, runs_that_fit, train_together
 from fastff.train.sizes import Run, runs
 from fastff.train.store import RunStore
-from fastff.train.together import Stack, train_together
 from fastff.train.watch import JobRun, Watch, Watcher, unwatched
 
 Results = dict[Run, RunResult]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fastff.train.failure import Failure
-from fastff.train.gradients import Gradients
-from fastff.train.snapshots import Snapshot
+from fastff.train.recording import Gradients, Snapshot
+from fastff.train.stopping import Failure
 
 
 @dataclass(frozen=True)

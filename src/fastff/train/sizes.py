@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastff.config.grid import Point
 from fastff.config.job import Sized, TrainSpec
-from fastff.config.model import Variant
+from fastff.config.model import Point, Variant
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
 from fastff.train.build import Sizes, build_model

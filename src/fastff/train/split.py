@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fastff.config.recipe import Recipe
 from fastff.data.dataset import Dataset
-from fastff.train.seeds import generator
+from fastff.train.device import generator
 
 
 class Part(NamedTuple):

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from fastff.config.grid import Point
 from fastff.config.job import TrainSpec
+from fastff.config.model import Point
 from fastff.data.dataset import Dataset
 from fastff.files import atomic_path
 from fastff.train.results import RunResult

@@ -24,12 +24,12 @@ from typing import Any
 
 import pandas as pd
 
-from fastff.config.grid import Point
 from fastff.config.job import TrainSpec
+from fastff.config.model import Point
 from fastff.files import atomic_path
 from fastff.tables.collect import TABLES
+from fastff.train.recording import Snapshot
 from fastff.train.results import EpochResult, RunResult
-from fastff.train.snapshots import Snapshot
 
 RUN = (
     *("experiment", "dataset", "variant", "label"),

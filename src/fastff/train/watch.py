@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from fastff.config.grid import Point
 from fastff.config.job import TrainSpec
+from fastff.config.model import Point
 
 JobRun = tuple[int, Point, int]  # the place of its job in a list of jobs, its point and its seed
 
