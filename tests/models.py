@@ -18,6 +18,6 @@ def small_model(
     generator: torch.Generator | None = None,
 ) -> Layer:
     """Return a variant's model at a point of a grid; its inputs are images of four rows."""
-    point = variant.model.point(GridPoint(depth, hidden_features, region_leak))
-    sizes = Sizes(in_features, out_features, point, image_shape=(1, 4, in_features // 4))
-    return build_model(variant, sizes, generator=generator)
+    model = variant.model.resolved(GridPoint(depth, hidden_features, region_leak))
+    sizes = Sizes(in_features, out_features, image_shape=(1, 4, in_features // 4))
+    return build_model(model, sizes, generator=generator)

@@ -12,7 +12,7 @@ import yaml
 
 from fastff.config.errors import ConfigError
 from fastff.config.load import Config, json_schema, load_config, parse_config
-from fastff.config.model import MAX_DEPTH, Grid
+from fastff.config.model import MAX_DEPTH, Grid, GridPoint
 from fastff.config.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +56,10 @@ def bottleneck(**more: object) -> dict:
     """Return a variant of a feed-forward layer before two features, as a config defines it."""
     body = {"kind": "feed_forward", "hidden_features": 4}
     return {"name": "m", "label": "m", "model": {"kind": "bottleneck", "body": body} | more}
+
+
+def shapes(spec) -> list[tuple]:
+    return [model.shape for model in spec.variant.models(spec.grid)]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
@@ -124,7 +128,7 @@ def test_a_good_config():
     (first, second) = config.train_specs("soft_merging")
     assert first.variant == PRESETS["moe_mixture"]
     assert second.variant == PRESETS["moe_top1_switch"]
-    assert first.variant.points(first.grid) == [(1, 4, 0.0), (2, 4, 0.0)]
+    assert shapes(first) == [(1, 4, 0.0), (2, 4, 0.0)]
     assert first.seeds == (0, 1)
 
 
@@ -333,8 +337,13 @@ def test_single_variants_have_grids_and_recipes_of_their_own():
     values["experiments"]["soft_merging"]["recipes"] = {"moe_mixture": {"learning_rate": 0.5}}
     jsonschema.validate(values, json_schema())
     first, second = parse_config(values).train_specs("soft_merging")
-    assert first.variant.points(first.grid) == [(1, 8, 0), (1, 16, 0), (2, 8, 0), (2, 16, 0)]
-    assert second.variant.points(second.grid) == [(1, 4, 0), (2, 4, 0)]
+    assert shapes(first) == [
+        (1, 8, 0),
+        (1, 16, 0),
+        (2, 8, 0),
+        (2, 16, 0),
+    ]
+    assert shapes(second) == [(1, 4, 0), (2, 4, 0)]
     assert (first.recipe.learning_rate, second.recipe.learning_rate) == (0.5, 0.01)
     assert first.recipe.epochs == second.recipe.epochs == 2
 
@@ -362,7 +371,16 @@ def test_the_recipe_s_tree_options_are_for_all_trees():
 )
 def test_a_model_sees_of_a_grid_what_it_has(name, points):
     grid = Grid(depth=(1, 2), hidden_features=(4,), region_leak=(0.0, 0.5))
-    assert PRESETS[name].points(grid) == points
+    assert [model.shape for model in PRESETS[name].models(grid)] == points
+
+
+@pytest.mark.parametrize("name", ["moe_mixture", "mlp_relu", "node_tree_gelu", "fff_on_plane"])
+def test_a_model_whose_size_is_open_has_no_shape(name):
+    model = PRESETS[name].model
+    with pytest.raises(ValueError, match="a size is open"):
+        _ = model.shape
+    closed = model.resolved(GridPoint(2, 4))
+    assert closed.resolved(GridPoint(3, 8)) == closed
 
 
 def test_equal_size_names_the_models_with_experts():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from blobs import blobs
 from fastff.config.job import TrainSpec
-from fastff.config.jobs import named_jobs, shards, train_jobs
+from fastff.config.jobs import n_runs, named_jobs, shards, train_jobs
 from fastff.config.load import parse_config
 from fastff.data.outline import outline
 from fastff.tables.collect import TABLES, collect
@@ -80,6 +80,16 @@ def test_jobs_have_every_run_of_the_experiment_once_and_in_order(
             assert spec.runs == tuple(map(int, part.split("-")))
         else:
             assert spec.runs is None  # one job for all: as without a split
+
+
+@pytest.mark.parametrize("runs_per_job", [None, 3])
+def test_runs_are_counted_as_they_are_trained(runs_per_job):
+    data = outline("mnist5k")
+    jobs = train_jobs(config_of(runs_per_job), "trial")
+    counted = {name: n_runs(spec) for name, spec in jobs.items()}
+    assert counted == {name: len(runs(spec, data)) for name, spec in jobs.items()}
+    if runs_per_job is None:  # two seeds of two widths, and of those that equal eight models
+        assert 2 * 2 < counted["mlp_relu"] <= 2 * (2 + 3 * 8)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ def synthetic_experiment(
         model = spec.variant.model
         part = model.routed if isinstance(model, BottleneckSpec) else model
         routes = isinstance(part, RoutedSpec | NodeTreeSpec)
-        for point in [*spec.variant.points(spec.grid), *equal_sizes(spec)]:
+        points = [model.shape for model in spec.variant.models(spec.grid)]
+        for point in [*points, *equal_sizes(spec)]:
             for seed in spec.seeds:
                 run = run_of(spec.experiment, spec.variant.name, tuple(point), seed)
                 head = Head(run, place, getattr(part, "n_trees", 1), routes)
@@ -118,8 +119,8 @@ def synthetic_experiment(
 
 def equal_sizes(spec: TrainSpec) -> list[tuple[int, int, float]]:
     """Return the points at which a feed-forward layer equals the models of `equal_to`."""
-    points = [p for sized in spec.equal_to for p in sized.variant.points(sized.grid)]
-    own = {point.hidden_features for point in spec.variant.points(spec.grid)}
+    points = [m.shape for sized in spec.equal_to for m in sized.variant.models(sized.grid)]
+    own = {model.shape.hidden_features for model in spec.variant.models(spec.grid)}
     widths = {p.hidden_features for p in points} | {2**p.depth * p.hidden_features for p in points}
     near = {round(parameters(p.depth, p.hidden_features) / 794) for p in points}
     return [(0, width, 0.0) for width in sorted((widths | near) - own)]

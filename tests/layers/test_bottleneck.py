@@ -38,7 +38,7 @@ def test_the_routing_is_that_of_the_part_that_routes(generator):
 def test_the_losses_of_both_parts_are_added(generator):
     model = small_model(PRESETS["fff_on_plane"], generator=generator)
     body = small_model(
-        PRESETS["fff_mixture_log"].with_trees(hardening_weight=2.0),
+        PRESETS["fff_mixture_log"].with_gates(hardening_weight=2.0),
         out_features=2,
         generator=generator,
     )

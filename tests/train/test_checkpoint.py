@@ -61,11 +61,9 @@ def checkpoint_of(folder, interval=0.0, stop=None, **context):
 
 
 def training(name, recipe, data, checkpoint=None, **options):
-    point = PRESETS[name].model.point(GridPoint(3, 8))
+    model = PRESETS[name].model.resolved(GridPoint(3, 8))
     options = {"record": RECORD, **options}
-    return train_stack(
-        PRESETS[name], point, (0, 1, 2), recipe, data, checkpoint=checkpoint, **options
-    )
+    return train_stack(model, (0, 1, 2), recipe, data, checkpoint=checkpoint, **options)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

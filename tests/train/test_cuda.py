@@ -41,8 +41,8 @@ def exact():
 
 
 def run(variant, device, recipe=RECIPE, seeds=(0, 1, 2), **options):
-    point = variant.model.point(GridPoint(3, 8))
-    return results_of(train_stack(variant, point, seeds, recipe, blobs(device), **options))
+    model = variant.model.resolved(GridPoint(3, 8))
+    return results_of(train_stack(model, seeds, recipe, blobs(device), **options))
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name not in NOISY])
@@ -68,7 +68,7 @@ def test_noise_on_the_device_differs_by_run_and_step(name):
     alone = run(PRESETS[name], "cuda", seeds=(1,))
     assert alone[0].best.train_loss == pytest.approx(runs[1].best.train_loss, rel=1e-3)
     assert runs[0].best.train_loss < 0.9 * runs[0].epochs[0].train_loss
-    quiet = PRESETS[name].with_trees(region_leak=0.0) if "leak" in name else None
+    quiet = PRESETS[name].with_gates(region_leak=0.0) if "leak" in name else None
     if quiet is not None:
         assert run(quiet, "cuda")[0].best.train_loss != runs[0].best.train_loss
 
@@ -127,12 +127,12 @@ def test_a_stack_that_does_not_fit_is_split(monkeypatch, caplog):
 
 def test_the_estimate_of_memory_is_above_what_is_used():
     (spec,) = spec_of("fff_mixture_log")
-    point = spec.variant.points(spec.grid)[-1]
+    model = spec.variant.models(spec.grid)[-1]
     data = blobs("cuda", n_train=10_000, n_test=8192)
     free, _ = torch.cuda.mem_get_info()
-    n_fit = runs_that_fit(spec, point, data, 1)
+    n_fit = runs_that_fit(spec, model, data, 1)
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    results_of(train_stack(spec.variant, point, range(50), RECIPE, data, record=RECORD))
+    results_of(train_stack(model, range(50), RECIPE, data, record=RECORD))
     used = (torch.cuda.max_memory_allocated() - before) / 50
     assert used <= free / n_fit <= 10 * used

@@ -4,10 +4,11 @@ import pytest
 
 from blobs import blobs
 from fastff.config.job import Sized, TrainSpec
-from fastff.config.model import Grid, Point
+from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
-from fastff.train.sizes import equal_widths, points
+from fastff.train.build import Sizes, build_model
+from fastff.train.sizes import equal_widths, models, runs
 from models import small_model
 
 GRID = Grid(depth=(1, 3), hidden_features=(4, 8))
@@ -24,10 +25,8 @@ def test_each_model_has_its_three_equals(name, baseline):
     assert widths == sorted(set(widths))
     sizes = {"in_features": 24, "out_features": 5}
     layers = {w: small_model(PRESETS[baseline], hidden_features=w, **sizes) for w in widths}
-    for point in PRESETS[name].points(GRID):
-        model = small_model(
-            PRESETS[name], depth=point.depth, hidden_features=point.hidden_features, **sizes
-        )
+    for spec in PRESETS[name].models(GRID):
+        model = build_model(spec, Sizes(**sizes))
         assert {model.training_width, model.inference_width} <= set(widths)
         nearest = min(abs(n_parameters(layer) - n_parameters(model)) for layer in layers.values())
         assert nearest <= (24 + 5) / 2  # no width comes closer than half a hidden unit
@@ -46,4 +45,5 @@ def test_a_job_trains_its_grid_and_then_the_equals():
         ),
     )
     # the MoE: 2 x 24 in the gate, 2 x 4 x (24 + 5) in the experts: 9.66 hidden units
-    assert points(spec, blobs()) == [Point(0, 4), Point(0, 8), Point(0, 10)]
+    assert [model.shape.hidden_features for model in models(spec, blobs())] == [4, 8, 10]
+    assert [model.shape.hidden_features for model, _ in runs(spec, blobs())] == [4, 8, 10]

@@ -58,8 +58,8 @@ def broken_seed(monkeypatch):
 
 
 def run(variant, recipe, data, seeds=(0, 1, 2), **options):
-    point = variant.model.point(GridPoint(3, 8))
-    return results_of(train_stack(variant, point, seeds, recipe, data, **options))
+    model = variant.model.resolved(GridPoint(3, 8))
+    return results_of(train_stack(model, seeds, recipe, data, **options))
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

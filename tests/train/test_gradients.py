@@ -89,7 +89,7 @@ def test_a_run_that_stopped_early_has_the_windows_until_then(generator):
 
 
 def test_a_gate_that_trains_hard_has_a_gradient_of_zero(generator):
-    variant = PRESETS["fff_mixture_log"].with_trees(hard_training=True)
+    variant = PRESETS["fff_mixture_log"].with_gates(hard_training=True)
     model = stack([small_model(variant, **SIZES, generator=generator)])
     recorder = GradientRecorder(model, 1)
     take_step(model, recorder, torch.randn(1, 8, 8, generator=generator))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fastff.config.job import TrainSpec
+from fastff.config.job import Run, TrainSpec
 from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
@@ -36,15 +36,19 @@ def train_job(spec, data, runs_per_stack=10, store=None):
     return results
 
 
+def first_run(spec) -> Run:
+    return Run(spec.variant.models(spec.grid)[0], 0)
+
+
 @pytest.fixture
 def trained(monkeypatch):
     """Record which runs are really trained."""
     seen = []
     original = job.train_stack
 
-    def record(variant, point, seeds, *args, **options):
-        seen.extend((point.depth, seed) for seed in seeds)
-        return original(variant, point, seeds, *args, **options)
+    def record(model, seeds, *args, **options):
+        seen.extend((model.shape.depth, seed) for seed in seeds)
+        return original(model, seeds, *args, **options)
 
     monkeypatch.setattr(job, "train_stack", record)
     return seen
@@ -90,9 +94,9 @@ def test_a_renamed_variant_is_the_same_variant(data, tmp_path):
     renamed = spec.model_copy(
         update={"variant": spec.variant.model_copy(update={"name": "other", "label": "Other"})}
     )
-    point = spec.variant.points(spec.grid)[0]
+    run = first_run(spec)
     stores = [RunStore(tmp_path, run_context(one, data, "code")) for one in (spec, renamed)]
-    assert stores[0].path(point, 0) == stores[1].path(point, 0)
+    assert stores[0].path(run) == stores[1].path(run)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +105,9 @@ def test_a_renamed_variant_is_the_same_variant(data, tmp_path):
 def test_a_run_of_other_code_data_or_device_is_another(change, data, tmp_path):
     spec = spec_of()
     context = run_context(spec, data, "code")
-    point = spec.variant.points(spec.grid)[0]
+    run = first_run(spec)
     assert change.keys() <= context.keys()
-    paths = {RunStore(tmp_path, one).path(point, 0) for one in (context, context | change)}
+    paths = {RunStore(tmp_path, one).path(run) for one in (context, context | change)}
     assert len(paths) == 2
 
 
@@ -112,7 +116,7 @@ def test_a_damaged_stored_run_is_trained_again(damage, data, tmp_path, trained, 
     spec = spec_of(seeds=(0,), depths=(1,))
     store = RunStore(tmp_path, run_context(spec, data, "code"))
     expected = train_job(spec, data, 1, store)
-    store.path(spec.variant.points(spec.grid)[0], 0).write_text(damage)
+    store.path(first_run(spec)).write_text(damage)
     trained.clear()
     with caplog.at_level(logging.WARNING):
         assert train_job(spec, data, 1, store) == expected
@@ -124,7 +128,7 @@ def test_a_flipped_digit_of_a_stored_run_is_seen(data, tmp_path, trained, caplog
     spec = spec_of(seeds=(0,), depths=(1,))
     store = RunStore(tmp_path, run_context(spec, data, "code"))
     expected = train_job(spec, data, 1, store)
-    path = store.path(spec.variant.points(spec.grid)[0], 0)
+    path = store.path(first_run(spec))
     text = path.read_text()
     place = text.index("train_loss") + len('train_loss": 1.')
     path.write_text(text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :])
@@ -153,8 +157,8 @@ def test_a_stack_is_stored_whole_or_not_at_all(data, tmp_path, trained, monkeypa
     with pytest.raises(KeyboardInterrupt):
         train_job(spec, data, 10, store)
     monkeypatch.setattr(store_module, "_write", write)
-    point = spec.variant.points(spec.grid)[0]
-    assert [store.get(point, seed) is None for seed in spec.seeds] == [False, True, True]
+    runs = [first_run(spec)._replace(seed=seed) for seed in spec.seeds]
+    assert [store.get(run) is None for run in runs] == [False, True, True]
     trained.clear()
     results = train_job(spec, data, 10, store)
     assert trained == []
@@ -213,7 +217,7 @@ def test_recorded_gradients_are_a_table(data, tmp_path):
     assert table["step"].max() == 20
     assert (table["magnitude"] > 0).all()
     plain = RunStore(tmp_path, run_context(spec.model_copy(update={"record": ()}), data, "code"))
-    assert plain.get(spec.variant.points(spec.grid)[0], 0) is None
+    assert plain.get(first_run(spec)) is None
 
 
 def test_recorded_nodes_and_projections_are_tables(data):

@@ -22,8 +22,8 @@ RECIPE = Recipe(epochs=4, batch_size=64, learning_rate=5e-3)
 POINT = Point(depth=3, hidden_features=8)
 
 
-def point_of(variant) -> Point:
-    return variant.model.point(GridPoint(POINT.depth, POINT.hidden_features))
+def model_of(variant):
+    return variant.model.resolved(GridPoint(POINT.depth, POINT.hidden_features))
 
 
 METRICS = (
@@ -42,8 +42,8 @@ def assert_runs_agree(one, other, tolerance=1e-5):
 
 @pytest.mark.parametrize("variant", PRESETS.values(), ids=PRESETS)
 def test_a_run_does_not_depend_on_the_runs_beside_it(variant, data):
-    alone = results_of(train_stack(variant, point_of(variant), [3], RECIPE, data))
-    among_ten = results_of(train_stack(variant, point_of(variant), range(10), RECIPE, data))
+    alone = results_of(train_stack(model_of(variant), [3], RECIPE, data))
+    among_ten = results_of(train_stack(model_of(variant), range(10), RECIPE, data))
     assert_runs_agree(alone[0], among_ten[3])
     assert among_ten[3].epochs != among_ten[4].epochs
 
@@ -51,8 +51,7 @@ def test_a_run_does_not_depend_on_the_runs_beside_it(variant, data):
 def test_results_repeat_bit_for_bit(data):
     variant = PRESETS["fff_soft_merged_logsigmoid"]
     first, second = (
-        results_of(train_stack(variant, point_of(variant), [0, 1, 2], RECIPE, data))
-        for _ in range(2)
+        results_of(train_stack(model_of(variant), [0, 1, 2], RECIPE, data)) for _ in range(2)
     )
     assert first == second
 
@@ -60,7 +59,7 @@ def test_results_repeat_bit_for_bit(data):
 @pytest.mark.parametrize("variant", PRESETS.values(), ids=PRESETS)
 def test_training_learns(variant, data):
     recipe = Recipe(epochs=8, batch_size=64, learning_rate=1e-2)
-    (run,) = results_of(train_stack(variant, point_of(variant), [0], recipe, data))
+    (run,) = results_of(train_stack(model_of(variant), [0], recipe, data))
     assert run.epochs[-1].train_loss < 0.6 * run.epochs[0].train_loss
     assert run.epochs[-1].accuracy_soft > 0.8
 
@@ -77,7 +76,9 @@ def test_the_engine_equals_a_plain_loop(data):
             div_factor=25, final_div_factor=1e5 / 25, base_momentum=0.85, max_momentum=0.95,
         ),
     )  # fmt: skip
-    (result,) = results_of(train_stack(PRESETS["fff_mixture_softplus"], POINT, [5], RECIPE, data))
+    (result,) = results_of(
+        train_stack(model_of(PRESETS["fff_mixture_softplus"]), [5], RECIPE, data)
+    )
     assert result.n_parameters == sum(parameter.numel() for parameter in run.model.parameters())
     assert [epoch.train_loss for epoch in result.epochs] == pytest.approx(run.losses, abs=1e-5)
     assert result.best is result.epochs[-1]

@@ -25,7 +25,11 @@ from fastff.train.optimiser import rates_and_momenta
 from fastff.train.split import split
 from fastff.train.stopping import EarlyStopping
 
-POINT = Point(3, 8)
+
+def model_of(name):
+    return PRESETS[name].model.resolved(Point(3, 8))
+
+
 SIZES = {"epochs": 6, "batch_size": 64}
 ADAMW = partial(AdamW, lr=5e-3, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.01)
 CYCLE = partial(OneCycleLR, pct_start=0.25, div_factor=25, final_div_factor=1e5 / 25,
@@ -63,7 +67,7 @@ def test_a_stack_equals_plain_loops(recipe, optimiser, schedule, data):
         schedule = {"per_step": partial(CYCLE, max_lr=0.2)}
     parts = split(data, recipe)
     seeds = (5, 6, 7)
-    results = results_of(train_stack(PRESETS["fff_mixture_log"], POINT, seeds, recipe, data))
+    results = results_of(train_stack(model_of("fff_mixture_log"), seeds, recipe, data))
     lowered = False
     for seed, result in zip(seeds, results, strict=True):
         run = plain_run(
@@ -81,8 +85,8 @@ def test_a_stack_equals_plain_loops(recipe, optimiser, schedule, data):
 def test_runs_on_a_plateau_do_not_depend_on_each_other(data):
     schedule = PlateauSpec(metric="train_loss", patience=1, factor=0.3)
     recipe = recipe_of(0.08, schedule=schedule)
-    (alone,) = results_of(train_stack(PRESETS["moe_mixture"], POINT, [6], recipe, data))
-    together = results_of(train_stack(PRESETS["moe_mixture"], POINT, [5, 6, 7], recipe, data))
+    (alone,) = results_of(train_stack(model_of("moe_mixture"), [6], recipe, data))
+    together = results_of(train_stack(model_of("moe_mixture"), [5, 6, 7], recipe, data))
     for mine, theirs in zip(alone.epochs, together[1].epochs, strict=True):
         assert mine.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
 
@@ -111,7 +115,7 @@ def test_a_constant_schedule_leaves_rate_and_momentum(optimiser, momentum):
 def test_a_schedule_without_a_step_to_warm_up_is_refused():
     recipe = Recipe(epochs=1, batch_size=320, learning_rate=0.1)
     with pytest.raises(ValueError, match=r"2 steps with warm_up = 0\.25"):
-        results_of(train_stack(PRESETS["moe_mixture"], POINT, [0], recipe, blobs()))
+        results_of(train_stack(model_of("moe_mixture"), [0], recipe, blobs()))
 
 
 STOPPING = EarlyStoppingSpec(patience=3)
@@ -162,7 +166,13 @@ def test_a_stopped_run_reports_its_best_epoch(data):
     )
     variant = PRESETS["fff_mixture_log"]
     results = results_of(
-        train_stack(variant, POINT, (0, 1, 2), recipe, data, record=("expert_counts", "gradients"))
+        train_stack(
+            model_of("fff_mixture_log"),
+            (0, 1, 2),
+            recipe,
+            data,
+            record=("expert_counts", "gradients"),
+        )
     )
     parts = split(data, recipe)
     for seed, result in enumerate(results):

@@ -98,7 +98,7 @@ def test_at_most_2000_samples_are_projected(generator):
 
 def test_epochs_between_the_first_and_the_last_are_recorded_as_asked():
     recipe = Recipe(epochs=7, batch_size=64, learning_rate=0.01)
-    args = (PRESETS["fff_on_plane"], Point(3, 8), [0, 1], recipe, blobs())
+    args = (PRESETS["fff_on_plane"].model.resolved(Point(3, 8)), [0, 1], recipe, blobs())
     recorded = results_of(train_stack(*args, record=RECORD, record_every=3))
     for run in recorded:
         assert [snapshot.epoch for snapshot in run.snapshots] == [0, 3, 6, 7]

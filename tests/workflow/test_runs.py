@@ -214,7 +214,7 @@ def test_a_run_says_what_it_took(finished, tmp_path):
 def test_a_run_says_how_far_it_is(finished):
     command = [sys.executable, "-m", "fastff", "progress", "results/tiny"]
     n_runs = sum(
-        len(variant.points(block.grid)) * len(block.seeds)
+        len(variant.models(block.grid)) * len(block.seeds)
         for block in TINY.experiments.values()
         for variant in block.variants
     )

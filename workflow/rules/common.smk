@@ -13,7 +13,7 @@ from snakemake.utils import update_config, validate
 
 from fastff.claims.load import load_claims
 from fastff.config.errors import ConfigError
-from fastff.config.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, settings, train_jobs
+from fastff.config.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, n_runs, settings, train_jobs
 from fastff.config.yaml_file import config_text, keep, yaml_text
 from fastff.config.load import parse_config
 from fastff.config.yaml_file import Layer, merge_layers, read_layers
@@ -201,11 +201,10 @@ def planned_jobs(dag):
     for job in dag.jobs:
         if job.rule.name == "train":
             spec = spec_of(job.wildcards)
-            in_grid = len(spec.variant.points(spec.grid)) * len(spec.seeds)
             planned = PlannedJob(
                 title=f"{spec.experiment} {spec.variant.name}",
                 log=os.path.relpath(job.log[0], RESULTS),
-                n_runs=spec.runs[1] - spec.runs[0] + 1 if spec.runs else in_grid,
+                n_runs=n_runs(spec),
                 epochs=spec.recipe.epochs,
                 is_needed=dag.needrun(job),
             )

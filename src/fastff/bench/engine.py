@@ -21,7 +21,7 @@ from fastff.bench.plain import PlainTraining
 from fastff.bench.provenance import provenance
 from fastff.config.benchmarks import EngineBenchmarkSpec
 from fastff.config.job import TrainSpec
-from fastff.config.model import Grid, Point, Variant
+from fastff.config.model import Grid, ModelSpec, Variant
 from fastff.data.dataset import Dataset, load
 from fastff.train.build import Sizes, build_model
 from fastff.train.device import generator
@@ -63,9 +63,9 @@ def engine_benchmark(
     }
     rows: list[dict[str, Any]] = []
     with _engine(path, device, spec.runs, stacks_at_once) as (run_engine, n_parallel):
-        for variant, point, job in _jobs(spec, spec.runs * n_parallel):
+        for variant, model, job in _jobs(spec, spec.runs * n_parallel):
             sides: dict[tuple[str, int], Callable[[], object]] = {
-                ("plain", workers): _plain(spec, variant, point, host, device, workers).epoch
+                ("plain", workers): _plain(spec, model, host, device, workers).epoch
                 for workers in spec.workers
             }
             sides["engine", 0] = lambda job=job: run_engine(job)  # type: ignore[misc]
@@ -79,8 +79,8 @@ def engine_benchmark(
                     {
                         "variant": variant.name,
                         "label": variant.label,
-                        "depth": point.depth,
-                        "hidden_features": point.hidden_features,
+                        "depth": model.shape.depth,
+                        "hidden_features": model.shape.hidden_features,
                         "side": side,
                         "workers": workers,
                         "runs": runs,
@@ -92,19 +92,22 @@ def engine_benchmark(
                         **constant,
                     }
                 )
-                log.info("%s %s %s: %.4g s per run and epoch", variant.name, point, side, middle)
+                shape = model.shape
+                log.info("%s %s %s: %.4g s per run and epoch", variant.name, shape, side, middle)
     return pd.DataFrame(rows)
 
 
-def _jobs(spec: EngineBenchmarkSpec, n_seeds: int) -> Iterator[tuple[Variant, Point, TrainSpec]]:
-    """Yield every variant and point, with the job that the engine trains there."""
+def _jobs(
+    spec: EngineBenchmarkSpec, n_seeds: int
+) -> Iterator[tuple[Variant, ModelSpec, TrainSpec]]:
+    """Yield every variant and its models, with the job that the engine trains there."""
     for variant in spec.variants:
         seen = set()
         for place in spec.grid.points():
-            point = variant.model.point(place)
-            if point in seen:
+            model = variant.model.resolved(place)
+            if model.shape in seen:
                 continue
-            seen.add(point)
+            seen.add(model.shape)
             job = TrainSpec(
                 experiment="engine_benchmark",
                 dataset=spec.dataset,
@@ -113,19 +116,17 @@ def _jobs(spec: EngineBenchmarkSpec, n_seeds: int) -> Iterator[tuple[Variant, Po
                 seeds=tuple(range(n_seeds)),
                 recipe=spec.recipe,
             )
-            yield variant, point, job
+            yield variant, model, job
 
 
 def _plain(
     spec: EngineBenchmarkSpec,
-    variant: Variant,
-    point: Point,
+    spec_of_model: ModelSpec,
     host: Dataset,
     device: torch.device,
     workers: int,
 ) -> PlainTraining:
-    sizes = Sizes(host.in_features, host.n_classes, point, host.image_shape)
-    model = build_model(variant, sizes, generator=generator(0, "initialisation"))
+    model = build_model(spec_of_model, Sizes.of(host), generator=generator(0, "initialisation"))
     return PlainTraining(model.to(device), host, spec.recipe, workers)
 
 

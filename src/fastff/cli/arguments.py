@@ -57,8 +57,10 @@ def with_settings(
         names: of the options, and of the config's keys.
 
     """
-    settings = {name: getattr(config, name) for name in names if getattr(options, name) is None}
-    return argparse.Namespace(**{**vars(options), **settings})
+    from fastff.config.jobs import settings
+
+    missing = tuple(name for name in names if getattr(options, name) is None)
+    return argparse.Namespace(**{**vars(options), **settings(config, missing)})
 
 
 def positive(text: str) -> int:

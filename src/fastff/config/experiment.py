@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fastff.config.base import Name, Spec, require_unique, unknown
 from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
-from fastff.config.job import Recording, Seeds, has_tree
+from fastff.config.job import Recording, Seeds
 from fastff.config.model import Grid, GridChange, Variant
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
@@ -176,7 +176,7 @@ class Experiment(DrawnVariants):
 
     @model_validator(mode="after")
     def _check_record(self) -> Experiment:
-        if "nodes" in self.record and not any(map(has_tree, self.variants)):
+        if "nodes" in self.record and not any(variant.has_tree for variant in self.variants):
             raise ValueError("record: 'nodes' needs a variant with a tree")
         return self
 

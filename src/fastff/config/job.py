@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from fastff.config.base import Name, Spec
-from fastff.config.model import BottleneckSpec, Grid, NodeTreeSpec, RoutedSpec, Variant
+from fastff.config.model import BottleneckSpec, Grid, ModelSpec, Point, Variant
 from fastff.config.recipe import Recipe
 
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1, max_length=10_000)
 ]
-MAX_UNITS = 2**22  # of a model: with 784 inputs they take 13 GB
 Recording = Literal["gradients", "expert_counts", "nodes", "projections"]
+
+
+class Run(NamedTuple):
+    """A run to train: a model that leaves nothing open, and the seed of all that is random."""
+
+    model: ModelSpec
+    seed: int
+
+    @property
+    def shape(self) -> Point:
+        """The point of the grid, as the model sees it."""
+        return self.model.shape
 
 
 class Sized(Spec):
@@ -55,21 +66,8 @@ class TrainSpec(Spec):
     runs: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 
     @model_validator(mode="after")
-    def _check_size(self) -> TrainSpec:
-        for depth, hidden_features, _ in self.variant.points(self.grid):
-            if (n_units := 2**depth * hidden_features) > MAX_UNITS:
-                raise ValueError(
-                    f"variant {self.variant.name!r}: grid.depth {depth} with grid.hidden_features "
-                    f"{hidden_features} makes {n_units:,} hidden units; at most {MAX_UNITS:,} are "
-                    "allowed"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_gates(self) -> TrainSpec:
-        for part in self.variant.parts():
-            if isinstance(part, RoutedSpec):
-                _check_experts(self.variant.name, part, self.grid)
+    def _check_models(self) -> TrainSpec:
+        self.variant.check_models(self.grid)
         return self
 
     @model_validator(mode="after")
@@ -99,19 +97,3 @@ class TrainSpec(Spec):
                 "'bottleneck' with features = 2"
             )
         return self
-
-
-def _check_experts(name: str, part: RoutedSpec, grid: Grid) -> None:
-    depth = min(part.point(point).depth for point in grid.points())
-    try:
-        part.gate.check_experts(2**depth)
-    except ValueError as error:
-        raise ValueError(f"variant {name!r} at depth {depth}: {error}") from None
-
-
-def has_tree(variant: Variant) -> bool:
-    """Return whether a variant has a tree, whose nodes can be recorded."""
-    return any(
-        isinstance(part, NodeTreeSpec) or (isinstance(part, RoutedSpec) and part.gate.has_tree)
-        for part in variant.parts()
-    )

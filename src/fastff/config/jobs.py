@@ -38,7 +38,7 @@ def train_jobs(config: Config, experiment: str) -> dict[str, TrainSpec]:
         name = spec.variant.name
         parts = []
         if runs_per_job is not None:
-            sizes = (_n_points(spec), len(spec.seeds))
+            sizes = (_n_models(spec), len(spec.seeds))
             parts = shards(*sizes, runs_per_stack=config.runs_per_stack, runs_per_job=runs_per_job)
         if len(parts) < 2:
             jobs[name] = spec
@@ -120,11 +120,19 @@ def shards(
     return [*found, (first, end - 1)]
 
 
-def _n_points(spec: TrainSpec) -> int:
+def n_runs(spec: TrainSpec) -> int:
+    """Return how many runs a job has; a part of a job, how many of them are its own."""
+    if spec.runs is not None:
+        first, last = spec.runs
+        return last - first + 1
+    return _n_models(spec) * len(spec.seeds)
+
+
+def _n_models(spec: TrainSpec) -> int:
     if not spec.equal_to:
-        return len(spec.variant.points(spec.grid))
+        return len(spec.variant.models(spec.grid))
     # counts the parameters of models; the workflow waits for torch only where it has to
     from fastff.data.outline import outline
-    from fastff.train.sizes import points
+    from fastff.train.sizes import models
 
-    return len(points(spec, outline(spec.dataset)))
+    return len(models(spec, outline(spec.dataset)))

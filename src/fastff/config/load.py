@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,7 +180,7 @@ class Config(Spec):
         for name in self.experiments:
             if name in self.benchmarks:
                 raise ValueError(f"benchmarks.{name}: an experiment has this name already")
-            self.train_specs(name)
+        _ = self.resolved  # raises for what can't be trained
         self._check_product_names("figures")
         self._check_product_names("tables")
         return self
@@ -219,6 +220,14 @@ class Config(Spec):
 
     def train_specs(self, experiment: str) -> list[TrainSpec]:
         """Return what is trained in an experiment, a spec per variant."""
+        return [*self.resolved[experiment]]
+
+    @cached_property
+    def resolved(self) -> dict[str, list[TrainSpec]]:
+        """What is trained in every experiment, by its name."""
+        return {experiment: self._resolve(experiment) for experiment in self.experiments}
+
+    def _resolve(self, experiment: str) -> list[TrainSpec]:
         block = self.experiments[experiment]
         specs = []
         for variant in block.variants:
@@ -226,7 +235,7 @@ class Config(Spec):
             with describe_faults(f"{where}.recipes.{variant.name}"):
                 recipe = block.recipe_of(variant)
             with describe_faults(f"{where}.variants.{variant.name}"):
-                variant = variant.with_trees(**recipe.tree_options())
+                variant = variant.with_gates(**recipe.tree_options())
             equal_to: tuple[Sized, ...] = ()
             if variant.name == block.equal_size:
                 equal_to = tuple(

@@ -6,7 +6,7 @@ says which class computes it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator
 
@@ -14,6 +14,8 @@ from fastff.config.base import Name, Spec, any_of, require_unique
 from fastff.config.gates import GateSpec
 
 MAX_DEPTH = 20
+SIZES = ("depth", "hidden_features")  # that a model can leave open
+MAX_UNITS = 2**22  # of a model: with 784 inputs they take 13 GB
 
 Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -30,6 +32,11 @@ class Point(NamedTuple):
     depth: int
     hidden_features: int
     region_leak: float = 0.0
+
+    @property
+    def n_experts(self) -> int:
+        """As many as the depth gives; 1 without a depth."""
+        return int(2**self.depth)
 
 
 class GridPoint(NamedTuple):
@@ -111,7 +118,45 @@ else:
     AnyExpertsSpec = any_of(ExpertsSpec)
 
 
-class RoutedSpec(Spec):
+class LayerSpec(Spec):
+    """A model; those of its sizes that are None are left open, and come from the grid."""
+
+    kind: str
+
+    @property
+    def parts(self) -> tuple[LayerSpec, ...]:
+        """The layers, first to last."""
+        return (self,)
+
+    @property
+    def shape(self) -> Point:
+        """The point of the grid at which this model is, as the tidy tables name it.
+
+        Raises:
+            ValueError: where a size is left open.
+
+        """
+        depth, hidden_features = (getattr(self, size, 0) for size in SIZES)
+        if depth is None or hidden_features is None:
+            raise ValueError(f"{self.kind}: a size is open, which `resolved` takes from the grid")
+        return Point(depth, hidden_features)
+
+    def resolved(self, point: GridPoint | Point) -> Self:
+        """Return the model with all that it leaves open taken from a point of the grid."""
+        sizes = {size for size in SIZES if getattr(self, size, 0) is None}
+        return self.model_copy(update={size: getattr(point, size) for size in sizes})
+
+    def with_gates(self, **options: float | None) -> Self:
+        """Return the model with other options for the gates that have them.
+
+        Raises:
+            pydantic.ValidationError: where a gate can't have them.
+
+        """
+        return self
+
+
+class RoutedSpec(LayerSpec):
     """A gate over a bank of 2**depth experts: an FFF with a tree gate, an MoE with a linear one.
 
     `depth` and `hidden_features` come from the grid, unless they are given here.
@@ -123,31 +168,36 @@ class RoutedSpec(Spec):
     depth: Depth | None = None
     hidden_features: Width | None = None
 
-    def point(self, grid: GridPoint | Point) -> Point:
-        """Return what this model makes of a point of the grid."""
-        leak = getattr(self.gate.changed(region_leak=grid.region_leak), "region_leak", 0.0)
-        depth, width = self.depth or grid.depth, self.hidden_features or grid.hidden_features
-        return Point(depth, width, leak)
+    @property
+    def shape(self) -> Point:
+        """The point of the grid at which this model is, with the region leak of its gate."""
+        return super().shape._replace(region_leak=getattr(self.gate, "region_leak", 0.0))
+
+    def resolved(self, point: GridPoint | Point) -> Self:
+        """Return the model with its sizes and the gate's region leak of a point of the grid."""
+        return super().resolved(point).with_gates(region_leak=point.region_leak)
+
+    def with_gates(self, **options: float | None) -> Self:
+        """Return the model with other options for its gate, if it has them."""
+        return self.model_copy(update={"gate": self.gate.changed(**options)})
 
 
-class FeedForwardSpec(Spec):
+class FeedForwardSpec(LayerSpec):
     """A layer with one hidden layer: what the routed ones are compared with."""
 
     kind: Literal["feed_forward"] = "feed_forward"
     activation: ExpertActivation = "relu"
     hidden_features: Width | None = None
 
-    def point(self, grid: GridPoint | Point) -> Point:
-        """Return what this model makes of a point of the grid."""
-        return Point(0, self.hidden_features or grid.hidden_features)
 
-
-class NodeTreeSpec(Spec):
+class NodeTreeSpec(LayerSpec):
     """Parallel trees without leaves, whose nodes are neurons.
 
     With `leaf_nodes` the tree of depth d has d + 1 levels, its last nodes in the leaves' places
     (UltraFastBERT); without, d levels ("FFF v2" has the activation "linear" as well).
     """
+
+    hidden_features: ClassVar[int] = 1  # of a node
 
     kind: Literal["node_tree"] = "node_tree"
     leaf_nodes: bool = True
@@ -155,12 +205,8 @@ class NodeTreeSpec(Spec):
     activation: FixedActivation = "gelu"
     depth: Depth | None = None
 
-    def point(self, grid: GridPoint | Point) -> Point:
-        """Return what this model makes of a point of the grid; a node is one hidden unit."""
-        return Point(self.depth or grid.depth, 1)
 
-
-class ConvolutionalSpec(Spec):
+class ConvolutionalSpec(LayerSpec):
     """A small convolutional network: 3 x 3 convolutions, ReLU and 2 x 2 max-pooling, then linear.
 
     `channels` are those of each convolution's output.
@@ -169,19 +215,11 @@ class ConvolutionalSpec(Spec):
     kind: Literal["convolutional"] = "convolutional"
     channels: tuple[Width, ...] = Field(default=(8, 16), min_length=1, max_length=4)
 
-    def point(self, grid: GridPoint | Point) -> Point:
-        """Return what this model makes of a point of the grid: nothing, its size is its own."""
-        return Point(0, 0)
 
-
-class LinearSpec(Spec):
+class LinearSpec(LayerSpec):
     """A linear map without bias."""
 
     kind: Literal["linear"] = "linear"
-
-    def point(self, grid: GridPoint | Point) -> Point:
-        """Return what this model makes of a point of the grid: nothing, its size is its own."""
-        return Point(0, 0)
 
 
 PartSpec = Annotated[
@@ -190,7 +228,7 @@ PartSpec = Annotated[
 ]
 
 
-class BottleneckSpec(Spec):
+class BottleneckSpec(LayerSpec):
     """A model in two parts with few features between them, to be looked at: 2 are a plane.
 
     What is recorded and counted of routing is that of the part that routes: `body`, or `head`
@@ -215,9 +253,27 @@ class BottleneckSpec(Spec):
         routes = isinstance(self.head, RoutedSpec | NodeTreeSpec)
         return self.head if routes and self.body.kind not in ("routed", "node_tree") else self.body
 
-    def point(self, grid: GridPoint | Point) -> Point:
-        """Return what this model makes of a point of the grid."""
-        return self.routed.point(grid)
+    @property
+    def parts(self) -> tuple[LayerSpec, ...]:
+        """Body and head."""
+        return (self.body, self.head)
+
+    @property
+    def shape(self) -> Point:
+        """That of the part that routes."""
+        return self.routed.shape
+
+    def resolved(self, point: GridPoint | Point) -> Self:
+        """Return the model with both parts resolved at the shape of the part that routes."""
+        shape = self.routed.resolved(point).shape
+        return self._with_parts(self.body.resolved(shape), self.head.resolved(shape))
+
+    def with_gates(self, **options: float | None) -> Self:
+        """Return the model with other options for the gates of both parts that have them."""
+        return self._with_parts(self.body.with_gates(**options), self.head.with_gates(**options))
+
+    def _with_parts(self, body: PartSpec, head: PartSpec) -> Self:
+        return self.model_copy(update={"body": body, "head": head})
 
 
 ModelSpec = Annotated[
@@ -233,30 +289,50 @@ class Variant(Spec):
     label: str = Field(min_length=1, max_length=60)
     model: ModelSpec
 
-    def points(self, grid: Grid) -> list[Point]:
-        """Return the points of a grid as the model sees them, each once."""
-        return list(dict.fromkeys(self.model.point(point) for point in grid.points()))
+    def models(self, grid: Grid) -> list[ModelSpec]:
+        """Return the models at the points of a grid, each once and with nothing left open.
 
-    def parts(self) -> list[PartSpec]:
-        """Return the model's layers, first to last."""
-        if isinstance(self.model, BottleneckSpec):
-            return [self.model.body, self.model.head]
-        return [self.model]
+        Raises:
+            pydantic.ValidationError: where a gate can't have a point's region leak.
 
-    def with_trees(self, **changes: float) -> Variant:
+        """
+        models: dict[Point, ModelSpec] = {}
+        for point in grid.points():
+            model = self.model.resolved(point)
+            models.setdefault(model.shape, model)
+        return list(models.values())
+
+    def check_models(self, grid: Grid) -> None:
+        """Raise ValueError for a grid where models are too large, or have too few experts."""
+        models = self.models(grid)
+        for depth, hidden_features, _ in (model.shape for model in models):
+            if (n_units := 2**depth * hidden_features) > MAX_UNITS:
+                raise ValueError(
+                    f"variant {self.name!r}: grid.depth {depth} with grid.hidden_features "
+                    f"{hidden_features} makes {n_units:,} hidden units; at most {MAX_UNITS:,} are "
+                    "allowed"
+                )
+        for part in min(models, key=lambda model: model.shape.depth).parts:
+            if isinstance(part, RoutedSpec):
+                try:
+                    part.gate.check_experts(part.shape.n_experts)
+                except ValueError as error:
+                    at = f"variant {self.name!r} at depth {part.depth}"
+                    raise ValueError(f"{at}: {error}") from None
+
+    @property
+    def has_tree(self) -> bool:
+        """Whether it has a tree, whose nodes can be recorded."""
+        return any(
+            isinstance(part, NodeTreeSpec) or (isinstance(part, RoutedSpec) and part.gate.has_tree)
+            for part in self.model.parts
+        )
+
+    def with_gates(self, **options: float) -> Variant:
         """Return the variant with other options for all its gates that have them.
 
         Raises:
             pydantic.ValidationError: where a gate can't have them.
 
         """
-
-        def changed(part: PartSpec) -> PartSpec:
-            if not isinstance(part, RoutedSpec):
-                return part
-            return part.model_copy(update={"gate": part.gate.changed(**changes)})
-
-        if isinstance(self.model, BottleneckSpec):
-            parts = {"body": changed(self.model.body), "head": changed(self.model.head)}
-            return self.model_copy(update={"model": self.model.model_copy(update=parts)})
-        return self.model_copy(update={"model": changed(self.model)})
+        return self.model_copy(update={"model": self.model.with_gates(**options)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from fastff.config.job import TrainSpec
-from fastff.config.model import Point, Variant
+from fastff.config.model import ModelSpec
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
 from fastff.plan.counting import Work, count
@@ -60,24 +61,23 @@ def stack_costs(
 
     """
     job_runs = runs(spec, data)
-    for point in dict.fromkeys(point for point, _ in job_runs):
-        n_seeds = sum(other == point for other, _ in job_runs)
+    for model, n_seeds in Counter(run.model for run in job_runs).items():
         for start in range(0, n_seeds, runs_per_stack):
-            yield _stack_cost(spec, point, min(runs_per_stack, n_seeds - start), data, device)
+            yield _stack_cost(spec, model, min(runs_per_stack, n_seeds - start), data, device)
 
 
 def _stack_cost(
-    spec: TrainSpec, point: Point, n_runs: int, data: Dataset, device: str
+    spec: TrainSpec, model_spec: ModelSpec, n_runs: int, data: Dataset, device: str
 ) -> StackCost:
     recipe, chunk = spec.recipe, CHUNKS[device]
     n_all, n_test = len(data.train_labels), len(data.test_labels)
     n_train = recipe.n_train(n_all, data.name)
     n_looked_at = recipe.validation_samples or n_test
     n_steps = recipe.epochs * (n_train // recipe.batch_size)
-    sizes = Sizes(data.in_features, data.n_classes, point, data.image_shape)
-    model = _model(spec.variant, sizes)
+    sizes = Sizes.of(data)
+    model = _model(model_spec, sizes)
     watched = "gradients" in spec.record
-    step, look = _works(spec.variant, sizes, recipe.batch_size, chunk, watched)
+    step, look = _works(model_spec, sizes, recipe.batch_size, chunk, watched)
     n_snapshots = _n_snapshots(spec)
     chunks = (recipe.epochs + n_snapshots) * math.ceil(n_looked_at / chunk)
     chunks += math.ceil(n_train / chunk) + math.ceil(n_test / chunk)
@@ -92,21 +92,21 @@ def _stack_cost(
 
 
 @lru_cache(maxsize=4096)
-def _model(variant: Variant, sizes: Sizes) -> Layer:
+def _model(spec: ModelSpec, sizes: Sizes) -> Layer:
     with torch.device("meta"):
-        return build_model(variant, sizes)
+        return build_model(spec, sizes)
 
 
 @lru_cache(maxsize=4096)
 def _works(
-    variant: Variant, sizes: Sizes, batch_size: int, chunk: int, watched: bool
+    spec: ModelSpec, sizes: Sizes, batch_size: int, chunk: int, watched: bool
 ) -> tuple[Work, Work]:
     """Return the work of a run's optimiser step, and of its evaluation of a chunk of samples.
 
     `watched` is whether gradients are recorded.
     """
     with torch.device("meta"):
-        model = stack([_model(variant, sizes)])  # as a stack of one run
+        model = stack([_model(spec, sizes)])  # as a stack of one run
         x = torch.empty(1, batch_size, sizes.in_features)
         y = torch.empty(batch_size, dtype=torch.int64)
         samples = torch.empty(chunk, sizes.in_features).unsqueeze(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fastff.config.job import TrainSpec
+from fastff.config.job import Run, TrainSpec
 from fastff.config.model import Point
 
 if TYPE_CHECKING:
@@ -18,18 +18,16 @@ def say_point(point: Point) -> str:
     return text + (f", region leak {point.region_leak:g}" if point.region_leak else "")
 
 
-def failures(
-    specs: Sequence[TrainSpec], jobs: Sequence[Mapping[tuple[Point, int], RunResult]]
-) -> list[str]:
+def failures(specs: Sequence[TrainSpec], jobs: Sequence[Mapping[Run, RunResult]]) -> list[str]:
     """Return a line for each run whose loss became NaN or infinite, from each job's results."""
     lines = []
     for spec, results in zip(specs, jobs, strict=True):
-        for (point, seed), result in results.items():
+        for run, result in results.items():
             if (failure := result.failure) is None:
                 continue
             last = "none" if failure.last_loss is None else f"{failure.last_loss:.4g}"
             lines.append(
-                f"{spec.experiment} {spec.variant.name}, {say_point(point)}, seed {seed}: the "
-                f"loss is no finite number in epoch {failure.epoch}; the last that was: {last}"
+                f"{spec.experiment} {spec.variant.name}, {say_point(run.shape)}, seed {run.seed}: "
+                f"the loss is no finite number in epoch {failure.epoch}; the last that was: {last}"
             )
     return lines

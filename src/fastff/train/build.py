@@ -16,7 +16,6 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from fastff.config.base import Spec
 from fastff.config.gates import (
     GateSpec,
     HypercubeGateSpec,
@@ -29,14 +28,15 @@ from fastff.config.model import (
     ConvolutionalSpec,
     ExpertsSpec,
     FeedForwardSpec,
+    LayerSpec,
     LinearSpec,
     MixtureSpec,
+    ModelSpec,
     NodeTreeSpec,
-    Point,
     RoutedSpec,
     SoftMergedSpec,
-    Variant,
 )
+from fastff.data.dataset import Dataset
 from fastff.layers import (
     Bottleneck,
     Convolutional,
@@ -72,12 +72,16 @@ EXPERTS: dict[type[ExpertsSpec], type[Experts]] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a layer is built for; `image_shape` is (channels, height, width) of an input."""
+    """What goes in and out; `image_shape` is (channels, height, width) of an input."""
 
     in_features: int
     out_features: int
-    point: Point
     image_shape: tuple[int, int, int] | None = None
+
+    @classmethod
+    def of(cls, data: Dataset) -> Sizes:
+        """Return those of a classifier of a dataset."""
+        return cls(data.in_features, data.n_classes, data.image_shape)
 
 
 def build_gate(
@@ -105,16 +109,14 @@ def build_experts(
 
 
 def _routed(spec: RoutedSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
-    depth, width, region_leak = spec.point(sizes.point)
-    gate_spec = spec.gate.changed(region_leak=region_leak)
-    gate = build_gate(gate_spec, sizes.in_features, depth, generator=generator)
+    depth, width, _ = spec.shape
+    gate = build_gate(spec.gate, sizes.in_features, depth, generator=generator)
     shape = (gate.n_experts, sizes.in_features, width, sizes.out_features)
     return RoutedLayer(gate, build_experts(spec.experts, *shape, generator=generator))
 
 
 def _feed_forward(spec: FeedForwardSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
-    width = spec.point(sizes.point).hidden_features
-    shape = (sizes.in_features, width, sizes.out_features)
+    shape = (sizes.in_features, spec.shape.hidden_features, sizes.out_features)
     return FeedForward(*shape, activation=spec.activation, generator=generator)
 
 
@@ -122,7 +124,7 @@ def _node_tree(spec: NodeTreeSpec, sizes: Sizes, generator: torch.Generator | No
     return NodeTree(
         sizes.in_features,
         sizes.out_features,
-        levels=spec.point(sizes.point).depth + spec.leaf_nodes,
+        levels=spec.shape.depth + spec.leaf_nodes,
         n_trees=spec.n_trees,
         leaf_nodes=spec.leaf_nodes,
         bias=False,
@@ -144,15 +146,15 @@ def _linear(spec: LinearSpec, sizes: Sizes, generator: torch.Generator | None) -
 
 
 def _bottleneck(spec: BottleneckSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
-    body = Sizes(sizes.in_features, spec.features, sizes.point, sizes.image_shape)
-    head = Sizes(spec.features, sizes.out_features, sizes.point)
+    body = Sizes(sizes.in_features, spec.features, sizes.image_shape)
+    head = Sizes(spec.features, sizes.out_features)
     return Bottleneck(
-        MODELS[type(spec.body)](spec.body, body, generator),
-        MODELS[type(spec.head)](spec.head, head, generator),
+        build_model(spec.body, body, generator=generator),
+        build_model(spec.head, head, generator=generator),
     )
 
 
-MODELS: dict[type[Spec], Callable[..., Layer]] = {
+MODELS: dict[type[LayerSpec], Callable[..., Layer]] = {
     RoutedSpec: _routed,
     FeedForwardSpec: _feed_forward,
     NodeTreeSpec: _node_tree,
@@ -163,18 +165,21 @@ MODELS: dict[type[Spec], Callable[..., Layer]] = {
 
 
 def build_model(
-    variant: Variant, sizes: Sizes, *, generator: torch.Generator | None = None
+    spec: ModelSpec, sizes: Sizes, *, generator: torch.Generator | None = None
 ) -> Layer:
-    """Return the model that a variant describes, float32 on the CPU.
+    """Return the model that a spec describes, float32 on the CPU.
 
     Args:
-        variant: what to build; sizes that it fixes go before those of `sizes`.
-        sizes: of inputs and outputs, and the point of the grid as `variant.points` gives it.
+        spec: what to build; it leaves nothing open.
+        sizes: of inputs and outputs.
         generator: draws all initial parameters, a layer's gate before its experts, a bottleneck's
             body before its head.
 
+    Raises:
+        ValueError: where the spec leaves a size open.
+
     """
-    return MODELS[type(variant.model)](variant.model, sizes, generator)
+    return MODELS[type(spec)](spec, sizes, generator)
 
 
 def stack(modules: Sequence[M]) -> M:

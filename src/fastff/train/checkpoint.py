@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from fastff.config.model import Point
+from fastff.config.model import ModelSpec
 from fastff.files import atomic_path
 from fastff.layers import Layer
 from fastff.train.graceful_shutdown import StopRequest
@@ -184,7 +184,7 @@ class Checkpoints:
     Attributes:
         folder: made when the first checkpoint is written.
         name: of the job.
-        context: JSON values of all that the job's runs depend on, beside point and seed.
+        context: JSON values of all that the job's runs depend on, beside model and seed.
         interval: seconds between two checkpoints of a stack.
         stop: ends the training after the epoch, with a checkpoint.
 
@@ -196,9 +196,9 @@ class Checkpoints:
     interval: float
     stop: StopRequest = field(default_factory=StopRequest)
 
-    def of(self, point: Point, seeds: tuple[int, ...]) -> Checkpoint:
-        """Return the checkpoint of a stack, of one point and several seeds."""
-        stack = {"point": point._asdict(), "seeds": list(seeds)}
+    def of(self, model: ModelSpec, seeds: tuple[int, ...]) -> Checkpoint:
+        """Return the checkpoint of a stack, of one model and several seeds."""
+        stack = {"model": model.model_dump(mode="json"), "seeds": list(seeds)}
         key = hashlib.sha256(json.dumps(stack, sort_keys=True).encode()).hexdigest()[:16]
         path = self.folder / f"{self.name}.{key}.checkpoint"
         return Checkpoint(path, {**self.context, **stack}, self.interval, self.stop)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastff.config.job import TrainSpec
+from fastff.config.job import Run, TrainSpec
 from fastff.data.dataset import Dataset
 from fastff.train.checkpoint import Checkpoints
 from fastff.train.graceful_shutdown import StopRequest
 from fastff.train.loop import Training, train_stack
 from fastff.train.results import RunResult
 from fastff.train.scheduler import Stack, runs_that_fit, train_together
-from fastff.train.sizes import Run, runs
+from fastff.train.sizes import runs
 from fastff.train.store import RunStore
 from fastff.train.watch import JobRun, Watch, Watcher, unwatched
 
@@ -30,7 +30,7 @@ def train(
     checkpoints: Sequence[Checkpoints] = (),
     watch: Watch = unwatched,
 ) -> list[Results]:
-    """Return each job's results of its runs by point and seed, in this order.
+    """Return each job's results by run, in the order of `runs`.
 
     Args:
         specs: the jobs, no two the same.
@@ -50,16 +50,16 @@ def train(
     if stores:
         for store, job_runs, results in zip(stores, all_runs, found, strict=True):
             store.recover()
-            results |= {run: result for run in job_runs if (result := store.get(*run)) is not None}
+            results |= {run: result for run in job_runs if (result := store.get(run)) is not None}
     stacks: list[Stack] = []
     for spec, job_runs, results in zip(specs, all_runs, found, strict=True):
         missing = [run for run in job_runs if run not in results]
         stacks += _stacks(spec, missing, data, runs_per_stack, stacks_at_once)
 
     epochs = {
-        (specs.index(stack.spec), stack.point, seed): stack.spec.recipe.epochs
+        run: stack.spec.recipe.epochs
         for stack in stacks
-        for seed in stack.seeds
+        for run in _job_runs(specs.index(stack.spec), stack)
     }
     with watch(specs, epochs, [len(results) for results in found]) as watcher:
 
@@ -71,13 +71,13 @@ def train(
         device = data.train_inputs.device
         for stack, trained in train_together(stacks, start, device=device, at_once=stacks_at_once):
             job = specs.index(stack.spec)
-            by_seed = dict(zip(stack.seeds, trained, strict=True))
-            watcher.finish((job, stack.point, seed) for seed in stack.seeds)
-            found[job] |= {(stack.point, seed): result for seed, result in by_seed.items()}
+            results = dict(zip(stack.runs, trained, strict=True))
+            watcher.finish(_job_runs(job, stack))
+            found[job] |= results
             if stores:
-                stores[job].put(stack.point, by_seed)
+                stores[job].put(results)
             if checkpoints:
-                checkpoints[job].of(stack.point, stack.seeds).remove()
+                checkpoints[job].of(stack.model, stack.seeds).remove()
     for spec, files in zip(specs, checkpoints, strict=False):  # there may be none
         if spec.runs is None:  # other parts of a job that is split have theirs beside these
             files.clear()
@@ -94,12 +94,16 @@ def _stacks(
     runs_per_stack: int,
     stacks_at_once: int,
 ) -> Iterator[Stack]:
-    """Yield the stacks that train the missing runs, each of one point."""
-    for point in dict.fromkeys(point for point, _ in missing):
-        seeds = tuple(seed for other, seed in missing if other == point)
-        at_most = min(runs_per_stack, runs_that_fit(spec, point, data, stacks_at_once))
+    """Yield the stacks that train the missing runs, each of one model."""
+    for model in dict.fromkeys(run.model for run in missing):
+        seeds = tuple(run.seed for run in missing if run.model == model)
+        at_most = min(runs_per_stack, runs_that_fit(spec, model, data, stacks_at_once))
         for start in range(0, len(seeds), at_most):
-            yield Stack(spec, point, seeds[start : start + at_most])
+            yield Stack(spec, model, seeds[start : start + at_most])
+
+
+def _job_runs(job: int, stack: Stack) -> list[JobRun]:
+    return [(job, run.shape, run.seed) for run in stack.runs]
 
 
 def _start(
@@ -109,17 +113,15 @@ def _start(
     watcher: Watcher,
     checkpoints: Checkpoints | None,
 ) -> Training:
-    spec, point = stack.spec, stack.point
-    runs: list[JobRun] = [(job, point, seed) for seed in stack.seeds]
-    checkpoint = None if checkpoints is None else checkpoints.of(point, stack.seeds)
+    spec, runs = stack.spec, _job_runs(job, stack)
+    checkpoint = None if checkpoints is None else checkpoints.of(stack.model, stack.seeds)
 
     def on_epoch(epoch: int, loss: float) -> None:
         resumed = checkpoint is not None and epoch <= checkpoint.epoch
         watcher.advance(runs, epoch, loss, resumed=resumed)
 
     return train_stack(
-        spec.variant,
-        point,
+        stack.model,
         stack.seeds,
         spec.recipe,
         data,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastff.config.job import Recording
-from fastff.config.model import Point, Variant
+from fastff.config.model import ModelSpec
 from fastff.config.recipe import PlateauSpec, Recipe
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
@@ -34,8 +34,7 @@ Training = Generator[None, None, list[RunResult]]
 
 
 def train_stack(
-    variant: Variant,
-    point: Point,
+    spec: ModelSpec,
     seeds: Sequence[int],
     recipe: Recipe,
     data: Dataset,
@@ -55,8 +54,7 @@ def train_stack(
     do those whose loss becomes NaN or infinite, which is looked for after every epoch.
 
     Args:
-        variant: the model to train as a classifier of `data`.
-        point: its size and settings, one of `variant.points`.
+        spec: the model to train as a classifier of `data`; it leaves nothing open.
         seeds: one per run.
         recipe: optimiser, schedule, epochs, batch size, split and stopping.
         data: resident on the device to train on.
@@ -76,7 +74,10 @@ def train_stack(
     parts = split(data, recipe)
     n_samples, batch_size = len(parts.train.labels), recipe.batch_size
     n_steps = n_samples // batch_size
-    models = [_build(variant, point, seed, data) for seed in seeds]
+    models = [
+        build_model(spec, Sizes.of(data), generator=generator(seed, "initialisation"))
+        for seed in seeds
+    ]
     model = stack(models).to(device)
     random = Random([generator(seed, "noise", device) for seed in seeds])
     for module in model.modules():
@@ -174,11 +175,6 @@ def results_of(training: Training) -> list[RunResult]:
         except StopIteration as end:
             results: list[RunResult] = end.value
             return results
-
-
-def _build(variant: Variant, point: Point, seed: int, data: Dataset) -> Layer:
-    sizes = Sizes(data.in_features, data.n_classes, point, data.image_shape)
-    return build_model(variant, sizes, generator=generator(seed, "initialisation"))
 
 
 def _mean_loss(histories: Sequence[Sequence[EpochResult]], epoch: int) -> float:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from fastff.config.job import TrainSpec
-from fastff.config.model import Point
+from fastff.config.job import Run, TrainSpec
+from fastff.config.model import ModelSpec
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
 from fastff.train.build import Sizes, build_model
@@ -26,8 +26,8 @@ PER_UNIT = 6  # floats of a hidden unit or expert and sample: forward, backward,
 SHARE = 0.8  # of the free memory; the rest is for what isn't counted
 
 
-def runs_that_fit(spec: TrainSpec, point: Point, data: Dataset, stacks_at_once: int) -> int:
-    """Return how many runs of a point fit on `data`'s device beside other stacks, at least 1.
+def runs_that_fit(spec: TrainSpec, model: ModelSpec, data: Dataset, stacks_at_once: int) -> int:
+    """Return how many runs of a model fit on `data`'s device beside other stacks, at least 1.
 
     On a CPU there is no limit. The estimate counts parameters and their optimiser state, and the
     hidden units and routing weights of a batch and of a chunk of evaluation.
@@ -36,9 +36,8 @@ def runs_that_fit(spec: TrainSpec, point: Point, data: Dataset, stacks_at_once: 
     if device.type != "cuda":
         return len(spec.seeds)
     with torch.device("meta"):
-        sizes = Sizes(data.in_features, data.n_classes, point, data.image_shape)
-        model = build_model(spec.variant, sizes)
-    n_bytes = bytes_per_run(model, data, spec.recipe.batch_size + CHUNKS["cuda"])
+        layer = build_model(model, Sizes.of(data))
+    n_bytes = bytes_per_run(layer, data, spec.recipe.batch_size + CHUNKS["cuda"])
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, int(SHARE * free / stacks_at_once / n_bytes))
 
@@ -67,8 +66,13 @@ class Stack(NamedTuple):
     """Runs to train as one batched computation."""
 
     spec: TrainSpec
-    point: Point
+    model: ModelSpec
     seeds: tuple[int, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """What is trained, in the order of the seeds."""
+        return [Run(self.model, seed) for seed in self.seeds]
 
     def halves(self) -> list[Stack]:
         """Return two stacks of half the runs each."""
@@ -143,7 +147,7 @@ def train_together(
 
 def _retry(stack: Stack) -> list[Stack]:
     """Return what to train in place of a stack that ran out of memory."""
-    where = f"{stack.spec.experiment} {stack.spec.variant.name}, {stack.point}"
+    where = f"{stack.spec.experiment} {stack.spec.variant.name}, {stack.model.shape}"
     if len(stack.seeds) == 1:
         log.warning("out of memory: %s: the run starts again when others are done", where)
         return [stack]

@@ -1,26 +1,26 @@
-"""What a job trains: points and seeds, and feed-forward layers of the size of other models."""
+"""What a job trains: its runs, among them feed-forward layers of the size of other models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastff.config.job import Sized, TrainSpec
-from fastff.config.model import Point, Variant
+import torch
+
+from fastff.config.job import Run, Sized, TrainSpec
+from fastff.config.model import ModelSpec, Point, Variant
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
 from fastff.train.build import Sizes, build_model
 
-Run = tuple[Point, int]
-
 
 def runs(spec: TrainSpec, data: Dataset) -> list[Run]:
-    """Return the runs of a job, point by point and at a point seed by seed.
+    """Return the runs of a job, model by model and of a model seed by seed.
 
     Raises:
         ValueError: where `spec.runs` has one that there isn't.
 
     """
-    found = [(point, seed) for point in points(spec, data) for seed in spec.seeds]
+    found = [Run(model, seed) for model in models(spec, data) for seed in spec.seeds]
     if spec.runs is None:
         return found
     first, last = spec.runs
@@ -32,11 +32,13 @@ def runs(spec: TrainSpec, data: Dataset) -> list[Run]:
     return found[first : last + 1]
 
 
-def points(spec: TrainSpec, data: Dataset) -> list[Point]:
-    """Return the points of a job: its grid's, then those that equal other models in size."""
-    found = spec.variant.points(spec.grid)
-    widths = equal_widths(spec.variant, spec.equal_to, data) if spec.equal_to else []
-    return list(dict.fromkeys([*found, *(Point(0, width) for width in widths)]))
+def models(spec: TrainSpec, data: Dataset) -> list[ModelSpec]:
+    """Return the models of a job: its grid's, then those that equal other models in size."""
+    found = {model.shape: model for model in spec.variant.models(spec.grid)}
+    for width in equal_widths(spec.variant, spec.equal_to, data) if spec.equal_to else []:
+        model = spec.variant.model.resolved(Point(0, width))
+        found.setdefault(model.shape, model)
+    return list(found.values())
 
 
 def equal_widths(variant: Variant, equal_to: Sequence[Sized], data: Dataset) -> list[int]:
@@ -45,19 +47,21 @@ def equal_widths(variant: Variant, equal_to: Sequence[Sized], data: Dataset) -> 
     Three for every model: the width that comes closest to its number of parameters, its hidden
     units in training, and its hidden units at inference.
     """
+    sizes = Sizes.of(data)
 
-    def build(one: Variant, point: Point) -> Layer:
-        return build_model(one, Sizes(data.in_features, data.n_classes, point, data.image_shape))
+    def build(model: ModelSpec) -> Layer:
+        with torch.device("meta"):
+            return build_model(model, sizes)
 
     def n_parameters(layer: Layer) -> int:
         return sum(parameter.numel() for parameter in layer.parameters())
 
-    one, two = (n_parameters(build(variant, Point(0, width))) for width in (1, 2))
+    one, two = (n_parameters(build(variant.model.resolved(Point(0, width)))) for width in (1, 2))
     per_unit, fixed = two - one, 2 * one - two
     widths: set[int] = set()
     for sized in equal_to:
-        for point in sized.variant.points(sized.grid):
-            layer = build(sized.variant, point)
+        for model in sized.variant.models(sized.grid):
+            layer = build(model)
             equal = round((n_parameters(layer) - fixed) / per_unit)
             widths |= {max(1, equal), layer.training_width, layer.inference_width}
     return sorted(widths)

@@ -19,8 +19,7 @@ from typing import Any
 
 import torch
 
-from fastff.config.job import TrainSpec
-from fastff.config.model import Point
+from fastff.config.job import Run, TrainSpec
 from fastff.data.dataset import Dataset
 from fastff.files import atomic_path
 from fastff.train.results import RunResult
@@ -33,7 +32,7 @@ class RunStore:
 
     Args:
         folder: made when the first run is stored.
-        context: JSON values of all that the results depend on beside point and seed.
+        context: JSON values of all that the results depend on beside model and seed.
 
     """
 
@@ -42,15 +41,15 @@ class RunStore:
         self.pending = folder / "pending"
         self.context = context
 
-    def path(self, point: Point, seed: int) -> Path:
+    def path(self, run: Run) -> Path:
         """Return the file of a run: its name is the SHA-256 of the run's key."""
-        values = {**self.context, **point._asdict(), "seed": seed}
+        values = {**self.context, "model": run.model.model_dump(mode="json"), "seed": run.seed}
         key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.json"
 
-    def get(self, point: Point, seed: int) -> RunResult | None:
+    def get(self, run: Run) -> RunResult | None:
         """Return the run's result, or None where it isn't stored or can't be read."""
-        path = self.path(point, seed)
+        path = self.path(run)
         try:
             return RunResult.from_json(_read(path))
         except FileNotFoundError:
@@ -59,9 +58,9 @@ class RunStore:
             log.warning("stored run %s is damaged (%r): training it again", path, error)
             return None
 
-    def put(self, point: Point, results: Mapping[int, RunResult]) -> None:
-        """Store the results of a stack's runs by seed, all or, if the process ends, none."""
-        values = {str(self.path(point, s).name): result.to_json() for s, result in results.items()}
+    def put(self, results: Mapping[Run, RunResult]) -> None:
+        """Store the results of a stack's runs, all or, if the process ends, none."""
+        values = {self.path(run).name: result.to_json() for run, result in results.items()}
         pending = self.pending / f"{next(iter(values))}"
         _write(pending, values)
         self._take_in(pending, values)
@@ -109,15 +108,14 @@ def run_stores(folder: Path | None, contexts: Sequence[dict[str, Any]]) -> list[
 
 
 def run_context(spec: TrainSpec, data: Dataset, sources: str) -> dict[str, Any]:
-    """Return what the runs of a job depend on beside point and seed.
+    """Return what the runs of a job depend on beside model and seed.
 
-    Names and labels are not part of it: a renamed variant is the same variant. `sources` is the
+    Names and labels of variants are no part of it: what is renamed is the same. `sources` is the
     digest of the code that trains them, `fastff.workflow.digests.stage_digest("runs")`.
     """
     device = data.train_inputs.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {
-        "variant": spec.variant.model_dump(mode="json", exclude={"name", "label"}),
         "record": [sorted(spec.record), spec.record_every if spec.record else None],
         "recipe": spec.recipe.model_dump(mode="json"),
         "data": data.sha256,

@@ -24,8 +24,7 @@ from typing import Any
 
 import pandas as pd
 
-from fastff.config.job import TrainSpec
-from fastff.config.model import Point
+from fastff.config.job import Run, TrainSpec
 from fastff.files import atomic_path
 from fastff.tables.collect import TABLES
 from fastff.train.recording import Snapshot
@@ -48,14 +47,13 @@ LACKING = {"best_epoch": "Int64", "failed_epoch": "Int64", "last_loss": "float64
 Row = dict[str, Any]
 
 
-def tidy_tables(
-    spec: TrainSpec, results: dict[tuple[Point, int], RunResult]
-) -> dict[str, pd.DataFrame]:
-    """Return the tables of a job, by name, from its results by point and seed."""
+def tidy_tables(spec: TrainSpec, results: dict[Run, RunResult]) -> dict[str, pd.DataFrame]:
+    """Return the tables of a job, by name, from its results by run."""
     rows: dict[str, list[Row]] = {name: [] for name in TABLES}
-    for (point, seed), result in results.items():
+    for trained, result in results.items():
+        shape = trained.shape
         names = (spec.experiment, spec.dataset, spec.variant.name, spec.variant.label)
-        run = dict(zip(RUN, (*names, *point, 2**point.depth, seed), strict=True))
+        run = dict(zip(RUN, (*names, *shape, shape.n_experts, trained.seed), strict=True))
         found = {
             "runs": [_run_row(spec, result)],
             "epochs": _epoch_rows(spec, result),
@@ -76,7 +74,7 @@ def tidy_tables(
 
 
 def joined_tables(
-    specs: Sequence[TrainSpec], jobs: Sequence[dict[tuple[Point, int], RunResult]]
+    specs: Sequence[TrainSpec], jobs: Sequence[dict[Run, RunResult]]
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of several jobs, by name, one job's rows after the other's."""
     tables = [tidy_tables(spec, results) for spec, results in zip(specs, jobs, strict=True)]
