@@ -11,7 +11,7 @@ from fastff.artifact.appendix import CONFIGS, appendix
 from fastff.artifact.facts import digits, expected, machines, versions
 from fastff.cli import main
 from fastff.config.load import load_config
-from fastff.data.registry import DATASETS
+from fastff.data.prepare import DATASETS
 
 ROOT = Path(__file__).parents[2]
 LEDGER = [

@@ -16,7 +16,7 @@ import pandas as pd
 
 from fastff.artifact.costs import ALL, MIB
 from fastff.config.load import Config
-from fastff.data.registry import DATASETS
+from fastff.data.prepare import DATASETS
 
 GB, MINUTE = 1e9, 60
 REFERENCE = Path("results") / "reference"

@@ -124,7 +124,7 @@ def _n_points(spec: TrainSpec) -> int:
     if not spec.equal_to:
         return len(spec.variant.points(spec.grid))
     # counts the parameters of models; the workflow waits for torch only where it has to
-    from fastff.data.outline import outline
+    from fastff.data.names import outline
     from fastff.train.sizes import points
 
     return len(points(spec, outline(spec.dataset)))

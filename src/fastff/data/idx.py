@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torchvision.datasets import MNIST, FashionMNIST
 
-from fastff.data.checksum import algorithm_of, checksum_file
-from fastff.data.download import is_allowed
+from fastff.data.download import algorithm_of, checksum_file, is_allowed
 from fastff.data.errors import DataError
 from fastff.data.images import LabelledImages, labelled_images
 from fastff.data.source import Archive, DatasetSource
