@@ -32,7 +32,7 @@ from fastff.config.experiment import (
 )
 from fastff.config.job import Sized, TrainSpec
 from fastff.config.presets import PRESETS
-from fastff.config.timing_benchmark import FORMS
+from fastff.config.timing_benchmark import TIMED_FORMS
 from fastff.config.yaml_file import Layer, located, merge, merge_layers, read_layers
 from fastff.data.download import check_mirror
 from fastff.data.errors import DataError
@@ -315,7 +315,7 @@ def json_schema() -> dict[str, Any]:
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema |= Config.model_json_schema()
     parts = schema["$defs"]
-    forms = {form for forms in FORMS.values() for form in forms}
+    forms = {form for forms in TIMED_FORMS.values() for form in forms}
     names = {"Experiment": PRESETS, "EngineBenchmark": PRESETS, "TimingCase": forms}
     for block, allowed in names.items():
         variant = parts[block]["properties"]["variants"]
