@@ -155,7 +155,7 @@ def datasets() -> list[Row]:
             "split": source.split,
             "homepage": source.homepage,
             "package": source.package or "–",
-            "archives": [(a.filename, a.content or a.published) for a in source.archives],
+            "archives": [pair for a in source.archives for pair in a.checksums().items()],
         }
         for name, source in DATASETS.items()
     ]
