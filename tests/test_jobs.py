@@ -11,7 +11,7 @@ from blobs import blobs
 from fastff.config.job import TrainSpec
 from fastff.config.jobs import n_runs, named_jobs, shards, train_jobs
 from fastff.config.load import parse_config
-from fastff.data.outline import outline
+from fastff.data.names import outline
 from fastff.tables.collect import TABLES, collect
 from fastff.train.job import train
 from fastff.train.sizes import runs

@@ -186,7 +186,7 @@ def test_a_digest_is_of_one_stage(digests):
         ("tables/collect.py", '"runs", "epochs"', '"epochs", "runs"', {"train", "collect"}),
         ("kernels/cpu_loops.py", "", "ADDED = 1\n", {"bench"}),
         ("kernels/cuda/numerics.py", "", "ADDED = 1\n", {"bench"}),
-        ("bench/plain.py", "", "ADDED = 1\n", {"bench"}),
+        ("bench/measure.py", "", "ADDED = 1\n", {"bench"}),
         ("analysis/style.py", "", "ADDED = 1\n", {"analysis"}),
         ("claims/bootstrap.py", "", "ADDED = 1\n", {"claims"}),
         ("site/static/site.css", "figure img", "/* edited */ figure img", {"site"}),

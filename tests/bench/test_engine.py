@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from blobs import blobs
-from fastff.bench.engine import engine_benchmark
-from fastff.bench.plain import PlainTraining
+from fastff.bench.engine import PlainTraining, engine_benchmark
 from fastff.bench.provenance import provenance
 from fastff.config.benchmarks import EngineBenchmarkSpec
 from fastff.config.model import Grid

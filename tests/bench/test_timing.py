@@ -6,14 +6,17 @@ import sys
 import pytest
 import torch
 
-from fastff.bench.forms import Call, builders
-from fastff.bench.memory import peak_bytes
+from fastff.bench.forms import BUILDERS, Call
+from fastff.bench.measure import Timer, measure_rates, peak_bytes
 from fastff.bench.provenance import provenance
-from fastff.bench.shape import Shape
-from fastff.bench.timer import Timer
+from fastff.bench.shape import CompulsoryWork, Rates, Shape
 from fastff.bench.timing import COLUMNS, timing_benchmark
-from fastff.bench.work import Rates, Work, measure_rates
-from fastff.config.benchmarks import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
+from fastff.config.benchmarks import (
+    TIMED_FORMS,
+    TimedVariant,
+    TimingBenchmarkSpec,
+    TimingCase,
+)
 
 CPU = torch.device("cpu")
 SHAPE = Shape(
@@ -24,7 +27,7 @@ SHAPE = Shape(
 
 def built(op: str, form: str, shape: Shape = SHAPE) -> Call:
     torch.manual_seed(3)  # the same weights for all forms that have the same
-    return builders(op)[form](shape, torch.float32, CPU)
+    return BUILDERS[op][form](shape, torch.float32, CPU)
 
 
 @pytest.fixture
@@ -32,9 +35,9 @@ def x() -> torch.Tensor:
     return torch.randn(7, 16, generator=torch.Generator().manual_seed(5))
 
 
-@pytest.mark.parametrize("op", FORMS)
+@pytest.mark.parametrize("op", TIMED_FORMS)
 def test_every_form_that_config_knows_can_be_built(op):
-    assert set(builders(op)) == set(FORMS[op])
+    assert set(BUILDERS[op]) == set(TIMED_FORMS[op])
 
 
 @pytest.mark.parametrize(
@@ -42,8 +45,8 @@ def test_every_form_that_config_knows_can_be_built(op):
     [
         ("gate", 1, ["product", "log", "transition"]),
         ("gate", 1, ["descent", "descent_fused"]),
-        ("experts", 1, [*FORMS["experts"]]),
-        ("experts", 8, [*FORMS["experts"]]),
+        ("experts", 1, [*TIMED_FORMS["experts"]]),
+        ("experts", 8, [*TIMED_FORMS["experts"]]),
         ("layer", 1, ["moe_gathered", "moe_grouped", "moe_top1"]),
         ("layer", 1, ["fff_gathered", "fff"]),
         ("layer", 1, ["node_tree_gathered", "node_tree"]),
@@ -58,7 +61,7 @@ def test_forms_of_one_thing_compute_the_same(op, top_k, forms, x):
     assert len(others) > 0
 
 
-@pytest.mark.parametrize("form", FORMS["train_step"])
+@pytest.mark.parametrize("form", TIMED_FORMS["train_step"])
 def test_a_training_step_takes_gradients_of_inputs_and_weights(form, x):
     call = built("train_step", form)
     assert call.gradients
@@ -80,21 +83,21 @@ def test_work_counts_what_is_touched():
     # 7 inputs can't touch more than 7 of the 8 leaves, nor more than 1 + 2 + 4 nodes
     expert = 8 * (16 + 12)
     moved = 7 * (16 + 12)
-    assert SHAPE.of_experts() == Work(4 * (moved + 7 * expert), 2 * 7 * expert)
-    assert SHAPE.of_descent(3) == Work(4 * 7 * 16, 2 * 7 * 3 * 16)
-    assert SHAPE.of_linear_gate() == Work(4 * 8 * 16, 2 * 7 * 8 * 16)
+    assert SHAPE.of_experts() == CompulsoryWork(4 * (moved + 7 * expert), 2 * 7 * expert)
+    assert SHAPE.of_descent(3) == CompulsoryWork(4 * 7 * 16, 2 * 7 * 3 * 16)
+    assert SHAPE.of_linear_gate() == CompulsoryWork(4 * 8 * 16, 2 * 7 * 8 * 16)
     few = Shape(**{**vars(SHAPE), "batch": 2})
     assert few.of_experts().bytes == 4 * (2 * 28 + 2 * expert)
     assert few.of_descent(3).bytes == 4 * (1 + 2 + 2) * 16
     tree = SHAPE.as_node_tree()
     assert (tree.n_experts, tree.hidden_features) == (1, 15)
-    assert tree.of_node_tree() == Work(4 * (moved + (1 + 2 + 4 + 7) * 28), 2 * 7 * 4 * 28)
+    assert tree.of_node_tree() == CompulsoryWork(4 * (moved + (1 + 2 + 4 + 7) * 28), 2 * 7 * 4 * 28)
 
 
 def test_a_roofline_is_of_what_limits():
     rates = Rates(bytes=10.0, flops=100.0)
-    assert rates.roofline(Work(bytes=20, flops=50)) == 2.0
-    assert rates.roofline(Work(bytes=20, flops=500)) == 5.0
+    assert rates.roofline(CompulsoryWork(bytes=20, flops=50)) == 2.0
+    assert rates.roofline(CompulsoryWork(bytes=20, flops=500)) == 5.0
 
 
 def test_rates_are_those_of_a_computer():
@@ -151,7 +154,7 @@ def test_a_row_per_variant_point_dtype_and_mode():
     assert first.loc["fff", ["hidden_features", "n_experts"]].tolist() == [2, 8]
     assert set(first.loc["narrow", "hidden_features"]) == {3}
     assert set(first.loc["narrow", "label"]) == {"narrow one"}
-    assert first.loc["fff", "label"] == FORMS["layer"]["fff"]
+    assert first.loc["fff", "label"] == TIMED_FORMS["layer"]["fff"]
     assert (table["q25_us"] <= table["median_us"]).all()
     assert (table["median_us"] <= table["q75_us"]).all()
     for column in ("median_us", "bytes", "flops", "roofline_us", "peak_bytes"):
@@ -201,8 +204,8 @@ def test_an_error_of_the_operation_itself_is_not_hidden(monkeypatch):
         def run(x):
             raise RuntimeError("wrong")
 
-        return Call(run, Work(1, 1), shape)
+        return Call(run, CompulsoryWork(1, 1), shape)
 
-    monkeypatch.setitem(builders("layer"), "fff", build)
+    monkeypatch.setitem(BUILDERS["layer"], "fff", build)
     with pytest.raises(RuntimeError, match="wrong"):
         measured(layers=case(variants=("fff",)))

@@ -14,7 +14,7 @@ from fastff.data.cifar10 import CIFAR10_SOURCE, FOLDER, TEST_BATCH, TRAIN_BATCHE
 from fastff.data.idx import MNIST_SOURCE
 from fastff.data.source import Archive, DatasetSource
 
-IDX_NAMES = tuple(archive.unpacked for archive in MNIST_SOURCE.archives)
+IDX_NAMES = tuple(name for archive in MNIST_SOURCE.archives for name in archive.members)
 NOWHERE = "http://127.0.0.1:9/"  # the port of "discard": nothing answers
 
 
@@ -57,7 +57,7 @@ def gzipped(files: dict[str, bytes], mtime: int = 1) -> dict[str, bytes]:
 def idx_source(files: dict[str, bytes], **changes: object) -> DatasetSource:
     """Return the description of `files` (plain); published is their gzipped form."""
     archives = tuple(
-        Archive(f"{name}.gz", md5(gzipped(files)[f"{name}.gz"]), name, sha256(data))
+        Archive(f"{name}.gz", md5(gzipped(files)[f"{name}.gz"]), {name: sha256(data)})
         for name, data in files.items()
     )
     return replace(MNIST_SOURCE, name="small", archives=archives, base_urls=(NOWHERE,), **changes)
@@ -95,6 +95,8 @@ def cifar_tar(batches: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def cifar_source(tar: bytes) -> DatasetSource:
-    archive = replace(CIFAR10_SOURCE.archives[0], published=sha256(tar))
+def cifar_source(tar: bytes, batches: dict[str, bytes] | None = None) -> DatasetSource:
+    """Return the description of an archive, and of unpacked batches where they are given."""
+    members = {name: sha256(content) for name, content in (batches or {}).items()}
+    archive = replace(CIFAR10_SOURCE.archives[0], published=sha256(tar), members=members)
     return replace(CIFAR10_SOURCE, name="small", archives=(archive,), base_urls=(NOWHERE,))

@@ -1,4 +1,6 @@
 import io
+import json
+import pickle
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +10,7 @@ import numpy as np
 import original_formats as formats
 import pytest
 
-from fastff.data.cifar10 import CIFAR10_SOURCE, FOLDER, MOST_BYTES, TEST_BATCH
+from fastff.data.cifar10 import CIFAR10_SOURCE, FOLDER, MOST_BYTES, TEST_BATCH, TRAIN_BATCHES
 from fastff.data.dataset import load
 from fastff.data.errors import DataError
 from fastff.data.prepare import prepare_dataset
@@ -29,6 +31,12 @@ def check_prepared(path: Path) -> None:
             np.testing.assert_array_equal(arrays[f"test_{kind}"], PARTS[TEST_BATCH][i])
 
 
+def prepare_unpacked(folder: Path, tmp_path: Path) -> Path:
+    """Prepare what a folder holds of the dataset of BATCHES."""
+    source = formats.cifar_source(TAR, BATCHES)
+    return prepare_dataset(source, tmp_path / "data", folder=folder)
+
+
 def prepare_tar(batches: dict[str, bytes], tmp_path: Path) -> Path:
     """Prepare a dataset of these batches whose checksums are right."""
     tar = formats.cifar_tar(batches)
@@ -41,6 +49,83 @@ def test_reads_the_archive(tmp_path: Path) -> None:
     path = prepare_tar(BATCHES, tmp_path)
     check_prepared(path)
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["small.json", "small.npz"]
+
+
+@pytest.mark.parametrize("given", ["", FOLDER], ids=["the folder above", "the batches' folder"])
+def test_reads_unpacked_batches(tmp_path: Path, given: str) -> None:
+    formats.put(tmp_path / "root" / FOLDER, BATCHES | {"batches.meta.txt": b"", "readme.html": b""})
+    formats.put(tmp_path / "root" / "cifar-10-batches-py", {"data_batch_1": b"never read"})
+    path = prepare_unpacked(tmp_path / "root" / given, tmp_path)
+    check_prepared(path)
+    entries = json.loads(path.with_suffix(".json").read_text())["archives"]
+    assert {entry["file"]: f"sha256:{entry['sha256']}" for entry in entries} == {
+        name: formats.sha256(content) for name, content in BATCHES.items()
+    }
+
+
+def test_all_ways_give_the_same_file(tmp_path: Path) -> None:
+    packed = prepare_tar(BATCHES, tmp_path).read_bytes()
+    formats.put(tmp_path / "root" / FOLDER, BATCHES)
+    assert prepare_unpacked(tmp_path / "root", tmp_path).read_bytes() == packed
+
+
+def test_the_archive_goes_before_unpacked_batches(tmp_path: Path) -> None:
+    root = formats.put(tmp_path / "root", {TAR_NAME: TAR})
+    formats.put(root / FOLDER, {TEST_BATCH: b"of another origin"})
+    check_prepared(prepare_unpacked(root, tmp_path))
+
+
+def test_a_missing_unpacked_batch_is_named(tmp_path: Path, files_in: Callable) -> None:
+    batches = {name: content for name, content in BATCHES.items() if name != "data_batch_3.bin"}
+    formats.put(tmp_path / "root" / FOLDER, batches)
+    expected = formats.sha256(BATCHES["data_batch_3.bin"])
+    with pytest.raises(
+        DataError, match=f"{FOLDER}/data_batch_3.bin: expected {expected}, found no such file"
+    ):
+        prepare_unpacked(tmp_path / "root", tmp_path)
+    assert files_in(tmp_path / "data") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [BATCHES[TEST_BATCH][:-1], BATCHES[TEST_BATCH][:-3073], b"", BATCHES["data_batch_1.bin"]],
+    ids=["a byte short", "a record short", "empty", "another batch"],
+)
+def test_a_damaged_unpacked_batch_is_named(
+    tmp_path: Path, content: bytes, files_in: Callable
+) -> None:
+    formats.put(tmp_path / "root" / FOLDER, BATCHES | {TEST_BATCH: content})
+    with pytest.raises(DataError) as error:
+        prepare_unpacked(tmp_path / "root", tmp_path)
+    for part in (
+        *(f"{FOLDER}/{TEST_BATCH}", formats.sha256(BATCHES[TEST_BATCH]), formats.sha256(content)),
+        *(f"To get small: set the option `folder` to a folder that holds {TAR_NAME}", FOLDER),
+    ):
+        assert part in str(error.value)
+    assert files_in(tmp_path / "data") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("cifar-10-batches-py/data_batch_1", ""),
+        ("cifar-10-batches-py/data_batch_1", "cifar-10-batches-py"),
+        ("cifar-10-python.tar.gz", ""),
+    ],
+)
+def test_pickles_are_refused(tmp_path: Path, name: str, given: str, files_in: Callable) -> None:
+    """What torchvision downloads is the version that nobody can read safely."""
+    root = formats.put(tmp_path / "root", {name: pickle.dumps({})})
+    with pytest.raises(DataError) as error:
+        prepare_unpacked(root / given, tmp_path)
+    for part in ("Python pickles, which can run any code", TAR_NAME, "option `folder`"):
+        assert part in str(error.value)
+    assert files_in(tmp_path / "data") == []
+
+
+def test_an_empty_folder_is_told_which_file_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"{TAR_NAME}: expected sha256:.*, found no such file"):
+        prepare_unpacked(tmp_path, tmp_path)
 
 
 def test_reads_a_download(tmp_path: Path, serve: Callable[[Path], str]) -> None:
@@ -122,4 +207,6 @@ def test_a_truncated_archive_is_named(tmp_path: Path) -> None:
 def test_the_archive_is_asked_for_by_https_and_its_sha256() -> None:
     (archive,) = CIFAR10_SOURCE.archives
     assert archive.published.startswith("sha256:")
+    assert [*archive.members] == [*TRAIN_BATCHES, TEST_BATCH]
+    assert all(checksum.startswith("sha256:") for checksum in archive.members.values())
     assert all(url.startswith("https://") for url in CIFAR10_SOURCE.base_urls)

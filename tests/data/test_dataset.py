@@ -13,8 +13,7 @@ import torch
 from fastff.data.dataset import load
 from fastff.data.errors import DataError
 from fastff.data.names import DATASET_NAMES
-from fastff.data.prepare import prepare_dataset
-from fastff.data.registry import DATASETS
+from fastff.data.prepare import DATASETS, prepare_dataset
 
 FILES = formats.idx_files()
 

@@ -1,4 +1,5 @@
 import gzip
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -6,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import original_formats as formats
 import pytest
+from torchvision.datasets import MNIST, FashionMNIST
 
 from fastff.data.errors import DataError
-from fastff.data.idx import FASHION_MNIST_SOURCE, parse_idx
+from fastff.data.idx import FASHION_MNIST_SOURCE, MNIST_SOURCE, parse_idx
 from fastff.data.prepare import prepare, prepare_dataset
+from fastff.data.source import DatasetSource
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = formats.IDX_NAMES
 FILES = formats.idx_files()
@@ -37,6 +40,44 @@ def check_prepared(path: Path) -> None:
 def test_reads_a_folder(tmp_path: Path, stored: dict[str, bytes]) -> None:
     folder = formats.put(tmp_path / "folder", stored)
     check_prepared(prepare_dataset(SOURCE, tmp_path / "data", folder=folder))
+
+
+@pytest.mark.parametrize("compress", [True, False], ids=["gz", "unpacked"])
+@pytest.mark.parametrize("given", ["", "MNIST", "MNIST/raw"])
+def test_reads_what_torchvision_keeps(tmp_path: Path, compress: bool, given: str) -> None:
+    root = tmp_path / "root"
+    formats.put(root / "MNIST/raw", formats.gzipped(FILES) if compress else FILES)
+    formats.put(root / "FashionMNIST/raw", formats.idx_files(seed=1))  # of the same names
+    path = prepare_dataset(SOURCE, tmp_path / "data", folder=root / given)
+    check_prepared(path)
+    entries = json.loads(path.with_suffix(".json").read_text())["archives"]
+    assert [entry["file"].removesuffix(".gz") for entry in entries] == [*FILES]
+
+
+@pytest.mark.parametrize(
+    ("source", "dataset"), [(MNIST_SOURCE, MNIST), (FASHION_MNIST_SOURCE, FashionMNIST)]
+)
+def test_torchvision_s_own_datasets_name_the_folder(
+    source: DatasetSource, dataset: type[MNIST]
+) -> None:
+    assert source.subfolders == (f"{dataset.__name__}/raw", "raw")
+    names = [archive.filename for archive in source.archives]
+    assert names == [filename for filename, _ in dataset.resources]
+    assert all(archive.content for archive in source.archives)
+
+
+def test_a_missing_file_of_torchvision_s_folder_is_named(tmp_path: Path) -> None:
+    raw = formats.put(tmp_path / "MNIST/raw", FILES)
+    (raw / TEST_LABELS).unlink()
+    with pytest.raises(DataError, match=rf"MNIST/raw/{TEST_LABELS}\.gz: .*found no such file"):
+        prepare_dataset(SOURCE, tmp_path / "data", folder=tmp_path)
+
+
+def test_a_truncated_plain_file_is_named(tmp_path: Path) -> None:
+    files = FILES | {TEST_LABELS: FILES[TEST_LABELS][:-1]}
+    folder = formats.put(tmp_path / "folder", files)
+    with pytest.raises(DataError, match=rf"{TEST_LABELS} \(content\): expected sha256:"):
+        prepare_dataset(SOURCE, tmp_path / "data", folder=folder)
 
 
 def test_reads_a_download(tmp_path: Path, serve: Callable[[Path], str]) -> None:
@@ -158,14 +199,14 @@ def test_the_content_checksums_belong_to_the_published_archives() -> None:
     ):
         debian = (folder / archive.filename).read_bytes()
         header = b"\x1f\x8b\x08\x08" + stamp.to_bytes(4, "little") + b"\x00\x03"
-        original = header + archive.unpacked.encode() + b"\0" + debian[10:]
+        original = header + archive.filename.removesuffix(".gz").encode() + b"\0" + debian[10:]
         assert formats.md5(original) == archive.published
         assert formats.sha256(gzip.decompress(original)) == archive.content
 
 
 def test_a_published_checksum_stands_in_for_that_of_the_content(tmp_path: Path) -> None:
     """An archive without a checksum of its content must be as published."""
-    plain = tuple(replace(archive, content=None) for archive in SOURCE.archives)
+    plain = tuple(replace(archive, members={}) for archive in SOURCE.archives)
     source = replace(SOURCE, archives=plain)
     folder = formats.put(tmp_path / "good", formats.gzipped(FILES))
     check_prepared(prepare_dataset(source, tmp_path / "data", folder=folder))

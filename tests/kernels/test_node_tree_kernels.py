@@ -22,7 +22,7 @@ from kernel_cases import (
     same,
 )
 
-from fastff.bench.precision import with_tf32
+from fastff.bench.measure import with_tf32
 from fastff.kernels import cpu, cuda, reference
 from fastff.kernels.activations import ACTIVATIONS, slope
 from fastff.kernels.cuda.descent_blocks import descend_blocks

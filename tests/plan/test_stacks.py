@@ -8,7 +8,7 @@ from fastff.config.job import TrainSpec
 from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
-from fastff.data.outline import outline
+from fastff.data.names import outline
 from fastff.plan.counting import Work, count
 from fastff.plan.stacks import stack_costs
 from fastff.train.job import train

@@ -46,7 +46,7 @@ def test_what_changes_no_result_reruns_nothing(edited):
         ("src/fastff/workflow/digests.py", "RUNS = (", "OTHER = 1\nRUNS = ("),
         ("src/fastff/cli/__init__.py", "MAX_SECONDS = 1e6", "MAX_SECONDS = 1e5"),
         ("src/fastff/__init__.py", '__version__ = "', '__version__ = "1.'),
-        ("src/fastff/bench/plain.py", "import ", "import sys\nimport "),
+        ("src/fastff/bench/measure.py", "import ", "import sys\nimport "),
         ("src/fastff/verify/exact.py", "from ", "import sys\nfrom "),
         ("config/claims.yaml", "# Every claim", "# Edited: every claim"),
         ("README.md", "\n", "\n<!-- edited -->\n"),

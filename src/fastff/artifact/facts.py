@@ -16,7 +16,7 @@ import pandas as pd
 
 from fastff.artifact.costs import ALL, MIB
 from fastff.config.load import Config
-from fastff.data.registry import DATASETS
+from fastff.data.prepare import DATASETS
 
 GB, MINUTE = 1e9, 60
 REFERENCE = Path("results") / "reference"
@@ -155,7 +155,7 @@ def datasets() -> list[Row]:
             "split": source.split,
             "homepage": source.homepage,
             "package": source.package or "–",
-            "archives": [(a.filename, a.content or a.published) for a in source.archives],
+            "archives": [pair for a in source.archives for pair in a.checksums().items()],
         }
         for name, source in DATASETS.items()
     ]

@@ -6,28 +6,36 @@ import gc
 import logging
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
+from torch.optim import SGD, AdamW, Optimizer
+from torch.utils.data import DataLoader, TensorDataset
 
-from fastff.bench.plain import PlainTraining
+from fastff.bench.measure import seconds_and_peak
 from fastff.bench.provenance import provenance
 from fastff.config.benchmarks import EngineBenchmarkSpec
 from fastff.config.job import TrainSpec
 from fastff.config.model import Grid, ModelSpec, Variant
+from fastff.config.recipe import AdamWSpec, Recipe
 from fastff.data.dataset import Dataset, load
+from fastff.layers import Layer
 from fastff.train.build import Sizes, build_model
 from fastff.train.device import generator
 from fastff.train.job import train
+from fastff.train.optimiser import rates_and_momenta
 
 log = logging.getLogger(__name__)
+
+Loader = DataLoader[tuple[torch.Tensor, ...]]
 
 
 def engine_benchmark(
@@ -134,24 +142,15 @@ def _in_turn(
     sides: dict[tuple[str, int], Callable[[], object]], repeats: int, device: torch.device
 ) -> dict[tuple[str, int], tuple[list[float], int]]:
     """Return every side's seconds and peak memory, measured in turn after a warm-up of each."""
-    seconds: dict[tuple[str, int], list[float]] = {key: [] for key in sides}
-    peaks = dict.fromkeys(sides, 0)
-    for repeat in range(repeats + 1):
+    measured: dict[tuple[str, int], list[tuple[float, int]]] = {key: [] for key in sides}
+    for _ in range(repeats + 1):
         for key, run in sides.items():
-            before = 0
-            if device.type == "cuda":
-                gc.collect()  # what an earlier run left behind is not this one's
-                torch.cuda.synchronize(device)
-                torch.cuda.reset_peak_memory_stats(device)
-                before = torch.cuda.memory_allocated(device)
-            start = perf_counter()
-            run()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-                peaks[key] = max(peaks[key], torch.cuda.max_memory_allocated(device) - before)
-            if repeat > 0:
-                seconds[key].append(perf_counter() - start)
-    return {key: (seconds[key], peaks[key]) for key in sides}
+            gc.collect()  # what an earlier run left behind is not this one's
+            measured[key].append(seconds_and_peak(run, device))
+    return {
+        key: ([seconds for seconds, _ in results[1:]], max(peak for _, peak in results))
+        for key, results in measured.items()
+    }
 
 
 @contextmanager
@@ -197,3 +196,78 @@ def _n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+class PlainTraining:
+    """One run over a DataLoader, with an evaluation of the hard form after every epoch.
+
+    Args:
+        model: to train, on the device to train on.
+        data: on the CPU: samples are fetched one by one, put together, and moved batch by batch.
+        recipe: optimiser, schedule and batch size; of its split and stopping nothing is used.
+        workers: processes that fetch samples; 0 fetches in this one.
+
+    """
+
+    def __init__(self, model: Layer, data: Dataset, recipe: Recipe, workers: int) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+        train = TensorDataset(data.train_inputs, data.train_labels)
+        test = TensorDataset(data.test_inputs, data.test_labels)
+
+        def loader(samples: TensorDataset, *, shuffle: bool) -> Loader:
+            return DataLoader(
+                samples,
+                recipe.batch_size,
+                shuffle=shuffle,
+                drop_last=shuffle,
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                pin_memory=self.device.type == "cuda",
+            )
+
+        self.train = loader(train, shuffle=True)
+        self.test = loader(test, shuffle=False)
+        self.steps = rates_and_momenta(recipe, recipe.epochs * len(self.train))
+        self.optimiser = _optimiser(model, recipe)
+
+    def epoch(self) -> float:
+        """Train and evaluate for one epoch, and return the seconds that it took."""
+        start = time.perf_counter()
+        (group,) = self.optimiser.param_groups
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        for step, (x, y) in enumerate(self.train):
+            group["lr"], momentum = self.steps[step]
+            if "betas" in group:
+                group["betas"] = (momentum, group["betas"][1])
+            else:
+                group["momentum"] = momentum
+            x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+            self.optimiser.zero_grad()
+            outputs, own_loss = self.model.soft_with_loss(x)
+            loss = F.cross_entropy(outputs, y)
+            (loss if own_loss is None else loss + own_loss).backward()
+            self.optimiser.step()
+            total += loss.detach()
+        self.model.eval()
+        right = torch.zeros((), dtype=torch.long, device=self.device)
+        with torch.no_grad():
+            for x, y in self.test:
+                x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+                right += (self.model(x).argmax(-1) == y).sum()
+        total.item(), right.item()  # waits for the device
+        return time.perf_counter() - start
+
+
+def _optimiser(model: Layer, recipe: Recipe) -> Optimizer:
+    spec, rate = recipe.optimiser, recipe.learning_rate
+    if isinstance(spec, AdamWSpec):
+        return AdamW(
+            model.parameters(),
+            lr=rate,
+            betas=spec.betas,
+            eps=spec.epsilon,
+            weight_decay=spec.weight_decay,
+        )
+    return SGD(model.parameters(), lr=rate, momentum=spec.momentum, weight_decay=spec.weight_decay)

@@ -15,14 +15,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from fastff.bench.forms import Call, NotHereError, builders
-from fastff.bench.memory import peak_bytes
-from fastff.bench.precision import torch_dtype, with_tf32
+from fastff.bench.forms import BUILDERS, Call, UnavailableError
+from fastff.bench.measure import CLOCKS, DTYPES, Timer, measure_rates, peak_bytes, with_tf32
 from fastff.bench.provenance import provenance
-from fastff.bench.shape import Shape
-from fastff.bench.timer import CLOCKS, Timer
-from fastff.bench.work import Rates, measure_rates
-from fastff.config.benchmarks import FORMS, TimedVariant, TimingBenchmarkSpec, TimingCase
+from fastff.bench.shape import Rates, Shape
+from fastff.config.benchmarks import (
+    TIMED_FORMS,
+    TimedVariant,
+    TimingBenchmarkSpec,
+    TimingCase,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Point:
+class TimedPoint:
     """What is measured in turn: all variants of a case at one size, dtype and mode."""
 
     name: str
@@ -59,7 +61,7 @@ class Point:
             depth=self.depth,
             top_k=n_experts if case.top_k == "all" else 1,
             activation=case.activation,
-            itemsize=torch_dtype(self.dtype).itemsize,
+            itemsize=DTYPES[self.dtype].itemsize,
         )
 
     def __str__(self) -> str:
@@ -107,14 +109,14 @@ def timing_benchmark(spec: TimingBenchmarkSpec, devices: list[torch.device]) -> 
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _points(name: str, case: TimingCase) -> Iterator[Point]:
+def _points(name: str, case: TimingCase) -> Iterator[TimedPoint]:
     for dtype, batch, depth in itertools.product(case.dtypes, case.batch, case.depth):
         for width in case.widths(depth):
-            yield Point(name, case, batch, depth, width, dtype)
+            yield TimedPoint(name, case, batch, depth, width, dtype)
 
 
 def _measure(
-    point: Point, spec: TimingBenchmarkSpec, device: torch.device, rates: Rates
+    point: TimedPoint, spec: TimingBenchmarkSpec, device: torch.device, rates: Rates
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of a point."""
     torch.manual_seed(0)
@@ -130,7 +132,8 @@ def _measure(
             if variant.dtypes is not None and point.dtype not in variant.dtypes:
                 continue
             try:
-                call = _build(variant, point, device)
+                build = BUILDERS[point.case.op][variant.form]
+                call = build(point.shape(variant), DTYPES[point.dtype], device)
                 xs = [x.detach().requires_grad_(call.gradients) for x in inputs]
                 with torch.inference_mode(not call.gradients):
                     call.run(xs[0])  # what is compiled or allocated once doesn't count
@@ -139,7 +142,7 @@ def _measure(
                     timer = _timer(call, xs, mode, spec.seconds, f"{point}: {variant.name}")
                     if timer is not None:
                         timers[variant.name, mode] = timer
-            except NotHereError as error:
+            except UnavailableError as error:
                 log.info("%s: %s left out: %s", point, variant.name, error)
             except torch.OutOfMemoryError:
                 log.info("%s: %s left out: it takes more memory than there is", point, variant.name)
@@ -151,11 +154,6 @@ def _measure(
     variants = {variant.name: variant for variant in point.case.variants}
     for (name, how), seconds in samples.items():
         yield _row(point, variants[name], how, *calls[name], seconds, rates)
-
-
-def _build(variant: TimedVariant, point: Point, device: torch.device) -> Call:
-    build = builders(point.case.op)[variant.form]
-    return build(point.shape(variant), torch_dtype(point.dtype), device)
 
 
 def _timer(call: Call, xs: list[Tensor], mode: str, seconds: float, what: str) -> Timer | None:
@@ -171,8 +169,8 @@ def _timer(call: Call, xs: list[Tensor], mode: str, seconds: float, what: str) -
         return None
 
 
-def _inputs(point: Point, device: torch.device) -> list[Tensor]:
-    dtype = torch_dtype(point.dtype)
+def _inputs(point: TimedPoint, device: torch.device) -> list[Tensor]:
+    dtype = DTYPES[point.dtype]
     one = point.batch * point.case.in_features * dtype.itemsize
     count = min(MAX_INPUTS, max(2, -(-INPUT_BYTES[device.type] // one)))
     size = (count, point.batch, point.case.in_features)
@@ -180,7 +178,7 @@ def _inputs(point: Point, device: torch.device) -> list[Tensor]:
 
 
 def _row(
-    point: Point,
+    point: TimedPoint,
     variant: TimedVariant,
     mode: str,
     call: Call,
@@ -194,7 +192,7 @@ def _row(
         "case": point.name,
         "op": case.op,
         "variant": variant.name,
-        "label": variant.label or FORMS[case.op][variant.form],
+        "label": variant.label or TIMED_FORMS[case.op][variant.form],
         "device": case.device,
         "dtype": point.dtype,
         "batch": point.batch,

@@ -81,7 +81,7 @@ def _add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("dataset", choices=DATASET_NAMES, help="which dataset")
     parser.add_argument("--data-dir", type=Path, required=True, help="where the files go")
-    parser.add_argument("--folder", type=Path, help="folder that holds the original archives")
+    parser.add_argument("--folder", type=Path, help="folder that has the original files")
     parser.add_argument("--mirror", help="download from this address instead of the usual one")
     parser.set_defaults(run=_prepare)
 

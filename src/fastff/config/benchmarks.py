@@ -49,7 +49,7 @@ TimedDepth = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
 Batch = Annotated[int, Field(ge=1, le=1_000_000)]
 
 # Every form that can be timed, by operation, and what it is called in figures.
-FORMS: Mapping[str, Mapping[str, str]] = {
+TIMED_FORMS: Mapping[str, Mapping[str, str]] = {
     "gate": {
         "product": "tree, product",
         "log": "tree, log",
@@ -88,7 +88,7 @@ class TimedVariant(Spec):
 
     Attributes:
         name: tells its rows from the others' of the case.
-        form: a key of FORMS, of the case's operation.
+        form: a key of TIMED_FORMS, of the case's operation.
         label: in figures; by default the form's.
         hidden_features: of it alone, in place of the case's. A feed-forward layer has as many
             hidden units as all experts of the point together, unless they are given here.
@@ -151,7 +151,7 @@ class TimingCase(Spec):
     @model_validator(mode="after")
     def _check_variants(self) -> TimingCase:
         require_unique(tuple(variant.name for variant in self.variants))
-        forms = FORMS[self.op]
+        forms = TIMED_FORMS[self.op]
         for variant in self.variants:
             if variant.form not in forms:
                 raise ValueError(

@@ -132,7 +132,7 @@ def _n_models(spec: TrainSpec) -> int:
     if not spec.equal_to:
         return len(spec.variant.models(spec.grid))
     # counts the parameters of models; the workflow waits for torch only where it has to
-    from fastff.data.outline import outline
+    from fastff.data.names import outline
     from fastff.train.sizes import models
 
     return len(models(spec, outline(spec.dataset)))

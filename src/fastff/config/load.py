@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from fastff.config.base import Folder, Name, Spec, unknown
-from fastff.config.benchmarks import FORMS
+from fastff.config.benchmarks import TIMED_FORMS
 from fastff.config.errors import describe_faults
 from fastff.config.experiment import (
     Benchmark,
@@ -324,7 +324,7 @@ def json_schema() -> dict[str, Any]:
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema |= Config.model_json_schema()
     parts = schema["$defs"]
-    forms = {form for forms in FORMS.values() for form in forms}
+    forms = {form for forms in TIMED_FORMS.values() for form in forms}
     names = {"Experiment": PRESETS, "EngineBenchmark": PRESETS, "TimingCase": forms}
     for block, allowed in names.items():
         variant = parts[block]["properties"]["variants"]

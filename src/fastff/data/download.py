@@ -1,5 +1,9 @@
-"""Downloads that leave a verified file or none."""
+"""Checksums, and downloads that leave a verified file or none.
 
+A checksum is written as `algorithm:hexdigest`, such as `md5:8d4fb7e6...`.
+"""
+
+import hashlib
 import http.client
 import ipaddress
 import shutil
@@ -9,11 +13,33 @@ import urllib.request
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from fastff.data.checksum import algorithm_of, checksum_file
 from fastff.data.errors import DataError
 from fastff.files import atomic_path
 
 TIMEOUT_SECONDS = 60
+
+
+def checksum_bytes(content: bytes, algorithm: str) -> str:
+    """Return `algorithm:hexdigest` of `content`."""
+    # They detect damage, so a machine that forbids MD5 for security may still compute it.
+    return f"{algorithm}:{hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()}"
+
+
+def checksum_file(path: Path, algorithm: str) -> str:
+    """Return `algorithm:hexdigest` of the file at `path`.
+
+    Raises:
+        OSError: the file cannot be read.
+
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
+    return f"{algorithm}:{digest.hexdigest()}"
+
+
+def algorithm_of(checksum: str) -> str:
+    """Return the algorithm that `checksum` names: `md5` for `md5:8d4fb7e6...`."""
+    return checksum.partition(":")[0]
 
 
 def check_mirror(url: str) -> str:

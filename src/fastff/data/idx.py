@@ -1,16 +1,13 @@
 """MNIST and Fashion-MNIST: IDX files, as published at http://yann.lecun.com/exdb/mnist/."""
 
-import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from torchvision.datasets import MNIST, FashionMNIST
 
-from fastff.data.checksum import algorithm_of, checksum_file
 from fastff.data.download import is_allowed
 from fastff.data.errors import DataError
 from fastff.data.images import LabelledImages, labelled_images
@@ -81,7 +78,7 @@ def read_idx(
     parts = []
     for first in (0, 2):
         images, labels = (
-            parse_idx(_read_content(dataset, dataset.archives[i], paths[i]), n, paths[i])
+            parse_idx(dataset.read_content(paths[i], dataset.archives[i].content), n, paths[i])
             for i, n in ((first, 3), (first + 1, 1))
         )
         origin = f"{paths[first]} and {paths[first + 1]}"
@@ -89,28 +86,11 @@ def read_idx(
     return parts[0], parts[1]
 
 
-def _read_content(dataset: DatasetSource, archive: Archive, path: Path) -> bytes:
-    expected = archive.content or archive.published
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        found = f"{checksum_file(path, algorithm_of(expected))} of a damaged gzip file ({error})"
-        raise dataset.damaged(f"{path} (content)", expected, found) from error
-    if archive.content is not None:
-        dataset.verify_content(content, archive.content, path)
-    return content
-
-
 def _archives(resources: list[tuple[str, str]], content: dict[str, str]) -> tuple[Archive, ...]:
-    """Return torchvision's list of files, with the checksums of their content."""
+    """Return torchvision's list of files, with the checksums of their content in its order."""
     return tuple(
-        Archive(
-            filename=filename,
-            published=f"md5:{md5}",
-            unpacked=filename.removesuffix(".gz"),
-            content=f"sha256:{content[filename.removesuffix('.gz')]}",
-        )
-        for filename, md5 in resources
+        Archive(filename, f"md5:{md5}", {name: f"sha256:{digest}"})
+        for (filename, md5), (name, digest) in zip(resources, content.items(), strict=True)
     )
 
 
@@ -122,6 +102,7 @@ MNIST_SOURCE = DatasetSource(
     split="official: train (60,000) for training, t10k (10,000) for test",
     licence="CC BY-SA 3.0",
     homepage="http://yann.lecun.com/exdb/mnist/",
+    subfolders=("MNIST/raw", "raw"),
     base_urls=tuple(mirror for mirror in MNIST.mirrors if is_allowed(mirror)),
 )
 
@@ -133,6 +114,7 @@ FASHION_MNIST_SOURCE = DatasetSource(
     split="official: train (60,000) for training, t10k (10,000) for test",
     licence="MIT",
     homepage="https://github.com/zalandoresearch/fashion-mnist",
+    subfolders=("FashionMNIST/raw", "raw"),
     # torchvision's address is without TLS; this is the publisher's own, at a fixed commit
     base_urls=(
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from fastff.data.dataset import Dataset
 
 
 class DatasetSize(NamedTuple):
@@ -21,3 +25,30 @@ DATASET_SIZES: dict[str, DatasetSize] = {
     "cifar10": DatasetSize(50_000, 10_000, (3, 32, 32)),
 }
 DATASET_NAMES: tuple[str, ...] = tuple(DATASET_SIZES)
+
+
+def outline(name: str) -> Dataset:
+    """Return a dataset that isn't read: its tensors have shapes, but no content (device "meta").
+
+    Raises:
+        KeyError: for a name that is none of DATASET_NAMES.
+
+    """
+    import torch
+
+    from fastff.data.dataset import Dataset
+
+    n_train, n_test, image_shape, n_classes = DATASET_SIZES[name]
+    in_features = math.prod(image_shape)
+    with torch.device("meta"):
+        return Dataset(
+            name=name,
+            train_inputs=torch.empty(n_train, in_features),
+            train_labels=torch.empty(n_train, dtype=torch.int64),
+            test_inputs=torch.empty(n_test, in_features),
+            test_labels=torch.empty(n_test, dtype=torch.int64),
+            image_shape=image_shape,
+            n_classes=n_classes,
+            class_names=tuple(map(str, range(n_classes))),
+            sha256="",
+        )

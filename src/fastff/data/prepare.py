@@ -1,4 +1,4 @@
-"""Write one prepared file per dataset: the images and labels, and beside them what they are."""
+"""The datasets by name, and one prepared file of each: images and labels, and what they are."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from fastff.data.archives import describe, locate
-from fastff.data.checksum import checksum_file
+from fastff.data.cifar10 import CIFAR10_SOURCE
+from fastff.data.download import checksum_file
 from fastff.data.errors import DataError
+from fastff.data.idx import FASHION_MNIST_SOURCE, MNIST_SOURCE
 from fastff.data.images import channel_statistics
-from fastff.data.registry import DATASETS
-from fastff.data.source import DatasetSource
+from fastff.data.mnist5k import MNIST5K_SOURCE
+from fastff.data.source import DatasetSource, describe, locate
 from fastff.files import atomic_path
+
+# In the order of `fastff.data.names.DATASET_NAMES`, which a test holds it to.
+DATASETS: dict[str, DatasetSource] = {
+    source.name: source
+    for source in (MNIST5K_SOURCE, FASHION_MNIST_SOURCE, MNIST_SOURCE, CIFAR10_SOURCE)
+}
 
 
 def prepare(

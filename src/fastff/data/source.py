@@ -1,12 +1,21 @@
-"""What a dataset is made from: its archives, their checksums, and the places they come from."""
+"""What a dataset is made from: its archives, their checksums, and where they are found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import gzip
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from fastff.data.checksum import algorithm_of, checksum_bytes, checksum_file
+from fastff.data.download import (
+    algorithm_of,
+    check_mirror,
+    checksum_bytes,
+    checksum_file,
+    download,
+)
 from fastff.data.errors import DataError
 from fastff.data.images import LabelledImages
 
@@ -18,19 +27,31 @@ class Archive:
     Attributes:
         filename: its name in a folder, and below a base URL.
         published: checksum of the file as published, `algorithm:hexdigest`.
-        unpacked: name of its unpacked form, a file that may stand for it.
-        content: checksum of the decompressed content. Where it is given, a folder may hold the
-            archive compressed anew (as Debian does), since the content decides.
+        members: checksums of the files in it, by name, where they are known. Unpacked, all
+            together may stand for it.
 
     """
 
     filename: str
     published: str
-    unpacked: str | None = None
-    content: str | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str | None:
+        """Checksum of what a gzipped file holds, where it is known.
+
+        A folder may have such a file compressed anew (as Debian does), since the content decides.
+        """
+        return self.members.get(self.filename.removesuffix(".gz"))
+
+    def checksums(self) -> dict[str, str]:
+        """Return the checksums that a folder's files are held to, by their names."""
+        if self.content is not None:
+            return {self.filename: self.content}
+        return {self.filename: self.published, **self.members}
 
 
-# Reads a dataset's archives, in the order of `DatasetSource.archives`, into (train, test).
+# Turns the files that `locate` found into (train, test).
 Reader = Callable[["DatasetSource", tuple[Path, ...]], tuple[LabelledImages, LabelledImages]]
 
 
@@ -39,8 +60,11 @@ class DatasetSource:
     """A dataset as published.
 
     Attributes:
-        read: turns the archives into (train, test).
+        read: turns the archives, or their unpacked members, into (train, test).
         split: says in words which part is for training and which for test.
+        subfolders: of a folder, where its files may lie as well: where the archive unpacks to, and
+            where torchvision keeps them.
+        pickles: names of the same data as Python pickles. They are refused: one can run any code.
         base_urls: tried in order. None at all means that the dataset comes with a package only.
         package: an installable package that holds the archives, if there is one.
         package_folder: returns the folder where that package puts them.
@@ -55,6 +79,8 @@ class DatasetSource:
     split: str
     licence: str
     homepage: str
+    subfolders: tuple[str, ...] = ()
+    pickles: tuple[str, ...] = ()
     base_urls: tuple[str, ...] = ()
     package: str | None = None
     package_folder: Callable[[], Path] | None = None
@@ -70,12 +96,13 @@ class DatasetSource:
         ways = []
         if self.base_urls:
             files = ", ".join(
-                f"{archive.filename} (or {archive.unpacked})"
-                if archive.unpacked
+                f"{archive.filename} (or {', '.join(archive.members)})"
+                if archive.members
                 else archive.filename
                 for archive in self.archives
             )
-            ways.append(f"set the option `folder` to a folder that holds {files}")
+            below = f", itself or in {' or '.join(self.subfolders)}" if self.subfolders else ""
+            ways.append(f"set the option `folder` to a folder that holds {files}{below}")
         if self.package_install:
             ways.append(f"run `{self.package_install}`")
         if self.base_urls:
@@ -95,8 +122,154 @@ class DatasetSource:
         if found != expected:
             raise self.damaged(path, expected, found)
 
-    def verify_content(self, content: bytes, expected: str, origin: str | Path) -> None:
-        """Raise a `DataError` unless `content`, which came from `origin`, has that checksum."""
-        found = checksum_bytes(content, algorithm_of(expected))
-        if found != expected:
-            raise self.damaged(f"{origin} (content)", expected, found)
+    def read_content(self, path: Path, expected: str | None) -> bytes:
+        """Return what a file holds, decompressed where its name ends in .gz.
+
+        Args:
+            path: the file.
+            expected: checksum of the content; None where the file itself has been verified.
+
+        Raises:
+            DataError: the content has another checksum, or can't be decompressed.
+
+        """
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            try:
+                content = gzip.decompress(content)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                algorithm = algorithm_of(expected) if expected else "sha256"
+                found = f"{checksum_file(path, algorithm)} of a damaged gzip file ({error})"
+                raise self.damaged(f"{path} (content)", expected or "gzip", found) from error
+        if expected is not None:
+            found = checksum_bytes(content, algorithm_of(expected))
+            if found != expected:
+                raise self.damaged(f"{path} (content)", expected, found)
+        return content
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a dataset's archives were found.
+
+    Attributes:
+        origin: the place in words, for the record.
+        paths: of each of the dataset's archives, in order, the archive or its unpacked members.
+
+    """
+
+    origin: str
+    paths: tuple[Path, ...]
+
+
+def locate(
+    dataset: DatasetSource, data_dir: Path, *, folder: Path | None, mirror: str | None
+) -> Located:
+    """Find the archives: in `folder`, else from `mirror`, else in the package, else by download.
+
+    Only a place that was not asked for and does not exist is passed over; a file that is missing
+    or damaged in a place that was chosen is an error. Contents that have a checksum of their own
+    are verified by the reader, every other archive here.
+
+    Args:
+        dataset: what to find.
+        data_dir: downloads go to `<data_dir>/archives/<name>/`, and are used again from there.
+        folder: a folder with the archives, or with their unpacked members; or the one above it.
+        mirror: base URL to download from, instead of the dataset's own.
+
+    Raises:
+        DataError: an archive is missing or damaged, or the options do not fit.
+
+    """
+    if not dataset.base_urls and (folder is not None or mirror is not None):
+        option = f"folder {str(folder)!r}" if folder is not None else f"mirror {mirror!r}"
+        raise DataError(
+            f"{dataset.name}: {option}; this dataset takes neither a folder nor a mirror, "
+            f"it comes with the package {dataset.package}"
+        )
+    if folder is not None and mirror is not None:
+        raise DataError(
+            f"{dataset.name}: folder {str(folder)!r} and mirror {mirror!r}; allowed is one of them"
+        )
+    if folder is not None:
+        return Located(f"folder {folder}", _find_all(dataset, folder))
+    if mirror is None and dataset.package_folder is not None:
+        installed = dataset.package_folder()
+        if installed.is_dir() or not dataset.base_urls:
+            return Located(f"package {dataset.package}", _find_all(dataset, installed))
+    base_urls = (check_mirror(mirror),) if mirror is not None else dataset.base_urls
+    return _download_all(dataset, data_dir / "archives" / dataset.name, base_urls)
+
+
+def describe(located: Located) -> list[dict[str, Any]]:
+    """Return name, size in bytes, MD5 and SHA-256 of every file that was read."""
+    return [
+        {
+            "file": file.name,
+            "bytes": file.stat().st_size,
+            "md5": checksum_file(file, "md5").removeprefix("md5:"),
+            "sha256": checksum_file(file, "sha256").removeprefix("sha256:"),
+        }
+        for file in located.paths
+    ]
+
+
+def _find_all(dataset: DatasetSource, folder: Path) -> tuple[Path, ...]:
+    """Return the files of all archives, from the first place that has any of them."""
+    if not folder.is_dir():
+        raise DataError(f"folder {folder}: not a folder. {dataset.ways_to_get()}")
+    names = {name for a in dataset.archives for name in (a.filename, *a.members)}
+    for place in (folder, *(folder / name for name in dataset.subfolders)):
+        if any((place / name).is_file() for name in names):
+            return tuple(path for a in dataset.archives for path in _find(dataset, a, place))
+    for name in dataset.pickles:
+        if (folder / name).exists():
+            raise DataError(
+                f"{folder / name}: Python pickles, which can run any code, are not read. "
+                f"{dataset.ways_to_get()}"
+            )
+    return _find(dataset, dataset.archives[0], folder)  # which isn't there
+
+
+def _find(dataset: DatasetSource, archive: Archive, place: Path) -> tuple[Path, ...]:
+    path = place / archive.filename
+    if path.is_file():
+        if archive.content is None:
+            dataset.verify_file(path, archive.published)
+        return (path,)
+    members = {place / name: expected for name, expected in archive.members.items()}
+    if not any(member.is_file() for member in members):
+        raise dataset.damaged(path, archive.content or archive.published, "no such file")
+    for member, expected in members.items():
+        if not member.is_file():
+            raise dataset.damaged(member, expected, "no such file")
+    return tuple(members)
+
+
+def _download_all(dataset: DatasetSource, folder: Path, base_urls: tuple[str, ...]) -> Located:
+    paths = []
+    for archive in dataset.archives:
+        path = folder / archive.filename
+        if path.exists():
+            # It was whole when it was stored, so the user should hear of a change.
+            dataset.verify_file(path, archive.published)
+        else:
+            _download_one(dataset, archive, path, base_urls)
+        paths.append(path)
+    return Located(f"download from {' or '.join(base_urls)}", tuple(paths))
+
+
+def _download_one(
+    dataset: DatasetSource, archive: Archive, path: Path, base_urls: tuple[str, ...]
+) -> None:
+    failures = []
+    for base_url in base_urls:
+        try:
+            return download(base_url + archive.filename, path, archive.published)
+        except DataError as error:
+            failures.append(str(error))
+    expected = f"expected {archive.published}"
+    raise DataError(
+        f"{path}: {expected}, found nothing to download: {'; '.join(failures)}. "
+        f"{dataset.ways_to_get()}"
+    )

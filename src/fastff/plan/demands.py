@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastff.config.jobs import train_jobs
 from fastff.config.load import Config
-from fastff.data.outline import outline
+from fastff.data.names import outline
 from fastff.plan.stacks import stack_costs
 from fastff.plan.training import Demand
 
