@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 from fastff.artifact.costs import job_times, measured_jobs
 from fastff.bench.provenance import provenance
 from fastff.config.load import Config
-from fastff.site.plan import Plan
+from fastff.site.manifest import Manifest
 from fastff.tables.format import DASH
 from fastff.train.device import choose_device
 
@@ -45,16 +44,17 @@ def versions() -> pd.DataFrame:
     return pd.DataFrame(found, columns=["package", "version"])
 
 
-def dates(paths: Iterable[str]) -> Facts:
-    """Return when the oldest and the newest of some files were written."""
-    times = sorted(Path(path).stat().st_mtime for path in paths)
+def dates(manifest: Manifest) -> Facts:
+    """Return when the oldest and the newest of the figures were drawn."""
+    figures = [f"{stem}.svg" for block in manifest.drawn().values() for stem in block.figures]
+    times = sorted(Path(path).stat().st_mtime for path in figures)
     shown = [f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC" for time in times]
     return {"first figure drawn": shown[0], "last figure drawn": shown[-1]}
 
 
-def jobs(config: Config, plan: Plan) -> pd.DataFrame:
+def jobs(config: Config, manifest: Manifest) -> pd.DataFrame:
     """Return time and memory of each job that Snakemake measured, a row each."""
-    folder = Path(plan.jobs)
+    folder = Path(manifest.jobs)
     found = measured_jobs(config, folder)
     shown = ["step", "of", "job", "seconds", "CPU seconds", "peak memory (MiB)"]
     if not found:
@@ -66,10 +66,10 @@ def jobs(config: Config, plan: Plan) -> pd.DataFrame:
     return table.set_axis(shown, axis=1)
 
 
-def datasets(plan: Plan) -> pd.DataFrame:
+def datasets(manifest: Manifest) -> pd.DataFrame:
     """Return source and checksums of the prepared datasets, a row for each file."""
     rows = []
-    for path in plan.datasets:
+    for path in manifest.datasets:
         record = _read(Path(path))
         about = {"dataset": record["name"], "source": record["source"]}
         about |= {"licence": record["licence"], "split": record["split"]}
@@ -79,10 +79,10 @@ def datasets(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def machines(plan: Plan) -> pd.DataFrame:
+def machines(manifest: Manifest) -> pd.DataFrame:
     """Return on what the tables of benchmarks were measured, a row for each machine and commit."""
     rows = []
-    for name, block in plan.blocks.items():
+    for name, block in manifest.blocks.items():
         for path in block.data:
             header = pd.read_csv(path, nrows=0).columns
             if not set(MEASURED_ON) <= set(header):
@@ -93,10 +93,10 @@ def machines(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["benchmark", "machine", "driver", "torch", "commit"])
 
 
-def earlier(plan: Plan) -> dict[str, Facts]:
+def earlier(manifest: Manifest) -> dict[str, Facts]:
     """Return how the earlier results came about that were drawn, by their folder."""
     found = {}
-    for folder in plan.earlier:
+    for folder in manifest.earlier:
         path = Path(folder) / "provenance.json"
         if path.exists():
             record = _read(path)

@@ -42,7 +42,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "site": ("fastff.site.build",),
 }
 # What stages read of the package beside its modules.
-FILES: Mapping[str, tuple[str, ...]] = {"site": ("site/static/*", "site/templates/*")}
+FILES: Mapping[str, tuple[str, ...]] = {"site": ("site/templates/*",)}
 # Fields of a tree's nodes that change nothing, or say what the nodes around them say.
 LEFT_OUT = {"ctx", "kind", "type_comment"}
 IMPORTS = (ast.Import, ast.ImportFrom)
