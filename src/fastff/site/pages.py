@@ -19,6 +19,7 @@ from fastff.config.load import Config
 from fastff.site import record
 from fastff.site.manifest import FIGURE_FILES, TABLE_FILES, Block, Manifest
 from fastff.site.markup import draw_rule_graph, linked, read_caption, sortable, write_documents
+from fastff.tables.format import DASH
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_BYTES = 2**20  # of a table that isn't packed
@@ -168,8 +169,8 @@ def _write_overview(write: _Writer, config: Config, pages: Mapping[str, str]) ->
         {
             "title": block.title,
             "name": name,
-            "data": getattr(block, "dataset", "–"),
-            "seeds": len(block.seeds) if hasattr(block, "seeds") else "–",
+            "data": getattr(block, "dataset", DASH),
+            "seeds": len(block.seeds) if hasattr(block, "seeds") else DASH,
             "figures": len(write.manifest.blocks[name].figures),
             "tables": len(write.manifest.blocks[name].tables),
         }

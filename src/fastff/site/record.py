@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from fastff.artifact.costs import job_times, measured_jobs
+from fastff.artifact.costs import MEASURED, measured_jobs
 from fastff.bench.provenance import provenance
 from fastff.config.load import Config
 from fastff.site.manifest import Manifest
@@ -54,16 +54,13 @@ def dates(manifest: Manifest) -> Facts:
 
 def jobs(config: Config, manifest: Manifest) -> pd.DataFrame:
     """Return time and memory of each job that Snakemake measured, a row each."""
-    folder = Path(manifest.jobs)
-    found = measured_jobs(config, folder)
+    found = measured_jobs(config, Path(manifest.jobs))
+    parts = [path.relative_to(manifest.jobs).with_suffix("").parts for path in found["path"]]
+    found["path"] = ["/".join(names[2:]) or names[-1] for names in parts]
+    for column in MEASURED:
+        found[column] = [DASH if pd.isna(value) else f"{value:.1f}" for value in found[column]]
     shown = ["step", "of", "job", "seconds", "CPU seconds", "peak memory (MiB)"]
-    if not found:
-        return pd.DataFrame(columns=shown)
-    times = job_times([path for *_, path in found])
-    table = pd.DataFrame([(step, name, _job(path, folder)) for step, name, path in found])
-    for column in ("s", "cpu_time", "max_rss"):
-        table[column] = [DASH if pd.isna(value) else f"{value:.1f}" for value in times[column]]
-    return table.set_axis(shown, axis=1)
+    return found.set_axis(shown, axis=1)
 
 
 def datasets(manifest: Manifest) -> pd.DataFrame:
@@ -104,12 +101,6 @@ def earlier(manifest: Manifest) -> dict[str, Facts]:
             record["dataset"] = " ".join(record.pop("dataset", {}).values())
             found[folder] = {k: str(v) for k, v in record.items() if not isinstance(v, dict | list)}
     return found
-
-
-def _job(path: Path, folder: Path) -> str:
-    """Return what a job is called within its step and experiment."""
-    parts = path.relative_to(folder).with_suffix("").parts
-    return "/".join(parts[2:]) or parts[-1]
 
 
 def _read(path: Path) -> dict[str, Any]:
