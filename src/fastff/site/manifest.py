@@ -1,4 +1,4 @@
-"""What of a run goes onto its site, beside what its config says: as the workflow lists it."""
+"""The files of a run that its site shows, as the workflow lists them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TABLE_FILES = (".csv", ".md", ".tex")  # that a reader can take, beside the .htm
 
 
 class Block(Spec):
-    """What an experiment, a benchmark or the ledger has drawn.
+    """The files of an experiment, a benchmark or the ledger of claims.
 
     Attributes:
         caption: the file with the caption of its figures.

@@ -1,4 +1,4 @@
-"""Captions, tables, the rules and the repository's own pages, as pages of a site show them."""
+"""Markup for pages: captions, sortable tables, the graph of rules, the repository's own pages."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LINK = re.compile(r"(!?)(\[[^\]]*\])\(([^)\s#]+)((?:#[^)\s]*)?)\)")  # image?, t
 
 
 def read_caption(path: Path, config: Mapping[str, Any]) -> str:
-    """Return a caption of Snakemake's report, reStructuredText with jinja, with its values.
+    """Return a caption as reStructuredText, with the values that it takes from the config.
 
     Raises:
-        ConfigError: for a caption that isn't valid jinja or takes more than the config's values.
+        ConfigError: for a caption that isn't valid jinja or takes anything else.
 
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)

@@ -16,7 +16,7 @@ from sphinx.util.rst import escape
 
 from fastff.analysis.ledger import count_verdicts, load_ledger, shown_ledger
 from fastff.config.load import Config
-from fastff.site import record
+from fastff.site import facts
 from fastff.site.manifest import FIGURE_FILES, TABLE_FILES, Block, Manifest
 from fastff.site.markup import draw_rule_graph, linked, read_caption, sortable, write_documents
 from fastff.tables.format import DASH
@@ -98,7 +98,7 @@ class _Writer:
         self.page("contents", place, title=title, text=text, entries=[*entries])
 
     def block(self, name: str, block: Block) -> None:
-        """Copy what an experiment, a benchmark or the ledger has drawn, and what it drew from."""
+        """Copy the figures, tables, notebook and data of a block."""
         self.captions[name] = read_caption(Path(block.caption), self.values)
         for stem in block.figures:
             for end in FIGURE_FILES:
@@ -145,22 +145,22 @@ def _write_provenance(write: _Writer, config: Config) -> None:
     """Write the page that says how the results came about."""
     manifest = write.manifest
     frames = {
-        "jobs": record.jobs(config, manifest),
-        "versions": record.versions(),
-        "datasets": record.datasets(manifest),
-        "machines": record.machines(manifest),
+        "jobs": facts.jobs(config, manifest),
+        "versions": facts.versions(),
+        "datasets": facts.datasets(manifest),
+        "machines": facts.machines(manifest),
     }
     frames = {name: frame for name, frame in frames.items() if len(frame)}
     for name, frame in frames.items():
         write.text(f"facts/{name}.html", sortable(frame.to_html(index=False, border=0)))
-    facts = {
+    this_run = {
         "config": config.name,
         "read from": ", ".join(manifest.configfiles),
         "changed on the command line": " ".join(manifest.changes) or "nothing",
     }
-    facts |= record.here() | record.dates(manifest)
-    earlier = record.earlier(manifest)
-    write.page("provenance", "provenance", facts=facts, earlier=earlier, tables=[*frames])
+    this_run |= facts.here() | facts.dates(manifest)
+    earlier = facts.earlier(manifest)
+    write.page("provenance", "provenance", facts=this_run, earlier=earlier, tables=[*frames])
 
 
 def _write_overview(write: _Writer, config: Config, pages: Mapping[str, str]) -> None:
@@ -181,7 +181,7 @@ def _write_overview(write: _Writer, config: Config, pages: Mapping[str, str]) ->
 
 
 def _write_ledger(write: _Writer, ledger: Block, pages: Mapping[str, str]) -> str:
-    """Link claims to what they are about, and return how many hold."""
+    """Write the ledger, each claim linked to its experiment, and return the count of verdicts."""
     (stem,) = ledger.tables
     table = load_ledger(f"{stem}.csv")
     targets = [f"{pages[name]}.html" if name in pages else "" for name in table["experiment"]]

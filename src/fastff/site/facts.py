@@ -24,7 +24,7 @@ Facts = dict[str, str]
 
 
 def here() -> Facts:
-    """Return on what, and with which code, a site was written; of a GPU where there is one."""
+    """Return the machine (its GPU where there is one) and the code that write a site."""
     found = provenance(choose_device("auto"))
     facts = {"machine": found["device_name"], "driver": found["driver"], "commit": found["commit"]}
     system = f"{platform.system()} {platform.machine()}"
@@ -77,7 +77,7 @@ def datasets(manifest: Manifest) -> pd.DataFrame:
 
 
 def machines(manifest: Manifest) -> pd.DataFrame:
-    """Return on what the tables of benchmarks were measured, a row for each machine and commit."""
+    """Return where the benchmarks were measured, a row for each machine and commit."""
     rows = []
     for name, block in manifest.blocks.items():
         for path in block.data:
@@ -91,7 +91,7 @@ def machines(manifest: Manifest) -> pd.DataFrame:
 
 
 def earlier(manifest: Manifest) -> dict[str, Facts]:
-    """Return how the earlier results came about that were drawn, by their folder."""
+    """Return the provenance of earlier results that this run has drawn, by their folder."""
     found = {}
     for folder in manifest.earlier:
         path = Path(folder) / "provenance.json"
