@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from fastff.artifact.costs import ALL, MIB
+from fastff.artifact.costs import ALL, COLUMNS, MIB
 from fastff.config.load import Config, load_config
 from fastff.data.registry import DATASETS
 from fastff.tables.format import DASH
@@ -40,7 +40,6 @@ def appendix(root: Path) -> str:
     """
     configs = {name: load_config(root / "config" / f"{name}.yaml") for name in CONFIGS}
     measured = machines(root)
-    machine, costs = _whole_run(configs["config"], measured)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -54,8 +53,7 @@ def appendix(root: Path) -> str:
         configs=configs,
         claims=_claims(root, configs["reference"], measured),
         machines=measured,
-        experiments=_experiments(configs["config"], machine, costs),
-        total=_total(machine, costs),
+        costs=_costs(configs["config"], measured),
         references=[(m, _trained(root, m)) for m in measured if m.provenance],
         datasets=DATASETS,
         versions=versions(root),
@@ -101,7 +99,9 @@ def machines(root: Path) -> list[Machine]:
     for folder in sorted(path for path in (root / REFERENCE).iterdir() if path.is_dir()):
         record, costs = folder / "provenance.json", folder / "costs.csv"
         provenance = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-        table = pd.read_csv(costs, keep_default_na=False) if costs.exists() else pd.DataFrame()
+        table = pd.DataFrame(columns=list(COLUMNS))
+        if costs.exists():
+            table = pd.read_csv(costs, keep_default_na=False)
         if provenance or len(table):
             found.append(Machine(folder.name, provenance, table))
     return sorted(found, key=lambda machine: not machine.provenance)
@@ -167,42 +167,28 @@ def _target_path(
     return next((str(path) for path in choices if (root / path).exists()), "")
 
 
-def _whole_run(config: Config, measured: list[Machine]) -> tuple[str, pd.DataFrame]:
-    """Return the first machine that measured a whole run of a config, and what it measured."""
+def _costs(config: Config, measured: list[Machine]) -> dict[str, Row]:
+    """Return machine, minutes, GB of memory and of disk by experiment or benchmark.
+
+    They are of the first machine that measured a whole run of the config, with dashes for what it
+    didn't measure. `all` is the whole run, where there is one, with all that its row says.
+    """
+    unknown = dict.fromkeys(("machine", "minutes", "memory", "disk"), DASH)
+    costs = dict.fromkeys(config.drawn(), unknown)
     for machine in measured:
-        if len(machine.costs):
-            costs = machine.costs[machine.costs["config"] == config.name]
-            if ALL in set(costs["name"]):
-                return machine.name, costs
-    return DASH, pd.DataFrame(columns=["name"])
-
-
-def _experiments(config: Config, machine: str, costs: pd.DataFrame) -> list[Row]:
-    """Return a config's experiments and benchmarks: what each draws, and what it took."""
-    rows = []
-    for name, block in config.drawn().items():
-        own = costs[costs["name"] == name]
-        row = {"name": name, "figures": block.expand("figures", name)}
-        row |= {"tables": block.expand("tables", name), "machine": machine if len(own) else DASH}
-        rows.append(row | _cost(own))
-    return rows
-
-
-def _total(machine: str, costs: pd.DataFrame) -> Row:
-    """Return what a whole run took; nothing where none was measured."""
-    rows = costs[costs["name"] == ALL]
-    return {"machine": machine, **rows.iloc[0], **_cost(rows)} if len(rows) else {}
-
-
-def _cost(rows: pd.DataFrame) -> Row:
-    """Return minutes, GB of memory and of disk of measured steps; dashes for none."""
-    if rows.empty:
-        return dict.fromkeys(("minutes", "memory", "disk"), DASH)
-    return {
-        "minutes": digits(rows["wall_seconds"].sum() / MINUTE),
-        "memory": digits(rows["peak_mib"].max() * MIB / GB),
-        "disk": digits(rows["disk_mib"].sum() * MIB / GB),
-    }
+        rows = machine.costs[machine.costs["config"] == config.name]
+        whole = rows[rows["name"] == ALL]
+        if len(whole):
+            took = rows.groupby("name").agg(
+                minutes=("wall_seconds", "sum"),
+                memory=("peak_mib", "max"),
+                disk=("disk_mib", "sum"),
+            )
+            shown = (took / [MINUTE, GB / MIB, GB / MIB]).map(digits).assign(machine=machine.name)
+            costs |= shown.to_dict("index")
+            costs[ALL] = {**whole.iloc[0], **costs[ALL]}
+            break
+    return costs
 
 
 def _trained(root: Path, machine: Machine) -> list[Row]:

@@ -42,7 +42,7 @@ def build_site(configfile: Path, manifest: Manifest, output: Path) -> int:
             "\n".join(f"{path}: missing; the run must be finished" for path in missing)
         )
     part = output.with_name(f".{output.name}.part")
-    _remove(part)  # of a process that was killed
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:
         sources, pages = part / "rst", part / "html"
         sources.mkdir(parents=True)
@@ -56,15 +56,10 @@ def build_site(configfile: Path, manifest: Manifest, output: Path) -> int:
                 warning=sys.stderr,
                 freshenv=True,
             ).build()
-        _remove(output)
+        shutil.rmtree(output, ignore_errors=True)
         pages.rename(output)
     except SphinxError as error:
         raise ValueError(f"Sphinx, which writes the pages: {error}") from error
     finally:
-        _remove(part)
+        shutil.rmtree(part, ignore_errors=True)
     return sum("_static" not in page.parts for page in output.rglob("*.html"))
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
