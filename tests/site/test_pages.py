@@ -10,8 +10,8 @@ from made_up_run import ROOT, VALUES, made_up_run
 from fastff import kernels, layers
 from fastff.cli import main
 from fastff.config.errors import ConfigError
-from fastff.site.build import build_site
 from fastff.site.markup import read_caption, write_documents
+from fastff.site.pages import build_site
 from links import broken, pages_of, read_page
 
 TITLE = VALUES["experiments"]["own_experiment"]["title"].replace("$f$", "").strip(" ?")
@@ -100,6 +100,7 @@ def test_the_repository_s_pages_are_shown_with_their_links(site):
     assert {f"fastff.layers.{name}" for name in layers.__all__} <= api.ids
     assert {f"fastff.kernels.{name}" for name in kernels.__all__} <= api.ids
     appendix = read_page(site / "docs" / "artifact.html")
+    assert "<blockquote" not in (site / "docs" / "api.html").read_text()  # code without its `::`
     assert any(address.endswith("/width_depth.md") for _, _, address in appendix.found)
 
 

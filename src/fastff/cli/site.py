@@ -36,7 +36,7 @@ def _site(options: argparse.Namespace) -> int:
     from fastff.site.manifest import Manifest
 
     try:
-        from fastff.site.build import build_site
+        from fastff.site.pages import build_site
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"package {error.name} is missing; requirements.lock has all that a site needs, as the "

@@ -1,4 +1,4 @@
-"""How a run's results came about: config, commit, versions, machines, data and times."""
+"""Where a run's results come from: commit, versions, machines, data, and times of its jobs."""
 
 from __future__ import annotations
 

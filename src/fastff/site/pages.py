@@ -1,10 +1,11 @@
-"""The sources of a site: reStructuredText from templates, and the files that pages show."""
+"""From a finished run to its pages: their sources, the files that they show, and Sphinx."""
 
 from __future__ import annotations
 
 import lzma
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,16 @@ from typing import Any
 import jinja2
 import pandas as pd
 import yaml
+from sphinx.application import Sphinx
+from sphinx.errors import SphinxError
+from sphinx.util.console import nocolor
+from sphinx.util.docutils import docutils_namespace, patch_docutils
 from sphinx.util.rst import escape
 
 from fastff.analysis.ledger import count_verdicts, load_ledger, shown_ledger
-from fastff.config.load import Config
+from fastff.config.errors import ConfigError
+from fastff.config.load import Config, parse_config
+from fastff.config.yaml_file import merge_layers, read_layers
 from fastff.site import facts
 from fastff.site.manifest import FIGURE_FILES, TABLE_FILES, Block, Manifest
 from fastff.site.markup import draw_rule_graph, linked, read_caption, sortable, write_documents
@@ -25,7 +32,54 @@ TEMPLATES = Path(__file__).parent / "templates"
 MOST_BYTES = 2**20  # of a table that isn't packed
 
 
-def write_sources(
+def build_site(configfile: Path, manifest: Manifest, output: Path) -> int:
+    """Write the site of a finished run into a folder, whole or not at all.
+
+    Args:
+        configfile: the config of the run.
+        manifest: the files that it made.
+        output: the folder; one that is there is replaced.
+
+    Returns:
+        How many pages it has.
+
+    Raises:
+        ConfigError: for a config that can't be used, or a file of the manifest that isn't there.
+        ValueError: for what Sphinx can't make a page of.
+
+    """
+    layers = read_layers(configfile)
+    values = merge_layers(layers)
+    config = parse_config(values, layers)
+    if missing := manifest.missing():
+        raise ConfigError(
+            "\n".join(f"{path}: missing; the run must be finished" for path in missing)
+        )
+    part = output.with_name(f".{output.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    try:
+        sources, pages = part / "rst", part / "html"
+        sources.mkdir(parents=True)
+        _write_sources(config, values, manifest, sources)
+        nocolor()
+        with patch_docutils(), docutils_namespace():
+            Sphinx(
+                *(sources, Path(manifest.repository) / "docs", pages, part / "doctrees", "html"),
+                confoverrides={"html_title": f"FastFF: {config.name}"},
+                status=None,
+                warning=sys.stderr,
+                freshenv=True,
+            ).build()
+        shutil.rmtree(output, ignore_errors=True)
+        pages.rename(output)
+    except SphinxError as error:
+        raise ValueError(f"Sphinx, which writes the pages: {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return sum("_static" not in page.parts for page in output.rglob("*.html"))
+
+
+def _write_sources(
     config: Config, values: Mapping[str, Any], manifest: Manifest, folder: Path
 ) -> None:
     """Write all that Sphinx needs into a folder.

@@ -1,4 +1,4 @@
-"""Two result trees, table by table: whether their means agree, and what differs, in words."""
+"""Two result trees compared table by table, and the comparison in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from fastff.tables.read import TidyError, load_table
-from fastff.verify.estimates import (
+from fastff.verify.means import (
     LEVEL,
     Estimates,
     VerifyError,
@@ -51,7 +51,7 @@ class TableName(NamedTuple):
 
 @dataclass(frozen=True)
 class TableComparison:
-    """What two trees say in one table.
+    """How one table differs between two trees.
 
     Attributes:
         name: the table.
@@ -83,7 +83,7 @@ class TableComparison:
 
 @dataclass(frozen=True)
 class TreeComparison:
-    """What two result trees say.
+    """How two result trees differ.
 
     Attributes:
         tables: those that both have.
@@ -185,7 +185,7 @@ def compare_trees(left: Path, right: Path) -> TreeComparison:
 
 
 def _listed(tables: dict[TableName, Path]) -> str:
-    """Return experiments or drawn tables with their datasets, the first few of them."""
+    """Return the first few experiments or drawn tables, with their datasets."""
     found = sorted({f"{name.name.split('/')[0]} ({name.dataset})" for name in tables})
     more = f" and {len(found) - 4} more" if len(found) > 4 else ""
     return ", ".join(found[:4]) + more

@@ -39,7 +39,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         *("fastff.analysis.ledger", "fastff.claims.ledger", "fastff.claims.spec"),
         "fastff.claims.tables",
     ),
-    "site": ("fastff.site.build",),
+    "site": ("fastff.site.pages",),
 }
 # What stages read of the package beside its modules.
 FILES: Mapping[str, tuple[str, ...]] = {"site": ("site/templates/*",)}

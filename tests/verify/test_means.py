@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fastff.verify.estimates import Samples, compare_exactly, compare_means, over_seeds
+from fastff.verify.means import Samples, compare_exactly, compare_means, over_seeds
 
 
 def side_of(values: np.ndarray) -> Samples:

@@ -1,6 +1,6 @@
-"""A table as means with standard errors, and whether those of two tables are the same.
+"""Means with their standard errors, and whether those of two tables are the same.
 
-The means are over the seeds of a tidy table, or those that a drawn table states.
+They are means over the seeds of a tidy table, or those that a drawn table states.
 """
 
 from __future__ import annotations
