@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fastff.artifact.appendix import CONFIGS, appendix
-from fastff.artifact.facts import digits, expected, machines, versions
+from fastff.artifact.appendix import CONFIGS, appendix, digits, expected, machines, versions
 from fastff.cli import main
 from fastff.config.load import load_config
 from fastff.data.prepare import DATASETS

@@ -14,7 +14,7 @@ import yaml
 from fastff.analysis.ledger import load_ledger, write_ledger
 from fastff.analysis.tables import write_table
 from fastff.config.load import Config, parse_config
-from fastff.site.plan import Plan
+from fastff.site.manifest import Manifest
 
 ROOT = Path(__file__).parents[2]
 RECIPE = {"epochs": 1, "batch_size": 128, "learning_rate": 1e-5}
@@ -64,7 +64,7 @@ TABLE = pd.DataFrame(
 )
 
 
-def made_up_run(folder: Path, *, with_ledger: bool) -> tuple[Path, Plan]:
+def made_up_run(folder: Path, *, with_ledger: bool) -> tuple[Path, Manifest]:
     """Write a run into a folder, and return the file with its config, and what it made."""
     config = parse_config(VALUES)
     blocks = {name: _block(folder, config, name) for name in config.drawn()}
@@ -87,7 +87,7 @@ def made_up_run(folder: Path, *, with_ledger: bool) -> tuple[Path, Plan]:
     job = folder / "jobs" / "train" / "own_experiment" / "moe_mixture.tsv"
     job.parent.mkdir(parents=True)
     job.write_text("s\tmax_rss\tcpu_time\n12.34\t-\t5.0\n", encoding="utf-8")
-    plan = {
+    manifest = {
         "blocks": blocks,
         "ledger": ledger,
         "table_caption": str(ROOT / "workflow" / "report" / "tables.rst"),
@@ -97,10 +97,9 @@ def made_up_run(folder: Path, *, with_ledger: bool) -> tuple[Path, Plan]:
         "jobs": str(folder / "jobs"),
         "datasets": [],
         "earlier": [str(ROOT / "results" / "reference" / "h100")],
-        "readme": str(ROOT / "README.md"),
-        "docs": [str(path) for path in sorted((ROOT / "docs").glob("*.md"))],
+        "repository": str(ROOT),
     }
-    return folder / "config.yaml", Plan.model_validate_json(json.dumps(plan))
+    return folder / "config.yaml", Manifest.model_validate_json(json.dumps(manifest))
 
 
 def _block(folder: Path, config: Config, name: str) -> dict[str, Any]:

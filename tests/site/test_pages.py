@@ -10,9 +10,8 @@ from made_up_run import ROOT, VALUES, made_up_run
 from fastff import kernels, layers
 from fastff.cli import main
 from fastff.config.errors import ConfigError
-from fastff.site.build import build_site
-from fastff.site.captions import read_caption
-from fastff.site.documents import write_documents
+from fastff.site.markup import read_caption, write_documents
+from fastff.site.pages import build_site
 from links import broken, pages_of, read_page
 
 TITLE = VALUES["experiments"]["own_experiment"]["title"].replace("$f$", "").strip(" ?")
@@ -25,12 +24,12 @@ def site(request, tmp_path_factory):
     There was one before, and half of another, which a process that was killed has left.
     """
     folder = tmp_path_factory.mktemp("run")
-    path, plan = made_up_run(folder, with_ledger=request.param)
+    path, manifest = made_up_run(folder, with_ledger=request.param)
     for left in ("a site/stale.html", ".a site.part/rst/stale.rst"):
         (folder / left).parent.mkdir(parents=True)
         (folder / left).touch()
     with redirect_stderr(io.StringIO()) as said:
-        n_pages = build_site(path, plan, folder / "a site")
+        n_pages = build_site(path, manifest, folder / "a site")
     assert said.getvalue() == ""
     assert n_pages == len(pages_of(folder / "a site"))
     return folder / "a site"
@@ -101,6 +100,7 @@ def test_the_repository_s_pages_are_shown_with_their_links(site):
     assert {f"fastff.layers.{name}" for name in layers.__all__} <= api.ids
     assert {f"fastff.kernels.{name}" for name in kernels.__all__} <= api.ids
     appendix = read_page(site / "docs" / "artifact.html")
+    assert "<blockquote" not in (site / "docs" / "api.html").read_text()  # code without its `::`
     assert any(address.endswith("/width_depth.md") for _, _, address in appendix.found)
 
 
@@ -110,7 +110,7 @@ def test_a_link_to_what_is_not_there_is_its_text(tmp_path):
     readme.write_text("[a](docs/page.md#b), [c](docs/none.md), ![d](d.png), [e](https://e.org)")
     page.write_text("[r](../README.md), [f](../f.yaml#g), [h](../../h.md)")
     (tmp_path / "f.yaml").touch()
-    write_documents(readme, [page], tmp_path / "copy")
+    assert write_documents(tmp_path, tmp_path / "copy") == ["README", "docs/page"]
     assert (tmp_path / "copy" / "README.md").read_text() == (
         "[a](docs/page.md#b), c, d, [e](https://e.org)"
     )
@@ -140,16 +140,16 @@ def test_columns_of_numbers_are_ordered_by_them(site):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    path, plan = made_up_run(tmp_path, with_ledger=False)
+    path, manifest = made_up_run(tmp_path, with_ledger=False)
     (tmp_path / "own_experiment.svg").unlink()
     with pytest.raises(
         ConfigError, match=r"own_experiment\.svg: missing; the run must be finished"
     ):
-        build_site(path, plan, tmp_path / "site")
+        build_site(path, manifest, tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
-def test_a_bad_plan_is_refused(tmp_path, capsys):
+def test_a_bad_manifest_is_refused(tmp_path, capsys):
     path = tmp_path / "site.json"
     path.write_text('{"block": {}}')
     given = ["--config", "c.yaml", "--plan", str(path), "--output", str(tmp_path / "s")]

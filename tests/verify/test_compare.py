@@ -9,9 +9,7 @@ import pytest
 from halves import EXPERIMENTS, REFERENCE, edited
 
 from fastff.cli import main
-from fastff.verify.compare import compare_trees
-from fastff.verify.report import cell_table, report
-from fastff.verify.trees import TableName, tables_of
+from fastff.verify.compare import TableName, cell_table, compare_trees, report, tables_of
 
 
 def verdicts(comparison) -> dict[str, str]:

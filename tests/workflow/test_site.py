@@ -101,7 +101,7 @@ def test_a_site_has_all_that_its_config_draws(edited):
     assert "fff_mixture_softplus" in provenance  # a job
     assert "snakemake" in provenance  # a version
     assert edited.planned("site") == set()
-    edited.edit("src/fastff/site/static/site.css", "figure img", "/* edited */ figure img")
+    edited.edit("docs/_static/site.css", "figure img", "/* edited */ figure img")
     assert edited.planned("site") == {"site"}
 
 

@@ -30,7 +30,7 @@ rule site:
         prepared_here(),
         rules.rule_graph.output,
         captions=[from_here(path) for path in sorted(CAPTIONS.glob("*.rst"))],
-        documents=[from_here(path) for path in [REPOSITORY / "README.md", *documents()]],
+        documents=[from_here(path) for path in documents()],
     output:
         directory(f"{RESULTS}/site"),
     log:

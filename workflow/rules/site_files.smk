@@ -47,14 +47,14 @@ def site_plan():
         "jobs": f"{RESULTS}/benchmarks",
         "datasets": [path for path in prepared_here() if path.endswith(".json")],
         "earlier": [from_here(REPOSITORY / folder) for folder in earlier if folder],
-        "readme": from_here(REPOSITORY / "README.md"),
-        "docs": [from_here(path) for path in documents()],
+        "repository": from_here(REPOSITORY),
     }
 
 
 def documents():
-    """Return the repository's pages beside README.md."""
-    return sorted((REPOSITORY / "docs").glob("*.md"))
+    """Return the repository's pages, with the settings and the style of the site."""
+    parts = ("README.md", "docs/*.md", "docs/*.svg", "docs/conf.py", "docs/_static/*")
+    return [path for part in parts for path in sorted(REPOSITORY.glob(part))]
 
 
 def as_given(value):

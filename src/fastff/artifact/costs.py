@@ -26,6 +26,7 @@ COLUMNS = (
 ALL = "all"
 CLAIMS = "claims"  # the ledger, of all experiments
 MIB = 2**20
+MEASURED = ["s", "cpu_time", "max_rss"]
 
 
 def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame:
@@ -48,39 +49,33 @@ def measured_costs(config: Config, folder: Path, note: str = "") -> pd.DataFrame
     """
     results = folder / config.results_dir / config.name
     figures = folder / config.figures_dir / config.name
-    data = folder / config.data_dir
     jobs = measured_jobs(config, results / "benchmarks")
     datasets = {name: getattr(block, "dataset", "") for name, block in config.drawn().items()}
     if config.claims is not None:
         datasets[CLAIMS] = ""
-    required = tuple(datasets)
-    datasets |= {dataset: dataset for dataset in datasets.values() if dataset}
-    everything = [path for *_, path in jobs]
-    jobs = [job for job in jobs if job[1] in datasets]
-    found = {name for _, name, _ in jobs}
-    if missing := [name for name in required if name not in found]:
+    if missing := [name for name in datasets if name not in set(jobs["name"])]:
         raise ValueError(
             f"{results / 'benchmarks'} has no measurements of {', '.join(missing)}: "
             f"run the whole config first"
         )
+    datasets |= {dataset: dataset for dataset in datasets.values() if dataset}
+    rows = [
+        {"name": name, "dataset": datasets[name], "step": step}
+        | _cost(group, _files(config, folder, step, name))
+        for (step, name), group in jobs.groupby(["step", "name"], sort=False)
+        if name in datasets
+    ]
+    parts = (results, figures, folder / config.data_dir)
+    files = {file for part in parts for file in part.rglob("*")}
+    rows.append({"name": ALL, "dataset": "", "step": ALL} | _cost(jobs, files))
     machine = provenance(torch.device("cpu"))
-    told = {"device_name": machine["device_name"], "python": platform.python_version()}
-    told |= {"torch": machine["torch"], "commit": machine["commit"], "note": note}
-    keys = dict.fromkeys((step, name) for step, name, _ in jobs)
-    rows: list[dict[str, Any]] = []
-    for step, name in keys:
-        paths = [path for *key, path in jobs if tuple(key) == (step, name)]
-        files = _files(config, folder, step, name)
-        head = {"config": config.name, "name": name, "dataset": datasets[name]}
-        rows.append(head | {"step": step} | _cost(paths, files) | told)
-    files = {file for part in (results, figures, data) for file in part.rglob("*")}
-    cost = _cost(everything, files)
-    rows.append({"config": config.name, "name": ALL, "dataset": "", "step": ALL} | cost | told)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    told = {key: machine[key] for key in ("device_name", "torch", "commit")}
+    told |= {"python": platform.python_version(), "config": config.name, "note": note}
+    return pd.DataFrame(rows).assign(**told)[list(COLUMNS)]
 
 
-def measured_jobs(config: Config, folder: Path) -> list[tuple[str, str, Path]]:
-    """Return step, name and file of each measured job; a step of the whole run is of the claims.
+def measured_jobs(config: Config, folder: Path) -> pd.DataFrame:
+    """Return what Snakemake measured, a row per job; a step of the whole run is of the claims.
 
     Of training only the jobs that the config has count: those of an earlier split don't.
 
@@ -88,21 +83,26 @@ def measured_jobs(config: Config, folder: Path) -> list[tuple[str, str, Path]]:
         config: of the run.
         folder: the measurements that Snakemake wrote.
 
+    Returns:
+        The columns `step`, `name`, `path`, and those of MEASURED, named above.
+
     """
     training = {name: train_jobs(config, name) for name in config.experiments}
-    jobs = []
+    rows = []
     for path in sorted(folder.rglob("*.tsv")):
         step, name, *job = (*path.relative_to(folder).with_suffix("").parts, CLAIMS)
-        if step == "train" and "/".join(job[:-1]) not in training.get(name, ()):
-            continue
-        jobs.append((step, name, path))
-    return jobs
+        if step != "train" or "/".join(job[:-1]) in training.get(name, ()):
+            last = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
+            rows.append((step, name, path, *last[MEASURED]))
+    jobs = pd.DataFrame(rows, columns=["step", "name", "path", *MEASURED])
+    return jobs.astype(dict.fromkeys(MEASURED, float))
 
 
 def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]:
     """Return the files that a step wrote for an experiment, benchmark, dataset or the claims."""
     results = folder / config.results_dir / config.name
     figures = folder / config.figures_dir / config.name
+    timed = results / "benchmarks"
     if step == "prepare":
         return (folder / config.data_dir).glob(f"{name}.*")
     if step == "train":
@@ -110,37 +110,28 @@ def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]
         return [file for job in jobs for file in job.glob("*")]
     if step == "collect":
         return (results / "tidy" / name).glob("*")
-    if name == CLAIMS:
-        return (figures if step == "draw" else results).glob(f"{CLAIMS}.*")
-    timed = results / "benchmarks"
     if step == "bench":
         return [timed / f"{name}.csv"]
+    if name == CLAIMS:
+        return (figures if step == "draw" else results).glob(f"{CLAIMS}.*")
     block = config.drawn()[name]
-    places = {
-        "figures": (figures, figures / "benchmarks"),
-        "tables": (results / "tables", timed),
-    }
     drawn = {
         file
-        for kind, folders in places.items()
-        for stem in block.expand("figures" if kind == "figures" else "tables", name)
+        for stems, folders in (
+            (block.expand("figures", name), (figures, figures / "benchmarks")),
+            (block.expand("tables", name), (results / "tables", timed)),
+        )
+        for stem in stems
         for place in folders
         for file in place.glob(f"{stem}.*")
     }
     return drawn - {timed / f"{name}.csv"} | set((results / "notebooks").glob(f"{name}.*"))
 
 
-def job_times(paths: Iterable[Path]) -> pd.DataFrame:
-    """Return what Snakemake measured of jobs, a row each, with the columns named above."""
-    tables = [pd.read_csv(path, sep="\t", na_values=["-", "NA"]) for path in paths]
-    return pd.concat([table.tail(1) for table in tables], ignore_index=True)
-
-
-def _cost(paths: list[Path], files: Iterable[Path]) -> dict[str, Any]:
-    jobs = job_times(paths)
-    ends = [path.stat().st_mtime for path in paths]
+def _cost(jobs: pd.DataFrame, files: Iterable[Path]) -> dict[str, Any]:
+    ends = [path.stat().st_mtime for path in jobs["path"]]
     return {
-        "jobs": len(paths),
+        "jobs": len(jobs),
         "seconds": round(float(jobs["s"].sum()), 1),
         "wall_seconds": round(_covered(ends, jobs["s"].tolist()), 1),
         "cpu_seconds": round(float(jobs["cpu_time"].sum()), 1),

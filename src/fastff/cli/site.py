@@ -33,17 +33,17 @@ def add_site(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _site(options: argparse.Namespace) -> int:
     from fastff.config.errors import ConfigError, describe_faults
-    from fastff.site.plan import Plan
+    from fastff.site.manifest import Manifest
 
     try:
-        from fastff.site.build import build_site
+        from fastff.site.pages import build_site
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"package {error.name} is missing; requirements.lock has all that a site needs, as the "
             "group `site` of fastff"
         ) from None
     with describe_faults(f"plan {options.plan}"):
-        plan = Plan.model_validate_json(options.plan.read_text(encoding="utf-8"))
-    pages = build_site(options.configfile, plan, options.output)
+        manifest = Manifest.model_validate_json(options.plan.read_text(encoding="utf-8"))
+    pages = build_site(options.configfile, manifest, options.output)
     log.info("wrote %d pages: %s", pages, options.output / "index.html")
     return 0

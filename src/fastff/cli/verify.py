@@ -44,8 +44,7 @@ def _verify(options: argparse.Namespace) -> int:
             raise ValueError("--common and --cells are about intervals; --exact has none")
         return _verify_exactly(options)
     from fastff.files import atomic_path
-    from fastff.verify.compare import compare_trees
-    from fastff.verify.report import cell_table, report
+    from fastff.verify.compare import cell_table, compare_trees, report
 
     sides = [options.left, options.right]
     if options.name:

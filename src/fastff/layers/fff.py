@@ -25,7 +25,7 @@ class FFF(RoutedLayer):
     depth + leaf_width, not with the 2**depth * leaf_width hidden units of all leaves.
 
     Its own losses are kept for `aux_loss`, which adds them up over a model. In a transformer
-    block, with inputs of any leading dimensions:
+    block, with inputs of any leading dimensions::
 
         class Block(torch.nn.Module):
             def __init__(self, width):
@@ -190,6 +190,8 @@ class FFF(RoutedLayer):
 
 def set_hardening(model: nn.Module, weight: float) -> None:
     """Set the weight of the hardening loss of all trees in a model, for a schedule of one's own.
+
+    A linear warm-up, for example::
 
         for step, (x, y) in enumerate(batches):
             set_hardening(model, 0.1 * min(step / 1000, 1))

@@ -13,12 +13,12 @@ from fastff.layers.losses import load_balance
 class LinearGate(LogitGate):
     """Softmax over one linear logit per expert.
 
-    Dense:              p = softmax(W x)
-    Top-k renormalised: p = softmax over the k largest logits only, 0 elsewhere (Shazeer et al.,
-                        arXiv 1701.06538, without the noise). With k = 1 the weight is the
-                        constant 1, so the gate gets no gradient.
-    Top-k Switch:       the k largest entries of the full softmax, 0 elsewhere (Fedus et al.,
-                        arXiv 2101.03961): the gate does learn.
+    - Dense: p = softmax(W x).
+    - Top-k renormalised: p = softmax over the k largest logits only, 0 elsewhere (Shazeer et al.,
+      arXiv 1701.06538, without the noise). With k = 1 the weight is the constant 1, so the gate
+      gets no gradient.
+    - Top-k Switch: the k largest entries of the full softmax, 0 elsewhere (Fedus et al., arXiv
+      2101.03961): the gate does learn.
 
     The hard form of the dense gate is one-hot at the largest logit. A top-k gate infers with its
     soft form, which is sparse already.

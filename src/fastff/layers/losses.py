@@ -140,6 +140,8 @@ def record(layer: nn.Module, out: Tensor, loss: Tensor) -> Tensor:
 def aux_loss(model: nn.Module) -> Tensor:
     """Return the sum of all layers' own losses in a training-mode forward pass, 0-dimensional.
 
+    It is added to the loss of the task::
+
         loss = criterion(model(x), y) + aux_loss(model)
         loss.backward()
 

@@ -27,7 +27,7 @@ class MoE(RoutedLayer):
     For `top_k` = 1 that is the constant 1: then the router gets no gradient from the outputs and
     never learns from them.
 
-    Its own losses are kept for `fastff.aux_loss`, which adds them up over a model:
+    Its own losses are kept for `fastff.aux_loss`, which adds them up over a model::
 
         moe = MoE(768, 768, n_experts=16, expert_width=1024, top_k=2, balance=0.01)
         loss = criterion(moe(x), y) + aux_loss(moe)

@@ -1,8 +1,9 @@
 """The site: one folder of pages for a browser, of a finished run, without a server or a network.
 
-It shows the repository's own pages too, README.md and docs/*.md.
+It is the Sphinx project of `docs/`, whose `conf.py` has the settings, with README.md, the pages of
+`docs/` and those that are written here of a run.
 
-Sphinx with MyST-NB writes it. Sphinx reads the captions of Snakemake's report as they are, for both
+Sphinx with MyST-NB builds it. Sphinx reads the captions of Snakemake's report as they are, for both
 are reStructuredText, and says so where an image or a file isn't there. MyST-NB shows executed
 notebooks without executing them. The theme is PyData's, whose pages are wide enough for figures of
 nine panels and narrow enough for a phone, and which loads nothing from elsewhere. Tables are sorted

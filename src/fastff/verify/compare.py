@@ -1,27 +1,57 @@
-"""Two result trees, table by table."""
+"""Two result trees compared table by table, and the comparison in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import lzma
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
 from fastff.tables.read import TidyError, load_table
-from fastff.verify.estimates import Estimates, as_stated, over_seeds, steps_of
-from fastff.verify.intervals import LEVEL, compare_exactly, compare_means
-from fastff.verify.samples import Samples, over_shapes, samples_of
-from fastff.verify.trees import TableName, VerifyError, read_text, tables_of
+from fastff.verify.means import (
+    LEVEL,
+    Estimates,
+    VerifyError,
+    as_stated,
+    compare_exactly,
+    compare_means,
+    over_seeds,
+    over_shapes,
+    samples_of,
+)
 
-Verdict = Literal["identical", "within", "different"]
+SHOWN = 20  # lines per table and kind; `--cells` writes all
+CELL = ["left", "right", "difference", "half_width", "verdict"]
+
+
+class TableName(NamedTuple):
+    """What tells a table from the others of its tree.
+
+    Attributes:
+        part: `tidy` for tables of runs, `tables` for drawn ones.
+        name: `soft_merging/runs` or `soft_merging_comparisons`.
+        dataset: what the runs are of. A config that has an experiment on several datasets adds
+            this to the experiment's name; here it stands apart, so that the two are the same table.
+
+    """
+
+    part: str
+    name: str
+    dataset: str
+
+    def __str__(self) -> str:
+        return f"{self.part}/{self.name} ({self.dataset})"
 
 
 @dataclass(frozen=True)
 class TableComparison:
-    """What two trees say in one table.
+    """How one table differs between two trees.
 
     Attributes:
         name: the table.
@@ -44,7 +74,7 @@ class TableComparison:
         return self.cells[self.cells["verdict"] == "outside"]
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Literal["identical", "within", "different"]:
         """Whether all values are the same, or all means inside their intervals."""
         if self.identical:
             return "identical"
@@ -53,7 +83,7 @@ class TableComparison:
 
 @dataclass(frozen=True)
 class TreeComparison:
-    """What two result trees say.
+    """How two result trees differ.
 
     Attributes:
         tables: those that both have.
@@ -74,6 +104,54 @@ class TreeComparison:
         return not alone and all(table.verdict != "different" for table in self.tables)
 
 
+def tables_of(folder: Path) -> dict[TableName, Path]:
+    """Return the tables of a result tree, such as `results/quick` or `results/reference/h100`.
+
+    What is timed (`benchmarks/`) is left out, and so are tables without rows. Where a table is
+    there twice, the one that isn't packed counts.
+
+    Raises:
+        VerifyError: for a folder that isn't there or holds no such table.
+
+    """
+    if not folder.is_dir():
+        raise VerifyError(f"{folder}: no such folder")
+    found: dict[TableName, Path] = {}
+    for path in sorted([*folder.glob("tidy/*/*"), *folder.glob("tables/*")]):
+        packed = path.name.endswith(".csv.xz")
+        if not (path.name.endswith(".csv") or (packed and not path.with_suffix("").exists())):
+            continue
+        if (first := _first_row(path)) is not None:
+            experiment, dataset = first
+            part, *rest = path.relative_to(folder).parts
+            stem = "/".join(rest).removesuffix(".xz").removesuffix(".csv")
+            short = stem.replace(experiment, experiment.removesuffix(f"_{dataset}"), 1)
+            found[TableName(part, short, dataset)] = path
+    if not found:
+        raise VerifyError(
+            f"{folder} is no result tree: it holds no table with rows in tidy/ or tables/"
+        )
+    return found
+
+
+def _first_row(path: Path) -> tuple[str, str] | None:
+    """Return experiment and dataset of a table's first row; None where it has no rows."""
+    rows = csv.DictReader(_read_text(path).splitlines()[:2])
+    for column in ("experiment", "dataset"):
+        if column not in (rows.fieldnames or ()):
+            raise VerifyError(f"{path}: missing column {column}; is it a table of this artifact?")
+    first = next(rows, None)
+    return None if first is None else (first["experiment"], first["dataset"])
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        return (lzma.decompress(content) if path.suffix == ".xz" else content).decode()
+    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise VerifyError(f"{path} is not a CSV table: {error}") from None
+
+
 def compare_trees(left: Path, right: Path) -> TreeComparison:
     """Compare the tables of two result trees, such as `results/paper` and a reference.
 
@@ -85,86 +163,129 @@ def compare_trees(left: Path, right: Path) -> TreeComparison:
             table in common.
 
     """
-    sides = [tables_of(folder) for folder in (left, right)]
-    parts = [{name.part for name in side} for side in sides]
-    both = parts[0] & parts[1]
-    notes = [
-        f"{folder} has no tables in {part}/: not compared"
-        for part in sorted(parts[0] ^ parts[1])
-        for folder, has in zip((left, right), parts, strict=True)
-        if part not in has
-    ]
-    names = [{name for name in side if name.part in both} for side in sides]
-    shared = sorted(names[0] & names[1])
+    sides = {folder: tables_of(folder) for folder in (left, right)}
+    a, b = sides[left], sides[right]
+    parts = {folder: {name.part for name in side} for folder, side in sides.items()}
+    both = parts[left] & parts[right]
+    shared = sorted(a.keys() & b.keys())
     if not shared:
-        said = " and ".join(
-            f"{folder} has {_listed(side)}"
-            for folder, side in zip((left, right), sides, strict=True)
-        )
+        said = " and ".join(f"{folder} has {_listed(side)}" for folder, side in sides.items())
         raise VerifyError(f"no table in common: {said}")
     return TreeComparison(
-        tables=tuple(_compare(name, sides[0][name], sides[1][name]) for name in shared),
-        only_left=tuple(sorted(names[0] - names[1])),
-        only_right=tuple(sorted(names[1] - names[0])),
-        notes=tuple(notes),
+        tables=tuple(_compare(name, a[name], b[name]) for name in shared),
+        only_left=tuple(sorted(name for name in a.keys() - b.keys() if name.part in both)),
+        only_right=tuple(sorted(name for name in b.keys() - a.keys() if name.part in both)),
+        notes=tuple(
+            f"{folder} has no tables in {part}/: not compared"
+            for part in sorted(parts[left] ^ parts[right])
+            for folder in sides
+            if part not in parts[folder]
+        ),
     )
 
 
 def _listed(tables: dict[TableName, Path]) -> str:
-    """Return experiments or drawn tables with their datasets, the first few of them."""
+    """Return the first few experiments or drawn tables, with their datasets."""
     found = sorted({f"{name.name.split('/')[0]} ({name.dataset})" for name in tables})
     more = f" and {len(found) - 4} more" if len(found) > 4 else ""
     return ", ".join(found[:4]) + more
 
 
 def _compare(name: TableName, left: Path, right: Path) -> TableComparison:
-    texts = [read_text(path) for path in (left, right)]
+    texts = [_read_text(path) for path in (left, right)]
     if texts[0] == texts[1]:
-        empty = pd.DataFrame(columns=["left", "right", "difference", "half_width", "verdict"])
-        return TableComparison(name, empty, identical=True)
+        return TableComparison(name, pd.DataFrame(columns=CELL), identical=True)
     if name.part == "tidy":
-        a, b, cells = _tidy(name, left, right)
+        try:
+            tables = [load_table(path.parent, name.name.split("/")[1]) for path in (left, right)]
+        except TidyError as error:
+            raise VerifyError(str(error)) from None
+        a, b, cells = _tidy(name.name.split("/")[1], tables)
     else:
-        a, b = (
-            as_stated(pd.read_csv(StringIO(text)), str(path))
-            for text, path in zip(texts, (left, right), strict=True)
-        )
+        tables = [pd.read_csv(StringIO(text)) for text in texts]
+        a, b = (as_stated(*side) for side in zip(tables, (str(left), str(right)), strict=True))
         cells = compare_means(a.means, b.means)
-    faults = [*_columns_alone(a, b), *_rows_alone(a, b)]
+    faults = [*_only_on_one_side(tables, a, b)]
     for key, row in compare_exactly(a.exact, b.exact).iterrows():
-        faults.append(f"{describe(key, a.exact)}: {row['left']} against {row['right']}")
-    return TableComparison(name, cells, tuple(faults), tuple(_notes(a, b)))
+        faults.append(f"{_describe(key, a.exact)}: {row['left']} against {row['right']}")
+    return TableComparison(name, cells, tuple(faults), tuple(_notes(tables, a, b)))
 
 
-def _tidy(name: TableName, left: Path, right: Path) -> tuple[Estimates, Estimates, pd.DataFrame]:
+def _tidy(kind: str, tables: list[pd.DataFrame]) -> tuple[Estimates, Estimates, pd.DataFrame]:
     """Return both sides' means of a tidy table, and their cells.
 
     Of runs, half of the chance of a false alarm goes to single shapes, and half to means over them.
     """
-    table = name.name.split("/")[1]
-    try:
-        tables = [load_table(path.parent, table) for path in (left, right)]
-    except TidyError as error:
-        raise VerifyError(str(error)) from None
-    samples = [samples_of(table, rows) for rows in tables]
-    a, b = _estimates(samples, tables)
-    if table != "runs":
+    samples = [samples_of(kind, table) for table in tables]
+    a, b = over_seeds(samples)
+    if kind != "runs":
         return a, b, compare_means(a.means, b.means)
-    level = (1 + LEVEL) / 2
-    c, d = _estimates([over_shapes(side) for side in samples], tables)
-    cells = [compare_means(x.means, y.means, level) for x, y in ((a, b), (c, d))]
+    over_all = over_seeds([over_shapes(side) for side in samples])
+    cells = [compare_means(c.means, d.means, (1 + LEVEL) / 2) for c, d in ((a, b), over_all)]
     return a, b, pd.concat([part for part in cells if len(part)])
 
 
-def _estimates(samples: Sequence[Samples], tables: Sequence[pd.DataFrame]) -> list[Estimates]:
-    steps = steps_of(*samples)
-    return [
-        over_seeds(side, frozenset(rows.columns), steps)
-        for side, rows in zip(samples, tables, strict=True)
+def _only_on_one_side(tables: list[pd.DataFrame], a: Estimates, b: Estimates) -> Iterator[str]:
+    left, right = (set(table.columns) for table in tables)
+    for side, columns in (("left", left - right), ("right", right - left)):
+        yield from (f"column {column} is only on the {side}" for column in sorted(columns))
+    for side, one, other in (("left", a, b), ("right", b, a)):
+        for key in one.exact.index.difference(other.exact.index, sort=False):
+            yield f"{_describe(key, one.exact)}: only on the {side}"
+
+
+def _notes(tables: list[pd.DataFrame], a: Estimates, b: Estimates) -> Iterator[str]:
+    left, right = (sorted({int(seed) for seed in table.get("seed", ())}) for table in tables)
+    if left != right:
+        yield f"seeds {left} against {right}"
+    for side, estimates in (("left", a), ("right", b)):
+        if (estimates.means["n"] == 1).any():
+            yield f"one seed on the {side}: no interval, so only equal values agree"
+
+
+def report(comparison: TreeComparison, *, common: bool = False, shown: int = SHOWN) -> str:
+    """Return a line per table, below it what differs, and a line of counts.
+
+    Args:
+        comparison: of two trees.
+        common: tables that only one tree has are listed, but are no difference.
+        shown: at most so many rows and cells of a table.
+
+    """
+    lines = [*comparison.notes]
+    for table in comparison.tables:
+        lines.append(f"{table.verdict:<9} {table.name}{_summary(table)}")
+        lines += [f"    {note}" for note in table.notes]
+        for found in (table.faults, [*_outside(table)]):
+            lines += [f"    {line}" for line in found[:shown]]
+            if len(found) > shown:
+                lines.append(f"    … and {len(found) - shown} more")
+    word = "-" if common else "different"
+    lines += [f"{word:<9} {name}: only on the left" for name in comparison.only_left]
+    lines += [f"{word:<9} {name}: only on the right" for name in comparison.only_right]
+    verdicts = Counter(table.verdict for table in comparison.tables)
+    counts = ", ".join(f"{verdicts[v]} {v}" for v in ("identical", "within", "different"))
+    alone = len(comparison.only_left) + len(comparison.only_right)
+    lines.append(f"{len(comparison.tables)} tables in both: {counts}; {alone} only on one side")
+    return "\n".join(lines)
+
+
+def cell_table(comparison: TreeComparison) -> pd.DataFrame:
+    """Return every compared cell of the tables that aren't identical, a row each.
+
+    Columns: `table`, `cell` (its key and column in words), `left`, `right`, `difference` (right
+    less left), `low` and `high` of the interval that the difference must be in, `verdict`.
+    """
+    columns = ["table", "cell", "left", "right", "difference", "low", "high", "verdict"]
+    rows = [
+        (str(table.name), _describe(key, table.cells), left, right, difference, -half, half, said)
+        for table in comparison.tables
+        for key, left, right, difference, half, said in table.cells.itertuples()
     ]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def describe(key: object, indexed: pd.DataFrame) -> str:
+def _describe(key: object, indexed: pd.DataFrame) -> str:
     """Return a cell's key in words; what is 0 as the model doesn't have it is left out."""
     names = [name for name in indexed.index.names if name != "column"]
     values = key if isinstance(key, tuple) else (key,)
@@ -176,26 +297,23 @@ def describe(key: object, indexed: pd.DataFrame) -> str:
     return ", ".join([*words, *values[len(names) :]])
 
 
-def _columns_alone(a: Estimates, b: Estimates) -> list[str]:
-    faults = [f"column {column} is only on the left" for column in sorted(a.columns - b.columns)]
-    return faults + [
-        f"column {column} is only on the right" for column in sorted(b.columns - a.columns)
-    ]
+def _summary(table: TableComparison) -> str:
+    if table.identical:
+        return ""
+    n_cells, n_outside = len(table.cells), len(table.outside)
+    if n_outside:
+        return f": {n_outside} of {n_cells} means outside their interval"
+    largest = (table.cells["difference"].abs() / table.cells["half_width"]).max()
+    used = "" if pd.isna(largest) else f", the largest difference {largest:.0%} of its half width"
+    return f": {n_cells} means in their interval{used}"
 
 
-def _rows_alone(a: Estimates, b: Estimates) -> list[str]:
-    faults = []
-    for side, one, other in (("left", a, b), ("right", b, a)):
-        for key in one.exact.index.difference(other.exact.index, sort=False):
-            faults.append(f"{describe(key, one.exact)}: only on the {side}")
-    return faults
-
-
-def _notes(a: Estimates, b: Estimates) -> list[str]:
-    notes = []
-    if a.seeds != b.seeds:
-        notes.append(f"seeds {sorted(a.seeds)} against {sorted(b.seeds)}")
-    for side, estimates in (("left", a), ("right", b)):
-        if (estimates.means["n"] == 1).any():
-            notes.append(f"one seed on the {side}: no interval, so only equal values agree")
-    return notes
+def _outside(table: TableComparison) -> Iterator[str]:
+    """Yield a line for each mean outside its interval."""
+    for key, row in table.outside.iterrows():
+        half = row["half_width"]
+        interval = "no interval" if pd.isna(half) else f"allowed ±{half:.3g}"
+        yield (
+            f"{_describe(key, table.cells)}: {row['left']:.6g} against {row['right']:.6g}, "
+            f"difference {row['difference']:+.3g}, {interval}"
+        )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 from dataclasses import dataclass
 from pathlib import Path
 
 PARTS = ("tidy", "tables")
-COMPARED = (*(f"results/{{name}}/{part}" for part in PARTS), "figures/{name}")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class Comparison:
         lines = [f"differs: {path}" for path in self.different]
         lines += [f"only on the left: {path}" for path in self.only_left]
         lines += [f"only on the right: {path}" for path in self.only_right]
-        counts = f"{len(self.same)} files identical, {len(lines)} not"
-        return "\n".join([*lines, counts])
+        return "\n".join([*lines, f"{len(self.same)} files identical, {len(lines)} not"])
 
 
 def compare_runs(left: Path, right: Path, name: str) -> Comparison:
@@ -43,7 +42,7 @@ def compare_runs(left: Path, right: Path, name: str) -> Comparison:
         FileNotFoundError: where a side holds no results of that name.
 
     """
-    parts = tuple(part.format(name=name) for part in COMPARED)
+    parts = (*(f"results/{name}/{part}" for part in PARTS), f"figures/{name}")
     return _compare(left, right, parts, f"holds no results of a config named {name}")
 
 
@@ -63,24 +62,26 @@ def _compare(left: Path, right: Path, parts: tuple[str, ...], fault: str) -> Com
         if not files:
             raise FileNotFoundError(f"{folder} {fault}")
     both = sorted(sides[0] & sides[1])
-    same = [path for path in both if (left / path).read_bytes() == (right / path).read_bytes()]
+    equal = {path: filecmp.cmp(left / path, right / path, shallow=False) for path in both}
     return Comparison(
-        same=tuple(same),
-        different=tuple(path for path in both if path not in set(same)),
+        same=tuple(path for path in both if equal[path]),
+        different=tuple(path for path in both if not equal[path]),
         only_left=tuple(sorted(sides[0] - sides[1])),
         only_right=tuple(sorted(sides[1] - sides[0])),
     )
 
 
 def _result_files(folder: Path, parts: tuple[str, ...]) -> set[str]:
+    """Return the files of some parts of a folder, but hidden ones and those that times went into.
+
+    Times of speed are in the ledger of claims too.
+    """
     return {
         path.relative_to(folder).as_posix()
         for part in parts
         for path in (folder / part).rglob("*")
-        if path.is_file() and not (path.name.startswith(".") or _is_of_times(path))
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.parent.name != "benchmarks"
+        and path.stem != "claims"
     }
-
-
-def _is_of_times(path: Path) -> bool:
-    """Return whether times went into a file; those of speed are in the ledger of claims too."""
-    return path.parent.name == "benchmarks" or path.stem == "claims"

@@ -39,10 +39,10 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         *("fastff.analysis.ledger", "fastff.claims.ledger", "fastff.claims.spec"),
         "fastff.claims.tables",
     ),
-    "site": ("fastff.site.build",),
+    "site": ("fastff.site.pages",),
 }
 # What stages read of the package beside its modules.
-FILES: Mapping[str, tuple[str, ...]] = {"site": ("site/static/*", "site/templates/*")}
+FILES: Mapping[str, tuple[str, ...]] = {"site": ("site/templates/*",)}
 # Fields of a tree's nodes that change nothing, or say what the nodes around them say.
 LEFT_OUT = {"ctx", "kind", "type_comment"}
 IMPORTS = (ast.Import, ast.ImportFrom)

@@ -1,4 +1,4 @@
-"""What of a run goes onto its site, beside what its config says: as the workflow gives it."""
+"""The files of a run that its site shows, as the workflow lists them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 from fastff.config.base import Spec
 
+FIGURE_FILES = (".svg", ".pdf")
+TABLE_FILES = (".csv", ".md", ".tex")  # that a reader can take, beside the .html to look at
+
 
 class Block(Spec):
-    """What an experiment, a benchmark or the ledger has drawn.
+    """The files of an experiment, a benchmark or the ledger of claims.
 
     Attributes:
         caption: the file with the caption of its figures.
@@ -26,8 +29,14 @@ class Block(Spec):
     data: tuple[str, ...]
     notebook: str
 
+    def files(self) -> list[str]:
+        """Return all of its files."""
+        figures = [f"{stem}{end}" for stem in self.figures for end in FIGURE_FILES]
+        tables = [f"{stem}{end}" for stem in self.tables for end in (".html", *TABLE_FILES)]
+        return [self.caption, self.notebook, *self.data, *figures, *tables]
 
-class Plan(Spec):
+
+class Manifest(Spec):
     """The files of a site.
 
     Attributes:
@@ -40,8 +49,7 @@ class Plan(Spec):
         jobs: the folder with what Snakemake measured of each job.
         datasets: what is known of each prepared dataset, a JSON file each.
         earlier: folders of earlier results that this run has drawn from.
-        readme: README.md of the repository, whose links lead from its folder to others.
-        docs: the repository's pages in `docs/`.
+        repository: the folder with README.md, and `docs/` with more pages and Sphinx's settings.
 
     """
 
@@ -54,8 +62,7 @@ class Plan(Spec):
     jobs: str
     datasets: tuple[str, ...]
     earlier: tuple[str, ...]
-    readme: str
-    docs: tuple[str, ...]
+    repository: str
 
     def command(self, target: str) -> str:
         """Return the command that makes a file or what a rule is named for."""
@@ -67,12 +74,9 @@ class Plan(Spec):
         return {**self.blocks, **({"claims": self.ledger} if self.ledger else {})}
 
     def missing(self) -> list[str]:
-        """Return the files of the plan that aren't there."""
-        wanted = [self.table_caption, self.rule_graph, *self.datasets, self.readme, *self.docs]
+        """Return the files of the manifest that aren't there."""
+        wanted = [self.table_caption, self.rule_graph, *self.datasets]
+        wanted += [str(Path(self.repository, name)) for name in ("README.md", "docs/conf.py")]
         for block in self.drawn().values():
-            wanted += [block.caption, block.notebook, *block.data]
-            wanted += [f"{stem}{end}" for stem in block.figures for end in (".svg", ".pdf")]
-            wanted += [
-                f"{stem}{end}" for stem in block.tables for end in (".html", ".csv", ".md", ".tex")
-            ]
+            wanted += block.files()
         return [path for path in dict.fromkeys(wanted) if not Path(path).is_file()]

@@ -7,9 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fastff.verify.estimates import over_seeds, steps_of
-from fastff.verify.intervals import compare_exactly, compare_means
-from fastff.verify.samples import Samples
+from fastff.verify.means import Samples, compare_exactly, compare_means, over_seeds
 
 
 def side_of(values: np.ndarray) -> Samples:
@@ -24,9 +22,7 @@ def side_of(values: np.ndarray) -> Samples:
 
 
 def cells_of(left: np.ndarray, right: np.ndarray, level: float = 0.95) -> pd.DataFrame:
-    sides = [side_of(left), side_of(right)]
-    steps = steps_of(*sides)
-    means = [over_seeds(side, frozenset(), steps).means for side in sides]
+    means = [side.means for side in over_seeds([side_of(left), side_of(right)])]
     return compare_means(*means, level)
 
 

@@ -1,11 +1,10 @@
-"""How a run's results came about: config, commit, versions, machines, data and times."""
+"""Where a run's results come from: commit, versions, machines, data, and times of its jobs."""
 
 from __future__ import annotations
 
 import json
 import platform
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from fastff.artifact.costs import job_times, measured_jobs
+from fastff.artifact.costs import MEASURED, measured_jobs
 from fastff.bench.provenance import provenance
 from fastff.config.load import Config
-from fastff.site.plan import Plan
+from fastff.site.manifest import Manifest
 from fastff.tables.format import DASH
 from fastff.train.device import choose_device
 
@@ -25,7 +24,7 @@ Facts = dict[str, str]
 
 
 def here() -> Facts:
-    """Return on what, and with which code, a site was written; of a GPU where there is one."""
+    """Return the machine (its GPU where there is one) and the code that write a site."""
     found = provenance(choose_device("auto"))
     facts = {"machine": found["device_name"], "driver": found["driver"], "commit": found["commit"]}
     system = f"{platform.system()} {platform.machine()}"
@@ -45,31 +44,29 @@ def versions() -> pd.DataFrame:
     return pd.DataFrame(found, columns=["package", "version"])
 
 
-def dates(paths: Iterable[str]) -> Facts:
-    """Return when the oldest and the newest of some files were written."""
-    times = sorted(Path(path).stat().st_mtime for path in paths)
+def dates(manifest: Manifest) -> Facts:
+    """Return when the oldest and the newest of the figures were drawn."""
+    figures = [f"{stem}.svg" for block in manifest.drawn().values() for stem in block.figures]
+    times = sorted(Path(path).stat().st_mtime for path in figures)
     shown = [f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC" for time in times]
     return {"first figure drawn": shown[0], "last figure drawn": shown[-1]}
 
 
-def jobs(config: Config, plan: Plan) -> pd.DataFrame:
+def jobs(config: Config, manifest: Manifest) -> pd.DataFrame:
     """Return time and memory of each job that Snakemake measured, a row each."""
-    folder = Path(plan.jobs)
-    found = measured_jobs(config, folder)
+    found = measured_jobs(config, Path(manifest.jobs))
+    parts = [path.relative_to(manifest.jobs).with_suffix("").parts for path in found["path"]]
+    found["path"] = ["/".join(names[2:]) or names[-1] for names in parts]
+    for column in MEASURED:
+        found[column] = [DASH if pd.isna(value) else f"{value:.1f}" for value in found[column]]
     shown = ["step", "of", "job", "seconds", "CPU seconds", "peak memory (MiB)"]
-    if not found:
-        return pd.DataFrame(columns=shown)
-    times = job_times([path for *_, path in found])
-    table = pd.DataFrame([(step, name, _job(path, folder)) for step, name, path in found])
-    for column in ("s", "cpu_time", "max_rss"):
-        table[column] = [DASH if pd.isna(value) else f"{value:.1f}" for value in times[column]]
-    return table.set_axis(shown, axis=1)
+    return found.set_axis(shown, axis=1)
 
 
-def datasets(plan: Plan) -> pd.DataFrame:
+def datasets(manifest: Manifest) -> pd.DataFrame:
     """Return source and checksums of the prepared datasets, a row for each file."""
     rows = []
-    for path in plan.datasets:
+    for path in manifest.datasets:
         record = _read(Path(path))
         about = {"dataset": record["name"], "source": record["source"]}
         about |= {"licence": record["licence"], "split": record["split"]}
@@ -79,10 +76,10 @@ def datasets(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def machines(plan: Plan) -> pd.DataFrame:
-    """Return on what the tables of benchmarks were measured, a row for each machine and commit."""
+def machines(manifest: Manifest) -> pd.DataFrame:
+    """Return where the benchmarks were measured, a row for each machine and commit."""
     rows = []
-    for name, block in plan.blocks.items():
+    for name, block in manifest.blocks.items():
         for path in block.data:
             header = pd.read_csv(path, nrows=0).columns
             if not set(MEASURED_ON) <= set(header):
@@ -93,10 +90,10 @@ def machines(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["benchmark", "machine", "driver", "torch", "commit"])
 
 
-def earlier(plan: Plan) -> dict[str, Facts]:
-    """Return how the earlier results came about that were drawn, by their folder."""
+def earlier(manifest: Manifest) -> dict[str, Facts]:
+    """Return the provenance of earlier results that this run has drawn, by their folder."""
     found = {}
-    for folder in plan.earlier:
+    for folder in manifest.earlier:
         path = Path(folder) / "provenance.json"
         if path.exists():
             record = _read(path)
@@ -104,12 +101,6 @@ def earlier(plan: Plan) -> dict[str, Facts]:
             record["dataset"] = " ".join(record.pop("dataset", {}).values())
             found[folder] = {k: str(v) for k, v in record.items() if not isinstance(v, dict | list)}
     return found
-
-
-def _job(path: Path, folder: Path) -> str:
-    """Return what a job is called within its step and experiment."""
-    parts = path.relative_to(folder).with_suffix("").parts
-    return "/".join(parts[2:]) or parts[-1]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,250 @@
+"""Means with their standard errors, and whether those of two tables are the same.
+
+They are means over the seeds of a tidy table, or those that a drawn table states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from fastff.analysis.distribution import distribution_per_tree
+from fastff.tables.read import KEYS
+from fastff.tables.schema import OTHER_SCORES, SCORES, SHAPE, SIZES
+
+LEVEL = 0.95
+# What tells a row of a drawn table from the others, and what its n counts.
+NAMES = ("variant", "treatment", "baseline", "metric", "measure", *SHAPE)
+COUNTS = ("n_seeds", "n_points")
+# What follows from the config, and must be the same for a key.
+EXACT = (
+    *("label", "treatment_label", "baseline_label", "n_experts", *SIZES),
+    *("epochs", "batch_size", "learning_rate"),
+    *("equal_parameters_units", "equal_training_width_units", "equal_inference_width_units"),
+)
+# What varies with the seed, of tidy tables that are compared as they are.
+METRICS = {
+    "runs": ("best_epoch", *SCORES, *OTHER_SCORES),
+    "epochs": SCORES,
+    "gradients": ("magnitude",),
+    "nodes": ("visits", "entropy", "weight_x", "weight_y", "bias"),
+}
+
+
+class VerifyError(ValueError):
+    """Result trees that can't be compared; the message names the file or folder and the fault."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Values of the runs of an experiment.
+
+    Attributes:
+        rows: a row per run and place; columns `seed`, `keys`, `exact` and `metrics`.
+        keys: tell a grid point, and a place in its runs such as the epoch, from the others.
+        exact: follow from the config, and must be the same for a key.
+        metrics: vary with the seed.
+
+    """
+
+    rows: pd.DataFrame
+    keys: tuple[str, ...]
+    exact: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """A table as means that can be compared.
+
+    Attributes:
+        means: indexed by the keys and `column`; `mean`, `squared_error` (of the mean), `n` (runs
+            that it is of), `missing` (the share of them without a finite value).
+        exact: indexed by the keys; what must be the same on both sides.
+
+    """
+
+    means: pd.DataFrame
+    exact: pd.DataFrame
+
+
+def samples_of(name: str, table: pd.DataFrame) -> Samples:
+    """Return the values of a tidy table.
+
+    Experts have no identity that two machines share, and a plane no direction: of the expert
+    counts it is the entropy of the shares and the number of used experts that are compared, as
+    means over trees, and of projections each class's spread around its centre and the distance of
+    that from the centre of all.
+
+    Args:
+        name: of the table: `runs`, `epochs`, `expert_counts`, `gradients`, `nodes`, `projections`.
+        table: as `fastff.tables.read` reads it.
+
+    """
+    if name == "expert_counts":
+        return _expert_counts(table)
+    if name == "projections":
+        return _projections(table)
+    keys = tuple(key for key in KEYS[name] if key != "seed")
+    exact = tuple(column for column in EXACT if column in table) if name == "runs" else ()
+    return Samples(table, keys, exact, METRICS[name])
+
+
+def _expert_counts(table: pd.DataFrame) -> Samples:
+    keys = ("variant", *SHAPE, "epoch")
+    metrics = ("entropy", "used_experts")
+    run = [*keys, "seed"]
+    rows = distribution_per_tree(table).groupby(run, sort=False)[list(metrics)].mean()
+    rows["samples"] = table.groupby(run, sort=False)["count"].sum()
+    return Samples(rows.reset_index(), keys, ("samples",), metrics)
+
+
+def _projections(table: pd.DataFrame) -> Samples:
+    keys = ("variant", *SHAPE, "epoch", "class")
+    of_run = table.groupby(["variant", *SHAPE, "epoch", "seed"], sort=False)
+    of_class = table.groupby([*keys, "seed"], sort=False)
+    centres = of_class[["x", "y"]].transform("mean")
+    away = table[["x", "y"]] - centres
+    from_all = centres - of_run[["x", "y"]].transform("mean")
+    rows = table[[*keys, "seed"]].assign(
+        spread=(away**2).sum(axis=1, skipna=False), distance=np.hypot(from_all["x"], from_all["y"])
+    )
+    values = rows.groupby([*keys, "seed"], sort=False)[["spread", "distance"]].mean()
+    values["spread"] = np.sqrt(values["spread"])
+    values["samples"] = of_class.size()
+    return Samples(values.reset_index(), keys, ("samples",), ("spread", "distance"))
+
+
+def over_shapes(samples: Samples) -> Samples:
+    """Return each run's means over the shapes of its variant, for variants of several shapes.
+
+    A difference that all shapes of a variant share shows here first. The shape's keys say `all`.
+    """
+    keys = [key for key in samples.keys if key not in SHAPE]
+    several = samples.rows.groupby(keys)[list(SHAPE)].transform("nunique").gt(1).any(axis=1)
+    grouped = samples.rows[several].groupby([*keys, "seed"], sort=False)
+    rows = grouped[list(samples.metrics)].mean().reset_index()
+    varied = {key: samples.rows[key].nunique() > 1 for key in SHAPE}
+    shape = {key: "all" if varied[key] else samples.rows[key].iloc[0] for key in SHAPE}
+    return Samples(rows.assign(**shape), samples.keys, (), samples.metrics)
+
+
+def over_seeds(sides: Sequence[Samples]) -> list[Estimates]:
+    """Return the means over seeds of each key and metric, for each side of a comparison.
+
+    The variance of a metric is at least that of rounding to its step, `step**2 / 12`: an accuracy
+    of 1,000 samples comes in thousandths, and may be the same for all of a few seeds by chance.
+    """
+    steps = {}
+    for metric in sides[0].metrics:
+        values = np.concatenate([side.rows[metric].to_numpy(float) for side in sides])
+        distinct = np.unique(np.round(values[np.isfinite(values)], 12))
+        steps[metric] = float(np.diff(distinct).min()) if distinct.size > 1 else 0.0
+    return [_over_seeds(side, pd.Series(steps, dtype=float)) for side in sides]
+
+
+def _over_seeds(samples: Samples, steps: pd.Series[float]) -> Estimates:
+    keys = list(samples.keys)
+    rows = samples.rows[[*keys, *samples.metrics]].astype(dict.fromkeys(samples.metrics, float))
+    long = rows.melt(keys, var_name="column", value_name="value")
+    long["value"] = long["value"].where(np.isfinite(long["value"]))
+    grouped = long.groupby([*keys, "column"], sort=False)["value"]
+    found = grouped.agg(mean="mean", variance="var", values="count", n="size")
+    least = found.index.get_level_values("column").map(steps).to_numpy() ** 2 / 12
+    variance = np.maximum(found["variance"], least)  # NaN for a single value
+    means = found[["mean", "n"]].assign(
+        squared_error=variance / found["values"], missing=1 - found["values"] / found["n"]
+    )
+    exact = samples.rows.groupby(keys, sort=False)[list(samples.exact)].first()
+    return Estimates(means, exact)
+
+
+def as_stated(table: pd.DataFrame, path: str) -> Estimates:
+    """Return the means of a drawn table, `<name>_mean` with the half width `<name>_ci` beside it.
+
+    What has no interval of its own (`t`, `p`, counts of better points, the best of the seeds) is
+    left out: it follows from the runs.
+
+    Raises:
+        VerifyError: for a table with two rows of one name.
+
+    """
+    keys = [column for column in NAMES if column in table]
+    if table.duplicated(keys).any():
+        row = table.loc[table.duplicated(keys), keys].iloc[0]
+        where = ", ".join(f"{key} {value}" for key, value in row.items())
+        raise VerifyError(f"{path}: two rows for {where}; allowed is one")
+    table = table.set_index(keys)
+    exact = table[[column for column in EXACT if column in table]]
+    n = next((table[column] for column in COUNTS if column in table), 1)
+    parts = {}
+    for column in [column for column in table if column.endswith("_mean")]:
+        mean = table[column].astype(float)
+        half = table.get(f"{column.removesuffix('_mean')}_ci", pd.Series(np.nan, table.index))
+        error = half.astype(float) / stats.t.ppf(0.975, np.maximum(n - 1, 1))
+        missing = (~np.isfinite(mean)).astype(float)
+        parts[column] = pd.DataFrame(
+            {"mean": mean, "squared_error": error**2, "n": n, "missing": missing}
+        )
+    if not parts:
+        columns = ["mean", "squared_error", "n", "missing"]
+        return Estimates(pd.DataFrame(columns=columns, index=table.index[:0], dtype=float), exact)
+    means = pd.concat(parts, names=["column"]).reorder_levels([*keys, "column"])
+    return Estimates(means, exact)
+
+
+def compare_means(left: pd.DataFrame, right: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+    """Return the cells that two sides have in common, with the interval of their difference.
+
+    The difference of two means of independent runs has the standard error `sqrt(a + b)`, for their
+    squared errors `a` and `b`, and by Welch and Satterthwaite
+    `(a + b)**2 / (a**2 / (n_a - 1) + b**2 / (n_b - 1))` degrees of freedom. The interval is
+    Bonferroni's: with m cells each has the level `1 - (1 - level) / m`, so that two trees of one
+    and the same code pass all cells of a table with a probability of at least `level`. Runs of the
+    same seed on two machines start alike; the more alike they stay, the narrower is the difference,
+    and the safer the interval.
+
+    Args:
+        left: `mean`, `squared_error`, `n` and `missing` by key and column, as `Estimates.means`.
+        right: the other side.
+        level: of all intervals of the table together.
+
+    Returns:
+        By key and column: `left`, `right`, `difference` (right less left), `half_width` (NaN where
+        a side has a single run) and `verdict`: `same` for equal means, `within` for a difference
+        inside the interval, and `outside`, also where only one side has values, or other shares of
+        runs without.
+
+    """
+    both = left.add_suffix("_left").join(right.add_suffix("_right"), how="inner")
+    a, b = both["squared_error_left"], both["squared_error_right"]
+    cells = pd.DataFrame({"left": both["mean_left"], "right": both["mean_right"]})
+    cells["difference"] = cells["right"] - cells["left"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = (a + b) ** 2 / (a**2 / (both["n_left"] - 1) + b**2 / (both["n_right"] - 1))
+    # two errors of 0 have no degrees of freedom, and an interval of no width
+    quantile = stats.t.isf((1 - level) / 2 / max(len(both), 1), freedom.fillna(np.inf))
+    cells["half_width"] = quantile * np.sqrt(a + b)
+    same = (cells["left"] == cells["right"]) | (cells["left"].isna() & cells["right"].isna())
+    missing = (both["missing_left"] - both["missing_right"]).abs() > 1e-9
+    within = (cells["difference"].abs() <= cells["half_width"]) & ~missing
+    verdict = np.where(same & ~missing, "same", np.where(within, "within", "outside"))
+    return cells.assign(verdict=verdict)
+
+
+def compare_exactly(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Return the values that must be the same and are not, by key and column: `left`, `right`."""
+    keys = list(left.index.names)
+    long = {
+        name: side.reset_index()
+        .melt(keys, var_name="column", value_name="value")
+        .set_index([*keys, "column"])["value"]
+        for name, side in (("left", left), ("right", right))
+    }
+    both = pd.concat(long, axis=1, join="inner")
+    equal = (both["left"] == both["right"]) | (both["left"].isna() & both["right"].isna())
+    return both[~equal]
