@@ -188,7 +188,7 @@ def test_a_digest_is_of_one_stage(digests):
         ("kernels/cuda/numerics.py", "", "ADDED = 1\n", {"bench"}),
         ("bench/measure.py", "", "ADDED = 1\n", {"bench"}),
         ("analysis/style.py", "", "ADDED = 1\n", {"analysis"}),
-        ("claims/bootstrap.py", "", "ADDED = 1\n", {"claims"}),
+        ("claims/estimate.py", "", "ADDED = 1\n", {"claims"}),
         ("site/templates/index.rst.j2", "compared.", "compared here.", {"site"}),
     ],
 )  # fmt: skip

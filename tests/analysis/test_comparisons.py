@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fastff.analysis import compare, describe_comparisons, describe_ranking, rank
-from fastff.analysis.comparisons import paired_change
+from fastff.analysis.summary import paired_change
 
 PAIR = {"treatment": "moe_mixture", "baseline": "fff_mixture_logsigmoid"}
 

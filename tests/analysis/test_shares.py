@@ -20,7 +20,7 @@ from fastff.analysis import (
     load_tidy,
     runs_with_distribution,
 )
-from fastff.analysis.node_gradients import with_levels
+from fastff.analysis.curves import with_levels
 from fastff.analysis.shares import entropy_over_epochs
 
 

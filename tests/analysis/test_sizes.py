@@ -19,7 +19,7 @@ from fastff.analysis import (
     summarise,
     to_markdown,
 )
-from fastff.analysis.heat_maps import accuracy_maps
+from fastff.analysis.grids import accuracy_maps
 from fastff.analysis.sizes import reference_variant, welch_difference
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from fastff.claims.spec import BootstrapSpec
-from fastff.claims.statistics import CrossingSpec, PairedSpec, SlopeSpec, SpeedupSpec
+from fastff.claims.spec import BootstrapSpec, CrossingSpec, PairedSpec, SlopeSpec, SpeedupSpec
 
 BOOTSTRAP = BootstrapSpec(resamples=2000)
 

@@ -5,7 +5,7 @@ import pytest
 from made_up import BOOTSTRAP
 from scipy import stats
 
-from fastff.claims.bootstrap import interval
+from fastff.claims.estimate import interval
 from fastff.claims.spec import BootstrapSpec
 
 SPEC = BootstrapSpec(resamples=20_000)

@@ -10,13 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import timed
 
-from fastff.analysis.comparisons import compare
 from fastff.analysis.ledger import VERDICTS, load_ledger, write_ledger
-from fastff.claims.ledger import COLUMNS, holm_corrected, ledger
+from fastff.analysis.summary import compare
+from fastff.claims.judge import COLUMNS, NOT_TESTABLE, Tables, holm_corrected, ledger
 from fastff.claims.load import load_claims
 from fastff.claims.readme import END, FIRST, START, inserted, page_part
-from fastff.claims.tables import Tables
-from fastff.claims.verdict import NOT_TESTABLE
 from fastff.cli import main
 from fastff.config.errors import ConfigError
 from fastff.tables.read import TidyError, load_table

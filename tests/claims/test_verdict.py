@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from fastff.claims.judge import DOES_NOT, IN_PART, REPRODUCES, judge
 from fastff.claims.load import load_claims
 from fastff.claims.spec import Bound, Rule
-from fastff.claims.verdict import DOES_NOT, IN_PART, REPRODUCES, judge
 
 RULES = load_claims(Path(__file__).parents[2] / "config" / "claims.yaml").rules
 NAN = float("nan")

@@ -12,9 +12,9 @@ import pandas as pd
 import yaml
 
 from fastff.analysis.ledger import load_ledger, write_ledger
-from fastff.analysis.tables import write_table
 from fastff.config.load import Config, parse_config
 from fastff.site.manifest import Manifest
+from fastff.tables.format import write_table
 
 ROOT = Path(__file__).parents[2]
 RECIPE = {"epochs": 1, "batch_size": 128, "learning_rate": 1e-5}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from fastff.analysis.failed import unless_all_failed
-from fastff.analysis.lines import add_legend, draw_band
-from fastff.analysis.looks import Look, looks
-from fastff.analysis.panels import heading
-from fastff.analysis.style import CENTRE, theme, width_of, wrap
-from fastff.analysis.summary import labels_of, require_one_shape, summarise
+from fastff.analysis.lines import LineStyle, add_legend, draw_band, heading, line_styles
+from fastff.analysis.style import CENTRE, TWO_COLUMNS, theme, width_of, wrap
+from fastff.analysis.summary import labels_of, require_one, require_one_shape, summarise
 from fastff.tables.format import COLUMNS
 
 PANEL_HEIGHT = 1.75  # inches
@@ -42,7 +44,7 @@ def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
 
     """
     require_one_shape(epochs)
-    styles = looks(list(labels_of(epochs)))
+    styles = line_styles(list(labels_of(epochs)))
     summaries = {epoch: summarise(rows, EPOCH_METRICS) for epoch, rows in epochs.groupby("epoch")}
     summary = pd.concat(
         [rows.assign(epoch=epoch) for epoch, rows in summaries.items()], ignore_index=True
@@ -52,9 +54,9 @@ def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
         figure = Figure(figsize=size, layout="constrained")
         row = figure.subplots(1, len(EPOCH_METRICS), squeeze=False)[0]
         for axes, metric in zip(row, EPOCH_METRICS, strict=True):
-            for variant, look in styles.items():
+            for variant, style in styles.items():
                 lines = summary[summary["variant"] == variant].sort_values("epoch")
-                draw_band(axes, lines, "epoch", metric, look)
+                draw_band(axes, lines, "epoch", metric, style)
             axes.set_ylabel(COLUMNS[metric].heading)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -83,7 +85,7 @@ def draw_gradients(gradients: pd.DataFrame, title: str) -> Figure:
     require_one_shape(gradients)
     parts = parts_of(gradients)
     labels = labels_of(gradients)
-    styles = looks(list(labels))
+    styles = line_styles(list(labels))
     with theme():
         size = (width_of(len(labels)), 0.9 + 1.35 * len(parts))
         figure = Figure(figsize=size, layout="constrained")
@@ -126,10 +128,93 @@ def _bottom(rows: pd.DataFrame) -> float | None:
     return float(most / 10**DECADES) if most / least > 10**DECADES else None
 
 
-def _draw_units(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+def _draw_units(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
     curves = rows.groupby(["unit", "step"])["magnitude"].mean().unstack("unit")
     n_units = len(curves.columns)
     for place, unit in enumerate(curves.columns):
         curve = curves[unit].where(curves[unit] > 0)  # a logarithmic axis has no 0
         opacity = 1 - 0.75 * place / max(1, n_units - 1)
-        axes.plot(curves.index, curve, color=look.colour, alpha=opacity, linewidth=0.7)
+        axes.plot(curves.index, curve, color=style.colour, alpha=opacity, linewidth=0.7)
+
+
+HEIGHT = 1.9  # inches of a panel
+DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1), (1, 1), (4, 1, 1, 1))  # by level
+NODE_PARTS = ("node_in", "node_out")
+NOTE = "mean over seeds and trees; thick: mean over the nodes of a level; thin: one node"
+
+
+@unless_all_failed
+def draw_node_gradients(gradients: pd.DataFrame, title: str) -> Figure:
+    """Return the gradients of node trees over the steps: a panel per part, a line per level.
+
+    A thick line is the mean over the nodes of a level and over seeds of the smoothed mean absolute
+    gradient, a thin line of the same dashes that of one node. (A node is the same one of all
+    parallel trees.)
+
+    Args:
+        gradients: the table of gradients, of node trees.
+        title: what the figure shows; dataset and number of seeds are added.
+
+    Raises:
+        ValueError: for more than one variant or shape, or without gradients of a whole tree.
+
+    """
+    nodes = gradients[gradients["part"].isin(NODE_PARTS)]
+    if nodes.empty:
+        raise ValueError(f"gradients has no part of {' and '.join(NODE_PARTS)}")
+    require_one(nodes, "variant")
+    require_one_shape(nodes)
+    (style,) = line_styles(list(labels_of(nodes))).values()
+    placed = with_levels(nodes)
+    levels = sorted(placed["level"].unique())
+    with theme():
+        figure = Figure(figsize=(TWO_COLUMNS, 1.2 + HEIGHT), layout="constrained")
+        panels = figure.subplots(1, len(NODE_PARTS))
+        for axes, part in zip(panels, NODE_PARTS, strict=True):
+            for level in levels:
+                rows = placed[(placed["part"] == part) & (placed["level"] == level)]
+                curves = rows.pivot_table(index="step", columns="unit", values="magnitude")
+                curves = curves.where(curves > 0)  # a logarithmic axis has no 0
+                keywords = _level_style(style, level)
+                for node in curves.columns:
+                    axes.plot(curves.index, curves[node], **keywords | {"linewidth": 0.4})
+                mean = rows.groupby("step")["magnitude"].mean()
+                axes.plot(mean.index, mean.where(mean > 0), **keywords)
+            axes.set_yscale("log")
+            axes.set_title(PARTS[part])
+            axes.set_xlabel("step")
+            axes.minorticks_off()
+        panels[0].set_ylabel("mean absolute gradient")
+        figure.suptitle(wrap(heading(nodes, title), TWO_COLUMNS, heading=True))
+        names = [f"level {level}" if level else "root" for level in levels]
+        lines = zip(names, levels, strict=True)
+        figure.legend(
+            handles=[
+                Line2D([], [], label=name, **_level_style(style, level)) for name, level in lines
+            ],
+            title=NOTE,
+            loc="outside lower center",
+            ncols=len(levels),
+        )
+    return figure
+
+
+def with_levels(nodes: pd.DataFrame) -> pd.DataFrame:
+    """Return gradients of nodes in heap order with their `level`: that of the root is 0.
+
+    Raises:
+        ValueError: where the units are not a whole tree.
+
+    """
+    n_nodes = int(nodes["unit"].max()) + 1
+    if (n_nodes + 1) & n_nodes:
+        raise ValueError(f"{n_nodes} units are no whole tree")
+    return nodes.assign(level=np.log2(nodes["unit"] + 1).astype(int))
+
+
+def _level_style(style: LineStyle, level: int) -> dict[str, Any]:
+    """Return the keywords of a level's line: the root's is the darkest."""
+    dashes = DASHES[level % len(DASHES)]
+    line = (0, dashes) if dashes else "-"
+    opacity = max(1 - 0.2 * level, 0.3)
+    return {"color": style.colour, "alpha": opacity, "linestyle": line, "linewidth": 1.5}

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
-from fastff.analysis.failed import describe_failed
-from fastff.analysis.summary import summarise
+from fastff.analysis.curves import parts_of
+from fastff.analysis.distribution import distribution_per_tree, samples_per_expert
+from fastff.analysis.failed import describe_failed, said_unless_all_failed
+from fastff.analysis.shares import entropy_over_epochs
+from fastff.analysis.sizes import SENSES
+from fastff.analysis.summary import labels_of, summarise
 from fastff.tables.format import COLUMNS, METRICS, show_p
-from fastff.tables.read import failed
+from fastff.tables.read import RUN, failed
 
 LEVEL = 0.05
 MOST_LISTED = 6
@@ -149,3 +155,155 @@ def say_p(value: float) -> str:
     """Return `p = ...`, or `p < ...` for the smallest."""
     shown = show_p(value)
     return f"p < {shown[1:]}" if shown.startswith("<") else f"p = {shown}"
+
+
+def describe_sizes(matched: pd.DataFrame) -> str:
+    """Return a line per routed variant and notion of size: against feed-forward layers of it.
+
+    Args:
+        matched: what `match_sizes` returned.
+
+    """
+    lines = []
+    for variant, label in labels_of(matched).items():
+        for sense in SENSES:
+            column = COLUMNS[f"{sense}_difference"]
+            rows = matched[matched["variant"] == variant].dropna(subset=f"{sense}_difference_mean")
+            where = f"- **{label}** against a feed-forward layer of {sense.replace('_', ' ')}"
+            if rows.empty:
+                lines.append(f"{where}: none was trained.")
+                continue
+            mean, width = rows[f"{sense}_difference_mean"], rows[f"{sense}_difference_ci"]
+            lines.append(
+                f"{where}: {column.show(mean.mean())} points of hard accuracy on average over "
+                f"{len(rows)} shapes, from {column.show(mean.min())} to {column.show(mean.max())}; "
+                f"better at {(mean > 0).sum()}, clearly (95 % interval) better at "
+                f"{(mean - width > 0).sum()} and worse at {(mean + width < 0).sum()}."
+            )
+    return "\n".join(lines)
+
+
+@said_unless_all_failed
+def describe_leak(runs: pd.DataFrame) -> str:
+    """Return a line per variant and form: accuracy without leak, at the best leak and the largest.
+
+    With Spearman's rank correlation of leak and accuracy over runs, two-sided p (t approximation).
+    """
+    summary = summarise(runs, list(METRICS))
+    lines = []
+    for variant, label in labels_of(runs).items():
+        own, rows = (table[table["variant"] == variant] for table in (runs, summary))
+        rows = rows.sort_values("region_leak")
+        for metric, name in METRICS.items():
+            column = COLUMNS[metric]
+            ends = [
+                rows.iloc[0],
+                rows.loc[rows[f"{metric}_mean"].fillna(-1.0).idxmax()],
+                rows.iloc[-1],
+            ]
+            least, best, most = (
+                f"{column.show_interval(row[f'{metric}_mean'], row[f'{metric}_ci'])} % at leak "
+                f"{row['region_leak']:g}"
+                for row in ends
+            )
+            text = f"- **{label}**, {name}: {least}, {most}; the best is {best}"
+            if rows["region_leak"].nunique() > 1 < own[metric].nunique():
+                rho, p = (float(x) for x in stats.spearmanr(own["region_leak"], own[metric]))
+                text += f". Rank correlation with the leak: rho = {rho:+.2f}, {say_p(p)}"
+            lines.append(f"{text}.")
+    return "\n".join(lines)
+
+
+FULL = 0.9  # share of a tree's samples from which on one leaf has nearly all
+
+
+@said_unless_all_failed
+def describe_gradients(gradients: pd.DataFrame) -> str:
+    """Return a line per variant: how each part's gradient changes, and how units differ.
+
+    Of means over seeds: the mean over units in the first and in the last tenth of the steps, and
+    the unit with most gradient over the whole run against that with least.
+    """
+    lines = []
+    for variant, label in labels_of(gradients).items():
+        said = []
+        for part, name in parts_of(gradients).items():
+            rows = gradients[(gradients["variant"] == variant) & (gradients["part"] == part)]
+            if rows.empty:
+                continue
+            steps, units = (rows.groupby(key)["magnitude"].mean() for key in ("step", "unit"))
+            tenth = max(1, len(steps) // 10)
+            first, last = steps.iloc[:tenth].mean(), steps.iloc[-tenth:].mean()
+            text = f"{name} {first:.2g} → {last:.2g}"
+            least, most = units.min(), units.max()
+            if len(units) > 1 and least > 0:
+                text += f" (the unit with most gets {most / least:.3g} times that with least)"
+            elif (units == 0).any():
+                text += f" (without any: {(units == 0).sum()} of {len(units)} units)"
+            said.append(text)
+        lines.append(
+            f"- **{label}**, mean absolute gradient, first → last tenth: {'; '.join(said)}."
+        )
+    return "\n".join(lines)
+
+
+@said_unless_all_failed
+def describe_shares(expert_counts: pd.DataFrame) -> str:
+    """Return a line per variant that routes: the entropy of its shares, first and last epoch."""
+    routed = expert_counts[expert_counts["n_experts"] > 1]
+    entropies = entropy_over_epochs(routed)
+    lines = []
+    for variant, label in labels_of(routed).items():
+        rows = entropies[entropies["variant"] == variant].sort_values("epoch")
+        first, last = rows.iloc[0], rows.iloc[-1]
+        lines.append(
+            f"- **{label}**: entropy of the samples over the experts {first['entropy_mean']:.2f} "
+            f"bits in epoch {first['epoch']:g}, {last['entropy_mean']:.2f} in epoch "
+            f"{last['epoch']:g}, of at most {np.log2(last['n_experts']):g}."
+        )
+    return "\n".join(lines)
+
+
+@said_unless_all_failed
+def describe_trees(expert_counts: pd.DataFrame) -> str:
+    """Return how evenly parallel trees spread samples over leaves, in the first and last epoch.
+
+    A line per epoch, over all trees of all seeds.
+    """
+    entropies = distribution_per_tree(expert_counts)
+    samples = samples_per_expert(expert_counts)
+    fullest = samples.groupby([*RUN, "epoch", "tree"], as_index=False)["share"].max()
+    most = float(np.log2(expert_counts["n_experts"].iloc[0]))
+    lines = []
+    for epoch in sorted({expert_counts["epoch"].min(), expert_counts["epoch"].max()}):
+        entropy = entropies.loc[entropies["epoch"] == epoch, "entropy"]
+        full = (fullest.loc[fullest["epoch"] == epoch, "share"] >= FULL).mean()
+        lines.append(
+            f"- **Epoch {epoch:g}**: a tree's leaves have {entropy.mean():.2f} bits of at most "
+            f"{most:g} (from {entropy.min():.2f} to {entropy.max():.2f} over {len(entropy)} "
+            f"trees); in {100 * full:.0f} % of the trees one leaf gets at least {100 * FULL:g} % "
+            f"of the samples."
+        )
+    return "\n".join(lines)
+
+
+@said_unless_all_failed
+def describe_regions(nodes: pd.DataFrame, projections: pd.DataFrame) -> str:
+    """Return a line per variant with a tree: its used leaves and node entropy, first and last.
+
+    Means over seeds; a leaf is used where it gets at least one of the recorded samples.
+    """
+    entropies = nodes.groupby(["variant", "epoch"])["entropy"].mean()
+    used = projections.groupby([*RUN, "epoch"], as_index=False)["expert"].nunique()
+    lines = []
+    for variant, label in labels_of(nodes).items():
+        entropy = entropies[variant].sort_index()
+        leaves = used[used["variant"] == variant].groupby("epoch")["expert"].mean()
+        n_leaves = nodes.loc[nodes["variant"] == variant, "n_experts"].iloc[0]
+        lines.append(
+            f"- **{label}**: {leaves.iloc[0]:.1f} of {n_leaves} leaves are used in epoch "
+            f"{leaves.index[0]:g}, {leaves.iloc[-1]:.1f} in epoch {leaves.index[-1]:g}; the mean "
+            f"node entropy goes from {entropy.iloc[0]:.3f} to {entropy.iloc[-1]:.3f} nats (a coin "
+            f"has {np.log(2):.3f})."
+        )
+    return "\n".join(lines)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
-from fastff.analysis.looks import palette
+from fastff.analysis.lines import palette
 from fastff.analysis.style import theme, width_of, wrap
 from fastff.tables.read import TidyError
 

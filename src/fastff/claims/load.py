@@ -5,14 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fastff.claims.columns import ALONG_COLUMNS, RUN_COLUMNS, TIMED_COLUMNS
-from fastff.claims.spec import Claim, ClaimsFile
-from fastff.claims.statistics import OfRuns
+from fastff.claims.spec import Claim, ClaimsFile, OfRuns
 from fastff.config.base import unknown
 from fastff.config.errors import ConfigError, describe_faults
 from fastff.config.experiment import Experiment
 from fastff.config.load import Config, load_config
 from fastff.config.yaml_file import read_yaml
+from fastff.tables.schema import (
+    MEASURES,
+    OTHER_SCORES,
+    SCORES,
+    SHAPE,
+    SIZES,
+    TIMED_SIZES,
+    TIMED_TEXT,
+    TIMES,
+)
+
+RUN_COLUMNS = {
+    "metric": (*SCORES, *OTHER_SCORES, *MEASURES),
+    "along": SHAPE,
+    "match": (*SHAPE, *SIZES, "n_experts"),
+}
+TIMED_COLUMNS = (*TIMED_TEXT, *TIMES, *TIMED_SIZES)
+# hidden units of all experts together: what a feed-forward layer is compared by
+TRAINING_WIDTH = "training_width"
+ALONG_COLUMNS = (*TIMED_SIZES, TRAINING_WIDTH)
 
 
 def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:

@@ -10,9 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from fastff.analysis.timings import read_times
-from fastff.claims.columns import TRAINING_WIDTH
 from fastff.claims.estimate import Estimate, NotTestableError
-from fastff.claims.statistics import BenchmarkStatistic, CrossingSpec, SpeedupSpec
+from fastff.claims.load import TRAINING_WIDTH
+from fastff.claims.spec import BenchmarkStatistic, CrossingSpec, SpeedupSpec
 
 
 def load_times(paths: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:

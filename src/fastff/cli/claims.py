@@ -60,9 +60,8 @@ def add_claims(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _claims(options: argparse.Namespace) -> int:
     from fastff.analysis.ledger import count_verdicts, load_ledger, write_ledger
-    from fastff.claims.ledger import ledger
+    from fastff.claims.judge import Tables, ledger
     from fastff.claims.readme import insert
-    from fastff.claims.tables import Tables
     from fastff.tables.read import TidyError
 
     try:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastff.analysis.looks import core, looks, palette
+from fastff.analysis.lines import core, line_styles, palette
 from fastff.analysis.style import class_colours, leaf_colours
 from fastff.config.load import load_config
 from fastff.config.presets import PRESETS
@@ -19,15 +19,17 @@ names = st.lists(st.sampled_from([*PRESETS, *"abcdefgh", "my_variant"]), unique=
 
 @given(names)
 def test_no_two_look_the_same(variants):
-    found = looks(variants)
+    found = line_styles(variants)
     assert list(found) == variants
     assert len(set(found.values())) == len(variants)
 
 
 @given(names)
 def test_the_preset_looks_the_same_in_every_company(variants):
-    alone = looks(list(PRESETS))
-    assert all(look == alone[name] for name, look in looks(variants).items() if name in PRESETS)
+    alone = line_styles(list(PRESETS))
+    assert all(
+        look == alone[name] for name, look in line_styles(variants).items() if name in PRESETS
+    )
 
 
 def experts_of(variant):
@@ -36,7 +38,7 @@ def experts_of(variant):
 
 
 def test_gate_is_colour_and_experts_are_dashes():
-    found = looks(list(PRESETS))
+    found = line_styles(list(PRESETS))
     for first in PRESETS:
         for second in PRESETS:
             if core(PRESETS[first]) == core(PRESETS[second]):
@@ -51,7 +53,7 @@ def test_gate_is_colour_and_experts_are_dashes():
 def test_the_first_gates_have_a_colour_each():
     routed = [name for name, variant in PRESETS.items() if experts_of(variant)]
     gates = list(dict.fromkeys(core(PRESETS[name]) for name in routed))[: len(palette())]
-    found = looks(list(PRESETS))
+    found = line_styles(list(PRESETS))
     colours = {found[name].colour for name in routed[:13] if core(PRESETS[name]) in gates}
     assert len(gates) == len(palette()) == len(colours)
 
@@ -59,15 +61,18 @@ def test_the_first_gates_have_a_colour_each():
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_gates_of_one_experiment_differ_in_colour(experiment):
     variants = EXPERIMENTS[experiment].variants
-    found = looks([variant.name for variant in variants])
+    found = line_styles([variant.name for variant in variants])
     cores = {core(variant) for variant in variants}
     assert len({look.colour for look in found.values()}) == len(cores)
 
 
 def test_one_function_is_one_colour():
     same = ("fff_mixture_logsigmoid", "fff_mixture_product", "fff_mixture_log", "fff_to_plane")
-    assert len({look.colour for look in looks(same).values()}) == 1
-    assert looks(["mlp_relu"])["mlp_relu"].colour == looks(["mlp_to_plane"])["mlp_to_plane"].colour
+    assert len({look.colour for look in line_styles(same).values()}) == 1
+    assert (
+        line_styles(["mlp_relu"])["mlp_relu"].colour
+        == line_styles(["mlp_to_plane"])["mlp_to_plane"].colour
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 8, 13, 32])
@@ -92,14 +97,14 @@ def test_leaves_left_of_the_root_are_cool_and_the_others_warm(n):
 
 
 def test_other_variants_never_look_like_a_preset():
-    others = looks([f"mine_{k}" for k in range(20)]).values()
-    known = looks(list(PRESETS)).values()
+    others = line_styles([f"mine_{k}" for k in range(20)]).values()
+    known = line_styles(list(PRESETS)).values()
     assert not {look.marker for look in others} & {look.marker for look in known}
 
 
 def test_the_hash_is_stable():
     # pinned: a hash that differs between processes would recolour figures at every run
-    look = looks(["my_variant"])["my_variant"]
+    look = line_styles(["my_variant"])["my_variant"]
     assert (look.colour, look.dashes, look.marker) == PINNED
 
 

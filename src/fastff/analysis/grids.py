@@ -1,0 +1,214 @@
+"""Scores over the points of a grid: over depth, width and depth, or region leak."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator
+
+from fastff.analysis.distribution import runs_with_distribution
+from fastff.analysis.failed import unless_all_failed
+from fastff.analysis.lines import add_legend, draw_band, draw_lines, heading, line_styles
+from fastff.analysis.style import TWO_COLUMNS, theme, width_of, wrap
+from fastff.analysis.summary import labels_of, require_one, summarise
+from fastff.tables.format import COLUMNS, DASH
+from fastff.tables.read import Tidy
+
+PANEL_HEIGHT = 1.75  # inches
+PANEL_METRICS = ("train_loss", "validation_loss", "accuracy_hard")
+
+
+@unless_all_failed
+def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
+    """Return the figure: rows train loss, validation loss, accuracy; a column per width.
+
+    Points are means over seeds, bars their 95 % t-intervals. The accuracy is that of the hard
+    (inference) form, the losses are those of the soft form.
+
+    Args:
+        runs: the runs table of an experiment.
+        title: what the figure shows; dataset and number of seeds are added.
+
+    Raises:
+        ValueError: for more than one region leak.
+
+    """
+    require_one(runs, "region_leak")
+    summary = summarise(runs, PANEL_METRICS)
+    styles = line_styles(list(labels_of(runs)))
+    widths = sorted(summary["hidden_features"].unique())
+    depths = sorted(summary["depth"].unique())
+    with theme():
+        figure = Figure(
+            figsize=(width_of(len(widths)), 0.9 + PANEL_HEIGHT * len(PANEL_METRICS)),
+            layout="constrained",
+        )
+        grid = figure.subplots(
+            len(PANEL_METRICS), len(widths), sharex=True, sharey="row", squeeze=False
+        )
+        for row, metric in zip(grid, PANEL_METRICS, strict=True):
+            row[0].set_ylabel(COLUMNS[metric].heading)
+            for axes, width in zip(row, widths, strict=True):
+                panel = summary[summary["hidden_features"] == width]
+                draw_lines(axes, panel, "depth", metric, styles)
+        for axes, width in zip(grid[0], widths, strict=True):
+            axes.set_title(f"{width} hidden units")
+        for axes in grid[-1]:
+            axes.set_xlabel("depth")
+            axes.xaxis.set_major_locator(FixedLocator(depths))
+        figure.align_ylabels(grid[:, 0])
+        figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
+        add_legend(figure, styles, labels_of(runs))
+    return figure
+
+
+CELL_HEIGHT = 0.3  # inches of a cell
+MAP_METRIC = "accuracy_hard"
+MAP_COLOURS = "mako"
+BRIGHT = 0.55  # luminance of a cell above which its number is dark
+
+
+@unless_all_failed
+def draw_heat_maps(runs: pd.DataFrame, title: str) -> Figure:
+    """Return the accuracy of the hard form: a map per routed variant, and one of all others.
+
+    A routed variant's map has a row per depth and a column per width; that of the feed-forward
+    layers a row per variant, and a column per width that all of them have. Numbers are means over
+    seeds, in percent, and all maps share one colour scale.
+
+    Args:
+        runs: the runs table of an experiment.
+        title: what the figure shows; dataset and number of seeds are added.
+
+    Raises:
+        ValueError: for more than one region leak.
+
+    """
+    require_one(runs, "region_leak")
+    maps = accuracy_maps(runs)
+    cells = pd.concat([table.stack() for table in maps.values()])
+    scale = Normalize(cells.min(), cells.max())
+    widths = [table.shape[1] for table in maps.values()]
+    n_rows = max(len(table) for table in maps.values())
+    with theme():
+        size = (TWO_COLUMNS, 1.1 + CELL_HEIGHT * n_rows)
+        figure = Figure(figsize=size, layout="constrained")
+        row = figure.subplots(1, len(maps), squeeze=False, width_ratios=widths)[0]
+        for axes, (name, table) in zip(row, maps.items(), strict=True):
+            _draw_map(axes, table, scale)
+            axes.set_title(name)
+            axes.set_xlabel("hidden units")
+            axes.set_ylabel("" if table.index.name == "label" else "depth")
+        figure.colorbar(
+            ScalarMappable(scale, MAP_COLOURS),
+            ax=row.tolist(),
+            label=COLUMNS[MAP_METRIC].heading,
+            fraction=0.03,
+            pad=0.01,
+        )
+        figure.suptitle(wrap(heading(runs, title), TWO_COLUMNS, heading=True))
+    return figure
+
+
+def accuracy_maps(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the maps by their titles: mean accuracies in percent, rows by columns."""
+    summary = summarise(runs, [MAP_METRIC])
+    summary["value"] = COLUMNS[MAP_METRIC].scale * summary[f"{MAP_METRIC}_mean"]
+    maps: dict[str, pd.DataFrame] = {}
+    flat = []
+    for variant, label in labels_of(runs).items():
+        rows = summary[summary["variant"] == variant]
+        if (rows["depth"] == 0).all():
+            flat.append(rows)
+        else:
+            maps[label] = rows.pivot(index="depth", columns="hidden_features", values="value")
+    if flat:
+        rows = pd.concat(flat)
+        order = rows["label"].unique()
+        trained = rows["hidden_features"].value_counts()
+        common = rows[rows["hidden_features"].map(trained) == len(order)]
+        table = common.pivot(index="label", columns="hidden_features", values="value")
+        maps["feed-forward"] = table.loc[order]
+    return maps
+
+
+def _draw_map(axes: Axes, table: pd.DataFrame, scale: Normalize) -> None:
+    image = axes.imshow(table, cmap=MAP_COLOURS, norm=scale, aspect="auto")
+    for row, values in enumerate(table.to_numpy()):
+        for column, value in enumerate(values):
+            red, green, blue, _ = image.cmap(scale(value))
+            bright = np.isnan(value) or 0.3 * red + 0.59 * green + 0.11 * blue > BRIGHT
+            colour = "0.1" if bright else "white"
+            number = DASH if np.isnan(value) else f"{value:.1f}"
+            axes.text(column, row, number, ha="center", va="center", color=colour)
+    axes.set_xticks(range(table.shape[1]), [f"{width:g}" for width in table.columns])
+    axes.set_yticks(range(len(table)), [str(name) for name in table.index])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
+
+
+# By panel's title: the metrics of the hard and of the soft form.
+LEAK_ACCURACIES = {
+    "test samples": ("accuracy_hard", "accuracy_soft"),
+    "training samples": ("train_accuracy_hard", "train_accuracy_soft"),
+}
+
+
+@unless_all_failed
+def draw_leak(tidy: Tidy, title: str) -> Figure:
+    """Return accuracy on test and training samples, and entropy of the leaves, over the leak.
+
+    The accuracy is that of the hard and of the soft form. Lines are means over seeds, bands their
+    95 % t-intervals. The dashed line is the most that the entropy can be.
+
+    Args:
+        tidy: the tables of an experiment.
+        title: what the figure shows; dataset and number of seeds are added.
+
+    Raises:
+        ValueError: for more than one depth or width.
+
+    """
+    runs = runs_with_distribution(tidy)
+    for column in ("depth", "hidden_features"):
+        require_one(runs, column)
+    labels = labels_of(runs)
+    hard = line_styles(list(labels))
+    soft = {name: replace(style, dashes=(2.0, 1.0), marker="s") for name, style in hard.items()}
+    metrics = [metric for pair in LEAK_ACCURACIES.values() for metric in pair]
+    summary = summarise(runs, [*metrics, "entropy"]).sort_values("region_leak", kind="stable")
+    most = float(np.log2(runs["n_experts"].max()))
+    with theme():
+        figure = Figure(figsize=(width_of(3), 1.2 + PANEL_HEIGHT), layout="constrained")
+        panels = figure.subplots(1, 3)
+        panels[0].sharey(panels[1])
+        for variant in labels:
+            lines = summary[summary["variant"] == variant]
+            for axes, pair in zip(panels, LEAK_ACCURACIES.values(), strict=False):
+                for metric, style in zip(pair, (hard[variant], soft[variant]), strict=True):
+                    draw_band(axes, lines, "region_leak", metric, style)
+            draw_band(panels[2], lines, "region_leak", "entropy", hard[variant])
+        for axes, name in zip(panels, (*LEAK_ACCURACIES, "leaves, hard form"), strict=True):
+            axes.set_title(name)
+            axes.set_xlabel("region leak")
+            axes.xaxis.set_major_locator(MaxNLocator(6))
+        panels[0].set_ylabel("accuracy (%)")
+        panels[1].tick_params(labelleft=False)
+        panels[2].set_ylabel(COLUMNS["entropy"].heading)
+        panels[2].axhline(most, color="0.25", linewidth=0.7, linestyle=(0, (4, 2)))
+        panels[2].set_ylim(0, 1.08 * most)
+        figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
+        forms, names = {}, {}
+        for variant, label in labels.items():
+            for form, styles in (("hard", hard), ("soft", soft)):
+                forms[f"{variant}, {form}"] = styles[variant]
+                names[f"{variant}, {form}"] = f"{label}, {form} form"
+        add_legend(figure, forms, names, "; dashed: the most there can be", interval="bands")
+    return figure
