@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from fastff.config.base import Name, Spec, require_unique, unknown
+from fastff.config.base import Name, Spec, Unique, require_unique, unknown
 from fastff.config.model import MAX_DEPTH, FixedActivation, Grid, Variant, Width
 from fastff.config.recipe import Recipe
 from fastff.data.names import DATASET_NAMES
@@ -46,6 +46,8 @@ Op = Literal["gate", "experts", "layer", "train_step"]
 Mode = Literal["eager", "compiled", "graph"]
 TimedDtype = Literal["float32", "tf32", "bfloat16", "float16"]
 TimedDepth = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
+Modes = Annotated[tuple[Mode, ...], Field(min_length=1), Unique]
+Dtypes = Annotated[tuple[TimedDtype, ...], Field(min_length=1), Unique]
 Batch = Annotated[int, Field(ge=1, le=1_000_000)]
 
 # Every form that can be timed, by operation, and what it is called in figures.
@@ -101,8 +103,8 @@ class TimedVariant(Spec):
     form: Name
     label: str = Field(default="", max_length=60)
     hidden_features: Width | None = None
-    dtypes: tuple[TimedDtype, ...] | None = Field(default=None, min_length=1)
-    modes: tuple[Mode, ...] | None = Field(default=None, min_length=1)
+    dtypes: Dtypes | None = None
+    modes: Modes | None = None
 
 
 def _resolve(value: Any) -> Any:
@@ -135,18 +137,13 @@ class TimingCase(Spec):
     variants: tuple[Annotated[TimedVariant, BeforeValidator(_resolve)], ...] = Field(min_length=1)
     in_features: Width
     out_features: Width | None = None
-    batch: tuple[Batch, ...] = Field(min_length=1)
-    depth: tuple[TimedDepth, ...] = Field(min_length=1)
+    batch: Annotated[tuple[Batch, ...], Field(min_length=1), Unique]
+    depth: Annotated[tuple[TimedDepth, ...], Field(min_length=1), Unique]
     hidden_features: tuple[Width, ...] | Literal["depth"] = (1,)
     top_k: Literal["one", "all"] = "one"
     activation: FixedActivation = "relu"
-    dtypes: tuple[TimedDtype, ...] = Field(default=("float32",), min_length=1)
-    modes: tuple[Mode, ...] = Field(default=("eager",), min_length=1)
-
-    @field_validator("batch", "depth", "dtypes", "modes")
-    @classmethod
-    def _check_unique(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        return require_unique(value)
+    dtypes: Dtypes = ("float32",)
+    modes: Modes = ("eager",)
 
     @model_validator(mode="after")
     def _check_variants(self) -> TimingCase:
