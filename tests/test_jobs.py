@@ -13,7 +13,8 @@ from fastff.config.jobs import n_runs, named_jobs, shards, train_jobs
 from fastff.config.load import parse_config
 from fastff.data.outline import outline
 from fastff.tables.collect import TABLES, collect
-from fastff.train.job import runs, train
+from fastff.train.job import train
+from fastff.train.sizes import runs
 from fastff.train.tables import tidy_tables, write_tables
 
 

@@ -8,7 +8,7 @@ from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 from fastff.train.build import Sizes, build_model
-from fastff.train.job import equal_widths, models, runs
+from fastff.train.sizes import equal_widths, models, runs
 from models import small_model
 
 GRID = Grid(depth=(1, 3), hidden_features=(4, 8))

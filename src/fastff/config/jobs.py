@@ -133,6 +133,6 @@ def _n_models(spec: TrainSpec) -> int:
         return len(spec.variant.models(spec.grid))
     # counts the parameters of models; the workflow waits for torch only where it has to
     from fastff.data.outline import outline
-    from fastff.train.job import models
+    from fastff.train.sizes import models
 
     return len(models(spec, outline(spec.dataset)))

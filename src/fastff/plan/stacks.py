@@ -18,9 +18,9 @@ from fastff.layers import Layer
 from fastff.plan.counting import Work, count
 from fastff.train.build import Sizes, build_model, stack
 from fastff.train.evaluate import CHUNKS
-from fastff.train.job import runs
 from fastff.train.recording import N_PROJECTED, N_WINDOWS
 from fastff.train.scheduler import bytes_per_run
+from fastff.train.sizes import runs
 
 FLOAT = 4  # bytes
 PER_UPDATE = 7  # floats of a parameter: itself, gradient and two moments read, three written

@@ -193,9 +193,10 @@ class Checkpoints:
 
     def of(self, model: ModelSpec, seeds: tuple[int, ...]) -> Checkpoint:
         """Return the checkpoint of a stack, of one model and several seeds."""
-        stack = {"model": model.model_dump(mode="json"), "seeds": list(seeds)}
-        key = hashlib.sha256(json.dumps(stack, sort_keys=True).encode()).hexdigest()[:16]
+        place = {"shape": model.shape, "seeds": seeds}
+        key = hashlib.sha256(json.dumps(place).encode()).hexdigest()[:16]
         path = self.folder / f"{self.name}.{key}.checkpoint"
+        stack = {"model": model.model_dump(mode="json"), "seeds": seeds}
         return Checkpoint(path, {**self.context, **stack}, self.interval, self.stop)
 
     def clear(self) -> None:

@@ -15,6 +15,10 @@ from fastff.data.dataset import Dataset
 from fastff.layers import Layer
 from fastff.train.device import generator
 
+# samples at once, which bounds memory at any number of samples: what fits a CPU's cache, and what
+# keeps a GPU busy
+CHUNKS = {"cpu": 256, "cuda": 4096}
+
 
 class Part(NamedTuple):
     """Samples: inputs (n, i) and labels (n,)."""
@@ -55,11 +59,6 @@ def split(data: Dataset, recipe: Recipe) -> Split:
         return Split(chosen, test, test)
     aside = order[:n_validation].sort().values
     return Split(chosen, Part(train.inputs[aside], train.labels[aside]), test)
-
-
-# samples at once, which bounds memory at any number of samples: what fits a CPU's cache, and what
-# keeps a GPU busy
-CHUNKS = {"cpu": 256, "cuda": 4096}
 
 
 @dataclass(frozen=True)

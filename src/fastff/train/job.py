@@ -1,4 +1,4 @@
-"""Training jobs: their runs, among them models of the size of others, trained stack by stack.
+"""Training jobs: variants over their grids and seeds, stack by stack.
 
 The engine itself writes no line about how far it is, but tells a watcher.
 """
@@ -10,22 +10,19 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
-from fastff.config.job import Run, Sized, TrainSpec
-from fastff.config.model import ModelSpec, Point, Variant
+from fastff.config.job import Run, TrainSpec
+from fastff.config.model import ModelSpec, Point
 from fastff.data.dataset import Dataset
-from fastff.layers import Layer
-from fastff.train.build import Sizes, build_model
 from fastff.train.checkpoint import Checkpoints
 from fastff.train.graceful_shutdown import StopRequest
 from fastff.train.loop import Training, train_stack
 from fastff.train.results import RunResult
 from fastff.train.scheduler import Stack, runs_that_fit, train_together
+from fastff.train.sizes import runs
 from fastff.train.store import RunStore
 
 Results = dict[Run, RunResult]
-JobRun = tuple[int, Point, int]  # the place of its job in a list of jobs, its point and its seed
+JobRun = tuple[int, Point, int]  # the place of its job in a list of jobs, its shape and its seed
 
 
 class Watcher(Protocol):
@@ -65,60 +62,6 @@ def unwatched(
 ) -> AbstractContextManager[Watcher]:
     """Watch nothing."""
     return nullcontext(_Nobody())
-
-
-def runs(spec: TrainSpec, data: Dataset) -> list[Run]:
-    """Return the runs of a job, model by model and of a model seed by seed.
-
-    Raises:
-        ValueError: where `spec.runs` has one that there isn't.
-
-    """
-    found = [Run(model, seed) for model in models(spec, data) for seed in spec.seeds]
-    if spec.runs is None:
-        return found
-    first, last = spec.runs
-    if last >= len(found):
-        raise ValueError(
-            f"{spec.experiment} {spec.variant.name}, runs = {first}-{last}: allowed are runs "
-            f"0-{len(found) - 1}"
-        )
-    return found[first : last + 1]
-
-
-def models(spec: TrainSpec, data: Dataset) -> list[ModelSpec]:
-    """Return the models of a job: its grid's, then those that equal other models in size."""
-    found = {model.shape: model for model in spec.variant.models(spec.grid)}
-    for width in equal_widths(spec.variant, spec.equal_to, data) if spec.equal_to else []:
-        model = spec.variant.model.resolved(Point(0, width))
-        found.setdefault(model.shape, model)
-    return list(found.values())
-
-
-def equal_widths(variant: Variant, equal_to: Sequence[Sized], data: Dataset) -> list[int]:
-    """Return the widths at which a feed-forward variant equals other models, ascending.
-
-    Three for every model: the width that comes closest to its number of parameters, its hidden
-    units in training, and its hidden units at inference.
-    """
-    sizes = Sizes.of(data)
-
-    def build(model: ModelSpec) -> Layer:
-        with torch.device("meta"):
-            return build_model(model, sizes)
-
-    def n_parameters(layer: Layer) -> int:
-        return sum(parameter.numel() for parameter in layer.parameters())
-
-    one, two = (n_parameters(build(variant.model.resolved(Point(0, width)))) for width in (1, 2))
-    per_unit, fixed = two - one, 2 * one - two
-    widths: set[int] = set()
-    for sized in equal_to:
-        for model in sized.variant.models(sized.grid):
-            layer = build(model)
-            equal = round((n_parameters(layer) - fixed) / per_unit)
-            widths |= {max(1, equal), layer.training_width, layer.inference_width}
-    return sorted(widths)
 
 
 def train(
@@ -196,11 +139,13 @@ def _stacks(
     stacks_at_once: int,
 ) -> Iterator[Stack]:
     """Yield the stacks that train the missing runs, each of one model."""
-    for model in dict.fromkeys(run.model for run in missing):
-        seeds = tuple(run.seed for run in missing if run.model == model)
+    by_model: dict[ModelSpec, list[int]] = {}
+    for model, seed in missing:
+        by_model.setdefault(model, []).append(seed)
+    for model, seeds in by_model.items():
         at_most = min(runs_per_stack, runs_that_fit(spec, model, data, stacks_at_once))
         for start in range(0, len(seeds), at_most):
-            yield Stack(spec, model, seeds[start : start + at_most])
+            yield Stack(spec, model, tuple(seeds[start : start + at_most]))
 
 
 def _job_runs(job: int, stack: Stack) -> list[JobRun]:
