@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -71,6 +72,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
         if handle is not None:
             os.close(handle)
+
+
+def write_checked(path: Path, content: bytes | memoryview) -> None:
+    """Write a file behind a line with its SHA-256, whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(f"{hashlib.sha256(content).hexdigest()}\n".encode())
+        file.write(content)
+
+
+def read_checked(path: Path) -> bytes:
+    """Return what `write_checked` wrote. Raises ValueError for a file that is damaged."""
+    digest, _, content = path.read_bytes().partition(b"\n")
+    if digest != hashlib.sha256(content).hexdigest().encode():
+        raise ValueError("its checksum is wrong")
+    return content
 
 
 def _sweep(path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fastff.config.model import Variant
 from fastff.train.device import generator
-from fastff.train.split import Split
+from fastff.train.evaluate import Split
 from models import small_model
 
 

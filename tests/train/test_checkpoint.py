@@ -13,7 +13,7 @@ from blobs import blobs
 from fastff.config.model import GridPoint
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import ConstantSpec, EarlyStoppingSpec, PlateauSpec, Recipe, SgdSpec
-from fastff.train.checkpoint import Checkpoint
+from fastff.train.checkpoint import Checkpoint, Checkpoints
 from fastff.train.device import set_precision
 from fastff.train.graceful_shutdown import StoppedError, StopRequest
 from fastff.train.job import train
@@ -126,6 +126,20 @@ def test_a_checkpoint_of_another_config_or_code_is_refused(change, said, saved, 
     assert f"checkpoint {saved} {said}" in caplog.text
     results = results_of(training("mlp_relu", RECIPES["adamw"], data, other))
     assert results == results_of(training("mlp_relu", RECIPES["adamw"], data))
+
+
+def test_a_checkpoint_of_another_model_of_its_shape_is_refused(data, tmp_path, caplog):
+    files = Checkpoints(tmp_path, "one", {}, 0.0)
+    names = ("moe_mixture", "moe_top1_switch")
+    model, other = (PRESETS[name].model.resolved(GridPoint(3, 8)) for name in names)
+    recipe = RECIPES["adamw"]
+    ended = train_stack(model, (0, 1), recipe, data, checkpoint=files.of(model, (0, 1)))
+    next(ended), next(ended)
+    ended.close()
+    with caplog.at_level(logging.WARNING):
+        assert files.of(other, (0, 1)).load() is None
+    assert "is of another model.gate.top_k: it is not used" in caplog.text
+    assert files.of(model, (0, 1)).load()["epoch"] == 1
 
 
 def flipped(content: bytes) -> bytes:

@@ -109,11 +109,11 @@ def test_a_stack_that_does_not_fit_is_split(monkeypatch, caplog):
     expected = tables_of(specs)[0]["runs"]
     original = job.train_stack
 
-    def too_large(variant, point, seeds, *args, **options):
+    def too_large(model, seeds, *args, **options):
         if len(seeds) > 2:
             torch.empty(2**60, dtype=torch.uint8, device="cuda")
         yield from ()
-        return (yield from original(variant, point, seeds, *args, **options))
+        return (yield from original(model, seeds, *args, **options))
 
     monkeypatch.setattr(job, "train_stack", too_large)
     with caplog.at_level(logging.WARNING):

@@ -13,9 +13,8 @@ from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 from fastff.train.build import stack
 from fastff.train.device import generator
-from fastff.train.evaluate import evaluate
+from fastff.train.evaluate import Part, evaluate, split
 from fastff.train.loop import results_of, train_stack
-from fastff.train.split import Part, split
 from models import small_model
 
 RECIPE = Recipe(epochs=4, batch_size=64, learning_rate=5e-3)

@@ -20,9 +20,9 @@ from fastff.config.recipe import (
     Recipe,
     SgdSpec,
 )
+from fastff.train.evaluate import split
 from fastff.train.loop import results_of, train_stack
 from fastff.train.optimiser import rates_and_momenta
-from fastff.train.split import split
 from fastff.train.stopping import EarlyStopping
 
 

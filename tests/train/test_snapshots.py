@@ -10,9 +10,9 @@ from fastff.config.recipe import Recipe
 from fastff.layers import NodeTree
 from fastff.layers.tree import node_entropies, node_visits
 from fastff.train.build import stack
+from fastff.train.evaluate import Part
 from fastff.train.loop import results_of, train_stack
 from fastff.train.recording import snapshots
-from fastff.train.split import Part
 from models import small_model
 
 RECORD = ("expert_counts", "nodes", "projections")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from blobs import blobs
 from fastff.config.recipe import Recipe
-from fastff.train.split import split
+from fastff.train.evaluate import split
 
 BASE = {"epochs": 1, "batch_size": 4, "learning_rate": 0.1}
 

@@ -51,6 +51,17 @@ class Spec(BaseModel):
         return {key: tuple(x) if isinstance(x, list) else x for key, x in value.items()}
 
 
+def require_unique(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Return `values`, or raise ValueError naming the entries given more than once."""
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"given more than once: {', '.join(repeated)}")
+    return values
+
+
+Unique = AfterValidator(require_unique)
+
+
 def any_of(base: type[Spec]) -> Any:
     """Return the type of all specs below `base` that have a kind, told apart by it."""
     kinds = _kinds(base)
@@ -72,11 +83,3 @@ def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(given), allowed, n=1)
     hint = f", did you mean {close[0]!r}?" if close else ";"
     return f"unknown {what}{hint} allowed: {', '.join(allowed)}"
-
-
-def require_unique(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Return `values`, or raise ValueError naming the entries given more than once."""
-    repeated = sorted({str(value) for value in values if values.count(value) > 1})
-    if repeated:
-        raise ValueError(f"given more than once: {', '.join(repeated)}")
-    return values

@@ -5,47 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from fastff.config.base import Name, Spec, require_unique, unknown
+from fastff.config.base import Name, Spec, Unique, require_unique, unknown
 from fastff.config.model import MAX_DEPTH, FixedActivation, Grid, Variant, Width
 from fastff.config.recipe import Recipe
 from fastff.data.names import DATASET_NAMES
-
-
-class EngineBenchmarkSpec(Spec):
-    """The training engine against the plain way: time of one run and epoch, and peak memory.
-
-    Attributes:
-        variants: what is trained, at every point of `grid`.
-        recipe: its `epochs` are the engine's; the plain way trains one.
-        runs: how many runs the engine trains at once, on every core or in every stream.
-        workers: how many processes load the plain way's samples; one measurement for each.
-        repeats: how often each side is measured, in turn.
-
-    """
-
-    kind: Literal["engine"] = "engine"
-    dataset: Literal[DATASET_NAMES]  # type: ignore[valid-type]
-    variants: tuple[Variant, ...] = Field(min_length=1)
-    grid: Grid
-    recipe: Recipe
-    runs: int = Field(default=10, ge=1, le=10_000)
-    workers: tuple[int, ...] = Field(default=(0, 8), min_length=1)
-    repeats: int = Field(default=5, ge=1, le=1000)
-
-    @model_validator(mode="after")
-    def _check_workers(self) -> EngineBenchmarkSpec:
-        for workers in self.workers:
-            if not 0 <= workers <= 256:
-                raise ValueError(f"workers = {workers}: must be between 0 and 256")
-        return self
-
 
 Op = Literal["gate", "experts", "layer", "train_step"]
 Mode = Literal["eager", "compiled", "graph"]
 TimedDtype = Literal["float32", "tf32", "bfloat16", "float16"]
 TimedDepth = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
+Modes = Annotated[tuple[Mode, ...], Field(min_length=1), Unique]
+Dtypes = Annotated[tuple[TimedDtype, ...], Field(min_length=1), Unique]
 Batch = Annotated[int, Field(ge=1, le=1_000_000)]
 
 # Every form that can be timed, by operation, and what it is called in figures.
@@ -101,8 +73,8 @@ class TimedVariant(Spec):
     form: Name
     label: str = Field(default="", max_length=60)
     hidden_features: Width | None = None
-    dtypes: tuple[TimedDtype, ...] | None = Field(default=None, min_length=1)
-    modes: tuple[Mode, ...] | None = Field(default=None, min_length=1)
+    dtypes: Dtypes | None = None
+    modes: Modes | None = None
 
 
 def _resolve(value: Any) -> Any:
@@ -135,18 +107,13 @@ class TimingCase(Spec):
     variants: tuple[Annotated[TimedVariant, BeforeValidator(_resolve)], ...] = Field(min_length=1)
     in_features: Width
     out_features: Width | None = None
-    batch: tuple[Batch, ...] = Field(min_length=1)
-    depth: tuple[TimedDepth, ...] = Field(min_length=1)
+    batch: Annotated[tuple[Batch, ...], Field(min_length=1), Unique]
+    depth: Annotated[tuple[TimedDepth, ...], Field(min_length=1), Unique]
     hidden_features: tuple[Width, ...] | Literal["depth"] = (1,)
     top_k: Literal["one", "all"] = "one"
     activation: FixedActivation = "relu"
-    dtypes: tuple[TimedDtype, ...] = Field(default=("float32",), min_length=1)
-    modes: tuple[Mode, ...] = Field(default=("eager",), min_length=1)
-
-    @field_validator("batch", "depth", "dtypes", "modes")
-    @classmethod
-    def _check_unique(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        return require_unique(value)
+    dtypes: Dtypes = ("float32",)
+    modes: Modes = ("eager",)
 
     @model_validator(mode="after")
     def _check_variants(self) -> TimingCase:
@@ -196,3 +163,32 @@ class TimingBenchmarkSpec(Spec):
     threads: int = Field(default=1, ge=1, le=1024)
     repeats: int = Field(default=15, ge=1, le=1000)
     seconds: float = Field(default=0.01, gt=0, le=10)
+
+
+class EngineBenchmarkSpec(Spec):
+    """The training engine against the plain way: time of one run and epoch, and peak memory.
+
+    Attributes:
+        variants: what is trained, at every point of `grid`.
+        recipe: its `epochs` are the engine's; the plain way trains one.
+        runs: how many runs the engine trains at once, on every core or in every stream.
+        workers: how many processes load the plain way's samples; one measurement for each.
+        repeats: how often each side is measured, in turn.
+
+    """
+
+    kind: Literal["engine"] = "engine"
+    dataset: Literal[DATASET_NAMES]  # type: ignore[valid-type]
+    variants: tuple[Variant, ...] = Field(min_length=1)
+    grid: Grid
+    recipe: Recipe
+    runs: int = Field(default=10, ge=1, le=10_000)
+    workers: tuple[int, ...] = Field(default=(0, 8), min_length=1)
+    repeats: int = Field(default=5, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> EngineBenchmarkSpec:
+        for workers in self.workers:
+            if not 0 <= workers <= 256:
+                raise ValueError(f"workers = {workers}: must be between 0 and 256")
+        return self

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from fastff.config.base import Name, Spec, require_unique, unknown
+from fastff.config.base import Name, Spec, Unique, require_unique, unknown
 from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.job import Recording, Seeds
 from fastff.config.model import Grid, GridChange, Variant
@@ -24,6 +24,7 @@ def _resolve_variant(value: Any) -> Any:
     return PRESETS[value].model_dump()
 
 
+Products = Annotated[tuple[str, ...], Unique]
 RunsPerJob = Annotated[int, Field(ge=1, le=10_000_000)] | None
 
 
@@ -54,13 +55,8 @@ class Drawn(Spec):
 
     title: str = Field(min_length=1, max_length=100)
     notebook: Name | None = None
-    figures: tuple[str, ...] = ("{experiment}",)
-    tables: tuple[str, ...] = ("{experiment}",)
-
-    @field_validator("figures", "tables")
-    @classmethod
-    def _check_products(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return require_unique(value)
+    figures: Products = ("{experiment}",)
+    tables: Products = ("{experiment}",)
 
     def variant_names(self) -> tuple[str, ...]:
         """Return what `{variant}` stands for."""
@@ -100,7 +96,7 @@ class EngineBenchmark(DrawnVariants, EngineBenchmarkSpec):
     """A benchmark of the training engine, and which notebook draws it."""
 
     kind: Literal["engine"]
-    tables: tuple[str, ...] = ("{experiment}_ratios",)
+    tables: Products = ("{experiment}_ratios",)
 
     def spec(self) -> EngineBenchmarkSpec:
         """Return what is measured."""
@@ -112,7 +108,7 @@ class TimingBenchmark(TimingBenchmarkSpec, Drawn):
     """A benchmark of single operations, and which notebook draws it."""
 
     kind: Literal["timing"]
-    tables: tuple[str, ...] = ("{experiment}_ratios",)
+    tables: Products = ("{experiment}_ratios",)
 
     def spec(self) -> TimingBenchmarkSpec:
         """Return what is measured."""
@@ -156,11 +152,6 @@ class Experiment(DrawnVariants):
     runs_per_job: RunsPerJob = None
     comparisons: tuple[Comparison, ...] = ()
 
-    @field_validator("seeds")
-    @classmethod
-    def _check_seeds(cls, value: Seeds) -> Seeds:
-        return require_unique(value)
-
     @model_validator(mode="after")
     def _check_names(self) -> Experiment:
         names = tuple(variant.name for variant in self.variants)
@@ -199,11 +190,6 @@ class Defaults(Spec):
     recipe: dict[str, Any] = Field(default={})
     record_every: int | None = None
     best_of_seeds: bool | None = None
-
-    @field_validator("seeds")
-    @classmethod
-    def _check_seeds(cls, value: Seeds | None) -> Seeds | None:
-        return value if value is None else require_unique(value)
 
     def applied(self, experiment: Any) -> Any:
         """Return an experiment's block of the config with what it leaves open filled in."""

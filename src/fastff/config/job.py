@@ -6,13 +6,12 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from fastff.config.base import Name, Spec
+from fastff.config.base import Name, Spec, Unique
 from fastff.config.model import BottleneckSpec, Grid, ModelSpec, Point, Variant
 from fastff.config.recipe import Recipe
 
-Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1, max_length=10_000)
-]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=10_000), Unique]
 Recording = Literal["gradients", "expert_counts", "nodes", "projections"]
 
 

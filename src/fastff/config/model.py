@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator
 
-from fastff.config.base import Name, Spec, any_of, require_unique
+from fastff.config.base import Name, Spec, Unique, any_of
 from fastff.config.gates import GateSpec
 
 MAX_DEPTH = 20
@@ -20,6 +20,11 @@ MAX_UNITS = 2**22  # of a model: with 784 inputs they take 13 GB
 Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(ge=0, le=1)]
+Depths = Annotated[tuple[Depth, ...], Field(min_length=1), Unique]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1), Unique]
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1), Unique]
+FixedActivation = Literal["relu", "gelu", "selu", "linear"]
+ExpertActivation = Literal[FixedActivation, "prelu"]
 
 
 class Point(NamedTuple):
@@ -53,14 +58,9 @@ class Grid(Spec):
     A layer of depth d has 2**d experts, whichever its gate.
     """
 
-    depth: tuple[Depth, ...] = Field(min_length=1)
-    hidden_features: tuple[Width, ...] = Field(min_length=1)
-    region_leak: tuple[Rate, ...] | None = Field(default=None, min_length=1)
-
-    @field_validator("depth", "hidden_features", "region_leak")
-    @classmethod
-    def _check_unique(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        return value if value is None else require_unique(value)
+    depth: Depths
+    hidden_features: Widths
+    region_leak: Rates | None = None
 
     def points(self) -> list[GridPoint]:
         """Return every point, depth first."""
@@ -75,17 +75,13 @@ class Grid(Spec):
 class GridChange(Spec):
     """What a single variant's grid has in place of the experiment's."""
 
-    depth: tuple[Depth, ...] | None = Field(default=None, min_length=1)
-    hidden_features: tuple[Width, ...] | None = Field(default=None, min_length=1)
-    region_leak: tuple[Rate, ...] | None = Field(default=None, min_length=1)
+    depth: Depths | None = None
+    hidden_features: Widths | None = None
+    region_leak: Rates | None = None
 
     def applied(self, grid: Grid) -> Grid:
         """Return the grid with these values in place of its own."""
         return Grid(**(grid.model_dump() | self.model_dump(exclude_none=True)))
-
-
-FixedActivation = Literal["relu", "gelu", "selu", "linear"]
-ExpertActivation = Literal[FixedActivation, "prelu"]
 
 
 class ExpertsSpec(Spec):

@@ -79,7 +79,7 @@ class Layer:
         """
         if self.root is None:
             return len(key) + 1 if key and key[0] in self.values else 0, self.source
-        node, depth, place = self.root, 0, self.source
+        node, n_found, place = self.root, 0, self.source
         for part in key:
             entries = node.value if isinstance(node, yaml.MappingNode) else []
             if isinstance(node, yaml.SequenceNode):
@@ -88,10 +88,10 @@ class Layer:
             for name, value in reversed(entries):
                 if part == (name if isinstance(name, int) else name.value):
                     mark = (value if isinstance(name, int) else name).start_mark
-                    node, depth = value, depth + 1
+                    node, n_found = value, n_found + 1
                     place = f"{self.source}, line {mark.line + 1}"
                     break
-        return depth, place
+        return n_found, place
 
 
 def read_yaml(path: Path, what: str = "config file") -> dict[str, Any]:

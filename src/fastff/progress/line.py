@@ -19,7 +19,7 @@ from fastff.progress.messages import say_point
 
 if TYPE_CHECKING:
     from fastff.config.job import TrainSpec
-    from fastff.train.watch import JobRun
+    from fastff.train.job import JobRun
 
 log = logging.getLogger(__name__)
 LINE_INTERVAL, BAR_INTERVAL = 10.0, 0.2  # seconds between plain lines, and between looks of a bar
@@ -68,7 +68,7 @@ class Standing:
 class Progress:
     """Shows on stderr, in one line, how many runs are done, their epochs, rate and time left.
 
-    A `fastff.train.watch.Watch`, for training to call. What it finds stored it logs first.
+    A `fastff.train.job.Watch`, for training to call. What it finds stored it logs first.
 
     Slurm keeps what a job writes to stdout, so in a Slurm job the lines go there too.
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from fastff.config.model import ModelSpec
-from fastff.files import atomic_path
+from fastff.files import read_checked, write_checked
 from fastff.layers import Layer
 from fastff.train.graceful_shutdown import StopRequest
 from fastff.train.optimiser import Optimiser, Plateau
@@ -30,7 +30,6 @@ from fastff.train.step import Step
 from fastff.train.stopping import EarlyStopping, Failures
 
 log = logging.getLogger(__name__)
-DIGEST = 65  # bytes: a SHA-256 in hexadecimal digits, and a line's end
 
 
 @dataclass
@@ -133,10 +132,7 @@ class Checkpoint:
         """Write a state in place of the last one, whole or not at all."""
         content = io.BytesIO()
         torch.save({"context": json.dumps(self.context), "state": state}, content)
-        digest = hashlib.sha256(content.getbuffer()).hexdigest()
-        with atomic_path(self.path) as path, path.open("wb") as file:
-            file.write(f"{digest}\n".encode())
-            file.write(content.getbuffer())
+        write_checked(self.path, content.getbuffer())
         self.last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -146,15 +142,14 @@ class Checkpoint:
         is refused with a warning: training then starts anew.
         """
         try:
-            content = self.path.read_bytes()
+            content = read_checked(self.path)
         except FileNotFoundError:
             return None
-        digest, body = content[:DIGEST], content[DIGEST:]
-        if digest != f"{hashlib.sha256(body).hexdigest()}\n".encode():
+        except ValueError:
             log.warning("checkpoint %s is damaged: training starts anew", self.path)
             return None
         try:
-            found = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             log.warning("checkpoint %s: %s: training starts anew", self.path, reason)
@@ -198,9 +193,10 @@ class Checkpoints:
 
     def of(self, model: ModelSpec, seeds: tuple[int, ...]) -> Checkpoint:
         """Return the checkpoint of a stack, of one model and several seeds."""
-        stack = {"model": model.model_dump(mode="json"), "seeds": list(seeds)}
-        key = hashlib.sha256(json.dumps(stack, sort_keys=True).encode()).hexdigest()[:16]
+        place = {"shape": model.shape, "seeds": seeds}
+        key = hashlib.sha256(json.dumps(place).encode()).hexdigest()[:16]
         path = self.folder / f"{self.name}.{key}.checkpoint"
+        stack = {"model": model.model_dump(mode="json"), "seeds": seeds}
         return Checkpoint(path, {**self.context, **stack}, self.interval, self.stop)
 
     def clear(self) -> None:

@@ -1,12 +1,17 @@
-"""Training jobs: variants over their grids and seeds, stack by stack."""
+"""Training jobs: variants over their grids and seeds, stack by stack.
+
+The engine itself writes no line about how far it is, but tells a watcher.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fastff.config.job import Run, TrainSpec
+from fastff.config.model import ModelSpec, Point
 from fastff.data.dataset import Dataset
 from fastff.train.checkpoint import Checkpoints
 from fastff.train.graceful_shutdown import StopRequest
@@ -15,9 +20,48 @@ from fastff.train.results import RunResult
 from fastff.train.scheduler import Stack, runs_that_fit, train_together
 from fastff.train.sizes import runs
 from fastff.train.store import RunStore
-from fastff.train.watch import JobRun, Watch, Watcher, unwatched
 
 Results = dict[Run, RunResult]
+JobRun = tuple[int, Point, int]  # the place of its job in a list of jobs, its shape and its seed
+
+
+class Watcher(Protocol):
+    """Is told of every epoch and every finished run of a training."""
+
+    def advance(
+        self, runs: Iterable[JobRun], epoch: int, loss: float, *, resumed: bool = False
+    ) -> None:
+        """Take note that the runs of a stack have reached an epoch.
+
+        `loss` is their mean train loss in it. An epoch that comes from a checkpoint was `resumed`.
+        """
+
+    def finish(self, runs: Iterable[JobRun]) -> None:
+        """Take note that runs are finished, perhaps before their last epoch."""
+
+
+# Called when it is known what is to be trained: with the jobs, the number of epochs of every run
+# that is to be trained, and how many runs of each job were stored.
+Watch = Callable[
+    [Sequence[TrainSpec], Mapping[JobRun, int], Sequence[int]], AbstractContextManager[Watcher]
+]
+
+
+class _Nobody:
+    def advance(
+        self, runs: Iterable[JobRun], epoch: int, loss: float, *, resumed: bool = False
+    ) -> None:
+        pass
+
+    def finish(self, runs: Iterable[JobRun]) -> None:
+        pass
+
+
+def unwatched(
+    specs: Sequence[TrainSpec], epochs: Mapping[JobRun, int], n_stored: Sequence[int]
+) -> AbstractContextManager[Watcher]:
+    """Watch nothing."""
+    return nullcontext(_Nobody())
 
 
 def train(
@@ -95,11 +139,13 @@ def _stacks(
     stacks_at_once: int,
 ) -> Iterator[Stack]:
     """Yield the stacks that train the missing runs, each of one model."""
-    for model in dict.fromkeys(run.model for run in missing):
-        seeds = tuple(run.seed for run in missing if run.model == model)
+    by_model: dict[ModelSpec, list[int]] = {}
+    for model, seed in missing:
+        by_model.setdefault(model, []).append(seed)
+    for model, seeds in by_model.items():
         at_most = min(runs_per_stack, runs_that_fit(spec, model, data, stacks_at_once))
         for start in range(0, len(seeds), at_most):
-            yield Stack(spec, model, seeds[start : start + at_most])
+            yield Stack(spec, model, tuple(seeds[start : start + at_most]))
 
 
 def _job_runs(job: int, stack: Stack) -> list[JobRun]:

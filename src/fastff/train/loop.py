@@ -21,12 +21,11 @@ from fastff.layers.random import Random
 from fastff.train.build import Sizes, build_model, stack
 from fastff.train.checkpoint import Checkpoint, StackState
 from fastff.train.device import generator
-from fastff.train.evaluate import Scores, evaluate
+from fastff.train.evaluate import Scores, Split, evaluate, split
 from fastff.train.graceful_shutdown import StoppedError
 from fastff.train.optimiser import Plateau, build_optimiser
 from fastff.train.recording import GradientRecorder, Snapshot, snapshots
 from fastff.train.results import EpochResult, RunResult
-from fastff.train.split import Split, split
 from fastff.train.step import Step
 from fastff.train.stopping import EarlyStopping, Failures
 
@@ -74,10 +73,7 @@ def train_stack(
     parts = split(data, recipe)
     n_samples, batch_size = len(parts.train.labels), recipe.batch_size
     n_steps = n_samples // batch_size
-    models = [
-        build_model(spec, Sizes.of(data), generator=generator(seed, "initialisation"))
-        for seed in seeds
-    ]
+    models = [_build(spec, seed, data) for seed in seeds]
     model = stack(models).to(device)
     random = Random([generator(seed, "noise", device) for seed in seeds])
     for module in model.modules():
@@ -175,6 +171,10 @@ def results_of(training: Training) -> list[RunResult]:
         except StopIteration as end:
             results: list[RunResult] = end.value
             return results
+
+
+def _build(spec: ModelSpec, seed: int, data: Dataset) -> Layer:
+    return build_model(spec, Sizes.of(data), generator=generator(seed, "initialisation"))
 
 
 def _mean_loss(histories: Sequence[Sequence[EpochResult]], epoch: int) -> float:

@@ -13,8 +13,7 @@ from torch import Tensor
 from fastff.config.job import Recording
 from fastff.layers import Bottleneck, Layer, NodeTree
 from fastff.layers.tree import node_entropies, path_mask
-from fastff.train.evaluate import chunks
-from fastff.train.split import Part
+from fastff.train.evaluate import Part, chunks
 
 N_WINDOWS = 100  # points of a curve
 N_PROJECTED = 2000  # samples at most whose features are kept

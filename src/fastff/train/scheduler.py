@@ -20,6 +20,7 @@ from fastff.train.graceful_shutdown import StoppedError
 from fastff.train.loop import Training
 from fastff.train.results import RunResult
 
+log = logging.getLogger(__name__)
 FLOAT = 4  # bytes
 PER_PARAMETER = 10  # floats: itself, gradient, two moments, and what an update holds for a moment
 PER_UNIT = 6  # floats of a hidden unit or expert and sample: forward, backward, and temporaries
@@ -57,9 +58,6 @@ def bytes_per_run(model: Layer, data: Dataset, n_samples: int) -> int:
     n_floats += n_samples * (2 * data.in_features + PER_UNIT * n_units)
     n_floats += len(data.train_labels) * 2  # the order of the samples, 8 bytes each
     return FLOAT * n_floats
-
-
-log = logging.getLogger(__name__)
 
 
 class Stack(NamedTuple):

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from fastff.layers import Layer
 from fastff.layers.random import Random
+from fastff.train.evaluate import Part
 from fastff.train.optimiser import Optimiser
 from fastff.train.recording import GradientRecorder
-from fastff.train.split import Part
 
 N_EAGER = 3  # steps before the capture: they settle what is allocated or chosen once
 

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from fastff.config.recipe import EarlyStoppingSpec
 
-LOSSES = ("train_loss", "validation_loss", "validation_loss_hard")
-
 
 @dataclass(frozen=True)
 class Failure:
@@ -54,7 +52,8 @@ class Failures:
             last_loss: the last finite loss of a step of each run, NaN for none, (r,).
 
         """
-        finite = torch.stack([metrics[name] for name in LOSSES]).isfinite().all(0)
+        losses = [metrics[name] for name in metrics if "loss" in name]
+        finite = torch.stack(losses).isfinite().all(0)
         for run, is_finite in enumerate(finite.tolist()):
             if not is_finite and self.by_run[run] is None:
                 last = last_loss[run].item()

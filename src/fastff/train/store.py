@@ -21,7 +21,7 @@ import torch
 
 from fastff.config.job import Run, TrainSpec
 from fastff.data.dataset import Dataset
-from fastff.files import atomic_path
+from fastff.files import read_checked, write_checked
 from fastff.train.results import RunResult
 
 log = logging.getLogger(__name__)
@@ -83,23 +83,13 @@ class RunStore:
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
-    """Write JSON values after their SHA-256, whole or not at all."""
-    text = json.dumps(values)
-    with atomic_path(path) as temporary:
-        temporary.write_text(f"{_digest(text)}\n{text}", encoding="utf-8")
+    write_checked(path, json.dumps(values).encode())
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Return what `_write` wrote. Raises ValueError for a file that is damaged."""
-    digest, _, text = path.read_text(encoding="utf-8").partition("\n")
-    if digest != _digest(text):
-        raise ValueError("its checksum is wrong")
-    values: dict[str, Any] = json.loads(text)
+    values: dict[str, Any] = json.loads(read_checked(path))
     return values
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run_stores(folder: Path | None, contexts: Sequence[dict[str, Any]]) -> list[RunStore]:
