@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -31,11 +32,10 @@ def device_name(device: torch.device) -> str:
     """Return the name of a CUDA device, or of the processor with its number of cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    names = [
-        line.partition(":")[2].strip()
-        for line in _read(Path("/proc/cpuinfo")).splitlines()
-        if line.startswith("model name")
-    ]
+    names = []
+    with suppress(OSError):  # only Linux has it
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
     return f"{name}, {len(names) or 1} cores"
 
@@ -60,10 +60,3 @@ def _output(command: list[str]) -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""

@@ -21,6 +21,7 @@ from fastff.bench.provenance import provenance
 from fastff.bench.shape import Rates, Shape
 from fastff.config.benchmarks import (
     TIMED_FORMS,
+    Mode,
     TimedVariant,
     TimingBenchmarkSpec,
     TimingCase,
@@ -125,8 +126,7 @@ def _measure(
         gc.collect()
         torch.cuda.empty_cache()  # what the last point's graphs held
     inputs = _inputs(point, device)
-    timers: dict[tuple[str, str], Timer] = {}
-    calls: dict[str, tuple[Call, int]] = {}
+    timed: list[tuple[TimedVariant, Mode, Call, int, Timer]] = []
     with with_tf32(point.dtype):
         for variant in point.case.variants:
             if variant.dtypes is not None and point.dtype not in variant.dtypes:
@@ -137,23 +137,19 @@ def _measure(
                 xs = [x.detach().requires_grad_(call.gradients) for x in inputs]
                 with torch.inference_mode(not call.gradients):
                     call.run(xs[0])  # what is compiled or allocated once doesn't count
-                    calls[variant.name] = call, peak_bytes(partial(call.run, xs[0]), device)
+                    peak = peak_bytes(partial(call.run, xs[0]), device)
                 for mode in variant.modes or point.case.modes:
                     timer = _timer(call, xs, mode, spec.seconds, f"{point}: {variant.name}")
                     if timer is not None:
-                        timers[variant.name, mode] = timer
+                        timed.append((variant, mode, call, peak, timer))
             except UnavailableError as error:
                 log.info("%s: %s left out: %s", point, variant.name, error)
             except torch.OutOfMemoryError:
                 log.info("%s: %s left out: it takes more memory than there is", point, variant.name)
                 gc.collect()
-        samples: dict[tuple[str, str], list[float]] = {key: [] for key in timers}
-        for _ in range(spec.repeats):
-            for key, timer in timers.items():
-                samples[key].append(timer.sample())
-    variants = {variant.name: variant for variant in point.case.variants}
-    for (name, how), seconds in samples.items():
-        yield _row(point, variants[name], how, *calls[name], seconds, rates)
+        samples = np.array([[timer.sample() for *_, timer in timed] for _ in range(spec.repeats)])
+    for (variant, mode, call, peak, _), seconds in zip(timed, samples.T, strict=True):
+        yield _row(point, variant, mode, call, peak, seconds, rates)
 
 
 def _timer(call: Call, xs: list[Tensor], mode: str, seconds: float, what: str) -> Timer | None:
@@ -183,7 +179,7 @@ def _row(
     mode: str,
     call: Call,
     peak: int,
-    seconds: list[float],
+    seconds: np.ndarray,
     rates: Rates,
 ) -> dict[str, Any]:
     low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75]) * 1e6

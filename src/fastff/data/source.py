@@ -138,9 +138,8 @@ class DatasetSource:
             try:
                 content = gzip.decompress(content)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                algorithm = algorithm_of(expected) if expected else "sha256"
-                found = f"{checksum_file(path, algorithm)} of a damaged gzip file ({error})"
-                raise self.damaged(f"{path} (content)", expected or "gzip", found) from error
+                found = f"{checksum_file(path, 'sha256')} of a damaged gzip file ({error})"
+                raise self.damaged(f"{path} (content)", expected or "a gzip file", found) from error
         if expected is not None:
             found = checksum_bytes(content, algorithm_of(expected))
             if found != expected:
