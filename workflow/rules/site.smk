@@ -25,9 +25,9 @@ rule rule_graph:
 
 rule site:
     input:
-        [products(name) for name in CONFIG.drawn()],
-        CLAIM_PRODUCTS,
-        prepared_here(),
+        [LAYOUT.products(name) for name in CONFIG.drawn()],
+        LAYOUT.claim_products(),
+        LAYOUT.prepared_here(),
         rules.rule_graph.output,
         captions=[from_here(path) for path in sorted(CAPTIONS.glob("*.rst"))],
         documents=[from_here(path) for path in [REPOSITORY / "README.md", *documents()]],

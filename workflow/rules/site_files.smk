@@ -19,10 +19,10 @@ def site_plan():
     blocks = {
         name: drawn_block(
             name,
-            caption_of(name, "figures"),
-            figures=paths_of(name, "figures", [""]),
-            tables=paths_of(name, "tables", [""]),
-            data=drawn_from(name),
+            LAYOUT.caption_of(name, "figures"),
+            figures=LAYOUT.paths_of(name, "figures", [""]),
+            tables=LAYOUT.paths_of(name, "tables", [""]),
+            data=LAYOUT.drawn_from(name),
         )
         for name in CONFIG.drawn()
     }
@@ -45,7 +45,7 @@ def site_plan():
             for key, value in workflow.config_settings.config.items()
         ],
         "jobs": f"{RESULTS}/benchmarks",
-        "datasets": [path for path in prepared_here() if path.endswith(".json")],
+        "datasets": [path for path in LAYOUT.prepared_here() if path.endswith(".json")],
         "earlier": [from_here(REPOSITORY / folder) for folder in earlier if folder],
         "readme": from_here(REPOSITORY / "README.md"),
         "docs": [from_here(path) for path in documents()],
@@ -62,12 +62,3 @@ def as_given(value):
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def prepared_here():
-    """Return the prepared files of all datasets that this run trains on."""
-    if CONFIG.tables_from is not None:
-        return []
-    blocks = [*CONFIG.experiments.values(), *CONFIG.trained_benchmarks().values()]
-    datasets = dict.fromkeys(block.dataset for block in blocks)
-    return [path for dataset in datasets for path in prepared(dataset)]
