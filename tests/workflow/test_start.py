@@ -181,3 +181,17 @@ def test_data_that_another_user_has_prepared_are_taken(monkeypatch):
     assert layout.data_of("hypercube") == layout.prepared_here() == layout.dataset_files(DATASET)
     monkeypatch.setattr(os, "access", lambda path, mode: True)
     assert not layout.is_given(DATASET)
+
+
+def test_the_site_shows_what_is_drawn_and_how_the_run_was_called():
+    changes = {"threads": 2, "claims": None, "name": "tiny"}
+    plan = layout_of().site_plan([TINY_PATH], changes)
+    assert plan["changes"] == ["threads=2", "claims=", "name=tiny"]
+    assert plan["configfiles"] == [from_here(TINY_PATH)]
+    assert plan["datasets"] == ["results/data/mnist5k.json"]
+    assert plan["blocks"]["tree_regions"]["figures"] == [
+        "figures/tiny/tree_regions",
+        "figures/tiny/tree_regions_curves",
+    ]
+    assert plan["ledger"]["data"] == ["results/tiny/claims.csv"]
+    assert layout_of(TINY.model_copy(update={"claims": None})).site_plan([], {})["ledger"] is None

@@ -1,5 +1,8 @@
 # The site: pages that show all of this run, in a browser, without a server or a network.
 
+SITE_PLAN = f"{RESULTS}/site.json"
+SITE = LAYOUT.site_plan(workflow.configfiles, workflow.config_settings.config)
+
 
 rule rule_graph:
     input:
@@ -30,7 +33,9 @@ rule site:
         LAYOUT.prepared_here(),
         rules.rule_graph.output,
         captions=[from_here(path) for path in sorted(CAPTIONS.glob("*.rst"))],
-        documents=[from_here(path) for path in [REPOSITORY / "README.md", *documents()]],
+        documents=[
+            from_here(path) for path in [REPOSITORY / "README.md", *LAYOUT.documents()]
+        ],
     output:
         directory(f"{RESULTS}/site"),
     log:
@@ -42,7 +47,7 @@ rule site:
         config=KEPT,
         read=KEPT_DIGEST,
         plan=SITE_PLAN,
-        planned=lambda wildcards: json.dumps(site_plan()),
+        planned=json.dumps(SITE),
         sources=stage_digest("site"),
     shell:
         "fastff site --config {params.config:q} --plan {params.plan:q}"

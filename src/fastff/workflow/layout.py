@@ -6,8 +6,10 @@ paths change, and a clone may move.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -260,3 +262,66 @@ class Layout:
         if self.config.tables_from is not None:
             measured = [path for path in measured if Path(path).exists()]
         return tables + measured
+
+    def site_plan(self, configfiles: Iterable[Path], changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the files of this run that the site shows, as `fastff site` takes them.
+
+        Args:
+            configfiles: what the config was read from.
+            changes: what was changed on the command line.
+
+        """
+        blocks = {
+            name: self._drawn_block(
+                name,
+                self.caption_of(name, "figures"),
+                figures=self.paths_of(name, "figures", ("",)),
+                tables=self.paths_of(name, "tables", ("",)),
+                data=self.drawn_from(name),
+            )
+            for name in self.config.drawn()
+        }
+        ledger = self._drawn_block(
+            "claims",
+            self.captions / "claims.rst",
+            figures=[f"{self.figures}/claims"],
+            tables=[f"{self.results}/claims"],
+            data=[f"{self.results}/claims.csv"],
+        )
+        earlier = dict.fromkeys([self.config.tables_from, *self.config.benchmarks_from])
+        return {
+            "blocks": blocks,
+            "ledger": ledger if self.claims is not None else None,
+            "table_caption": from_here(self.captions / "tables.rst"),
+            "rule_graph": f"{self.results}/rule_graph.dot",
+            "configfiles": [from_here(path) for path in configfiles],
+            "changes": [f"{key}={as_given(value)}" for key, value in changes.items()],
+            "jobs": f"{self.results}/benchmarks",
+            "datasets": [path for path in self.prepared_here() if path.endswith(".json")],
+            "earlier": [from_here(self.repository / folder) for folder in earlier if folder],
+            "readme": from_here(self.repository / "README.md"),
+            "docs": [from_here(path) for path in self.documents()],
+        }
+
+    def _drawn_block(
+        self, name: str, caption: Path, figures: list[str], tables: list[str], data: list[str]
+    ) -> dict[str, Any]:
+        """Return what has been drawn of a block, as `fastff site` takes it."""
+        return {
+            "caption": from_here(caption),
+            "figures": figures,
+            "tables": tables,
+            "data": data,
+            "notebook": f"{self.results}/notebooks/{name}.ipynb",
+        }
+
+    def documents(self) -> list[Path]:
+        """Return the repository's pages beside README.md."""
+        return sorted((self.repository / "docs").glob("*.md"))
+
+
+def as_given(value: object) -> str:
+    """Return a value of the config as the command line takes it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
