@@ -63,7 +63,7 @@ def test_it_is_planned_and_trained(with_gate):
     found = json.loads(run(with_gate, str(ROOT / "tests" / "train_new_gate.py"), "new_gate.yaml"))
     assert Path(found["package"]).is_relative_to(with_gate)
     assert found["parts"] == {"gate": 4, "expert_in": 4, "expert_out": 4}
-    assert found["planned"] == found["rows"]
+    assert found["planned"] == found["trained"]
     assert found["largest_gradient"] > 0
     assert found["alone"] == found["stacked"]
     assert found["accuracy"] > 0.5  # of five classes

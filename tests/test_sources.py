@@ -165,10 +165,9 @@ def test_a_digest_is_of_one_stage(digests):
         ("layers/mixture.py", "Experts whose", "Banks whose", set()),
         ("layers/mixture.py", "# (..., e, h)", "# of hidden units", set()),
         ("data/images.py", '"""Images', "# Edited\n\n\n" '"""Pictures', set()),
-        ("progress/line.py", '"starting"', '"about to start"', set()),
-        ("progress/messages.py", '"depth', '"of depth', set()),
+        ("workflow/progress.py", '"starting"', '"about to start"', set()),
         ("workflow/digests.py", "RUNS = (", "NOTHING = ()\nRUNS = (", set()),
-        ("cli/__init__.py", "MAX_SECONDS = 1e6", "MAX_SECONDS = 1e5", set()),
+        ("cli/train.py", "MAX_SECONDS = 1e6", "MAX_SECONDS = 1e5", set()),
         ("__init__.py", '__version__ = "', '__version__ = "1.', set()),
         ("verify/exact.py", "", "ADDED = 1\n", set()),
         (
@@ -231,17 +230,17 @@ COMMAND_LINE = {
         "fastff.workflow.digests",
     ),
     *("fastff.claims.load", "fastff.claims.readme"),
-    *("fastff.progress.line", "fastff.progress.messages"),
+    "fastff.workflow.progress",
 }
 
 
 @pytest.mark.parametrize(
     ("stage", "path"),
     [
-        ("prepare", "cli/__init__.py"),
-        ("train", "cli/__init__.py"),
-        ("collect", "cli/__init__.py"),
-        ("bench", "cli/bench.py"),
+        ("prepare", "cli/commands.py"),
+        ("train", "cli/train.py"),
+        ("collect", "cli/commands.py"),
+        ("bench", "cli/commands.py"),
         ("claims", "cli/claims.py"),
         ("site", "cli/site.py"),
     ],

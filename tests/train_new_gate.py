@@ -9,13 +9,14 @@ import torch
 import fastff
 from blobs import blobs
 from fastff.config.load import load_config
-from fastff.plan.stacks import stack_costs
 from fastff.train.job import train
+from fastff.workflow.measured import training_work
 
 torch.set_num_threads(1)
 data = blobs()
-(spec,) = load_config(Path(sys.argv[1])).train_specs("trial")
-(cost,) = stack_costs(spec, data, "cpu", 2)
+config = load_config(Path(sys.argv[1]))
+(spec,) = config.train_specs("trial")
+(work,) = training_work(config, "trial", "cpu")
 (stacked,) = train([spec], data, runs_per_stack=2)
 (alone,) = train([spec], data, runs_per_stack=1)
 result = next(iter(stacked.values()))
@@ -23,8 +24,8 @@ gradients = result.gradients.parts
 found = {
     "package": fastff.__file__,
     "parts": {part: len(windows[0]) for part, windows in gradients.items()},
-    "planned": cost.rows["gradients"],
-    "rows": sum(len(w) * len(w[0]) for r in stacked.values() for w in r.gradients.parts.values()),
+    "planned": work.runs,
+    "trained": len(stacked),
     "largest_gradient": max(max(window) for window in gradients["gate"]),
     "stacked": repr(stacked),
     "alone": repr(alone),

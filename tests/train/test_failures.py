@@ -10,7 +10,6 @@ from fastff.config.job import TrainSpec
 from fastff.config.model import Grid, GridPoint
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import ConstantSpec, EarlyStoppingSpec, PlateauSpec, Recipe, SgdSpec
-from fastff.progress.messages import failures
 from fastff.train import loop
 from fastff.train.job import train
 from fastff.train.loop import results_of, train_stack
@@ -18,6 +17,7 @@ from fastff.train.results import RunResult
 from fastff.train.stopping import Failure
 from fastff.train.store import run_context, run_stores
 from fastff.train.tables import tidy_tables
+from fastff.workflow.progress import failures
 
 RECIPE = Recipe(epochs=4, batch_size=64, learning_rate=5e-3)
 STOPPING = Recipe(

@@ -31,7 +31,7 @@ def write_down():
         if job.rule.name in ("train", "bench")
     ]
     Path("jobs.json").write_text(json.dumps(planned))
-    Path("kept.yaml").write_text(KEPT_TEXT)
+    Path("kept.yaml").write_text(CHECKED.text)
 
 
 atexit.register(write_down)

@@ -3,7 +3,7 @@
 
 rule bench:
     input:
-        data=data_of_benchmark,
+        data=lambda wildcards: LAYOUT.data_of(wildcards.benchmark),
     output:
         f"{RESULTS}/benchmarks/{{benchmark}}.csv",
     log:

@@ -1,22 +1,13 @@
 # The ledger: which claims of the papers hold for this config's results, and by which rule.
 
 
-CLAIM_PRODUCTS = []
-
 if CLAIMS is not None:
 
-    CLAIM_FIGURES = [f"{FIGURES}/claims{end}" for end in FIGURE_FORMATS]
-    CLAIM_PAGE = f"{RESULTS}/notebooks/claims.html"
-    CLAIM_PRODUCTS = [
-        *(f"{RESULTS}/claims{end}" for end in TABLE_FORMATS),
-        *CLAIM_FIGURES,
-        CLAIM_PAGE,
-    ]
     CAPTION = str(CAPTIONS / "claims.rst")
 
     rule ledger:
         input:
-            tables=claim_tables(),
+            tables=LAYOUT.claim_tables(),
         output:
             report(
                 f"{RESULTS}/claims.html",
@@ -39,8 +30,8 @@ if CLAIMS is not None:
             config=KEPT,
             claims=from_here(REPOSITORY / CONFIG.claims),
             read=CLAIMS.model_dump_json(exclude_defaults=True),
-            folders=claim_folders(),
-            only=claimed(),
+            folders=LAYOUT.claim_folders(),
+            only=LAYOUT.claimed(),
             stem=subpath(output[0], strip_suffix=".html"),
             sources=stage_digest("claims"),
         shell:
@@ -60,7 +51,7 @@ if CLAIMS is not None:
                 labels={"result": "figure claims"},
             ),
             multiext(f"{FIGURES}/claims", ".pdf", ".svg"),
-            html=CLAIM_PAGE,
+            html=f"{RESULTS}/notebooks/claims.html",
         log:
             notebook=f"{RESULTS}/notebooks/claims.ipynb",
             text=f"{RESULTS}/logs/draw/claims.log",
@@ -73,8 +64,8 @@ if CLAIMS is not None:
         resources:
             **needs("draw"),
         params:
-            file=file_of("claims"),
-            values=json.dumps(claim_parameters()),
+            file=LAYOUT.parameters_file("claims"),
+            values=json.dumps(LAYOUT.claim_parameters()),
             folder=subpath(output.html, parent=True),
             part=".claims.part.html",
             sources=stage_digest("analysis"),
@@ -83,5 +74,5 @@ if CLAIMS is not None:
 
     rule claims:
         input:
-            CLAIM_PRODUCTS,
+            LAYOUT.claim_products(),
         localrule: True

@@ -6,13 +6,13 @@ for block in CONFIG.drawn():
         name:
             f"draw_{block}"
         input:
-            data=drawn_from(block),
-            notebook=notebook_of(block),
+            data=LAYOUT.drawn_from(block),
+            notebook=LAYOUT.notebook_of(block),
         output:
             reported(block, "figures", ".png"),
             reported(block, "tables", ".html"),
-            paths_of(block, "figures", [".pdf", ".svg"]),
-            paths_of(block, "tables", [".csv", ".md", ".tex"]),
+            LAYOUT.paths_of(block, "figures", [".pdf", ".svg"]),
+            LAYOUT.paths_of(block, "tables", [".csv", ".md", ".tex"]),
             html=f"{RESULTS}/notebooks/{block}.html",
         log:
             # A log outlives its job: the executed notebook shows which cell failed.
@@ -27,8 +27,8 @@ for block in CONFIG.drawn():
         resources:
             **needs("draw"),
         params:
-            file=file_of(block),
-            values=json.dumps(notebook_parameters(block)),
+            file=LAYOUT.parameters_file(block),
+            values=json.dumps(LAYOUT.notebook_parameters(block)),
             folder=subpath(output.html, parent=True),
             part=f".{block}.part.html",
             sources=stage_digest("analysis"),
@@ -39,5 +39,5 @@ for block in CONFIG.drawn():
         name:
             block
         input:
-            products(block),
+            LAYOUT.products(block),
         localrule: True

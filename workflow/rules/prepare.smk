@@ -11,14 +11,14 @@ rule prepare:
     benchmark:
         f"{RESULTS}/benchmarks/prepare/{{dataset}}.tsv"
     wildcard_constraints:
-        dataset="|".join(name for name in DATASET_NAMES if not is_given(name)),
+        dataset="|".join(name for name in DATASET_NAMES if not LAYOUT.is_given(name)),
     # where the internet is: seldom on the machines of a cluster that run jobs
     localrule: True
     conda:
         ENVIRONMENT
     params:
         folder=subpath(output[0], parent=True),
-        options=dataset_options,
+        options=lambda wildcards: LAYOUT.dataset_options(wildcards.dataset),
         sources=stage_digest("prepare"),
     shell:
         "fastff prepare {wildcards.dataset} --data-dir {params.folder:q}"

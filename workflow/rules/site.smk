@@ -1,5 +1,8 @@
 # The site: pages that show all of this run, in a browser, without a server or a network.
 
+SITE_PLAN = f"{RESULTS}/site.json"
+SITE = LAYOUT.site_plan(workflow.configfiles, workflow.config_settings.config)
+
 
 rule rule_graph:
     input:
@@ -25,12 +28,12 @@ rule rule_graph:
 
 rule site:
     input:
-        [products(name) for name in CONFIG.drawn()],
-        CLAIM_PRODUCTS,
-        prepared_here(),
+        [LAYOUT.products(name) for name in CONFIG.drawn()],
+        LAYOUT.claim_products(),
+        LAYOUT.prepared_here(),
         rules.rule_graph.output,
         captions=[from_here(path) for path in sorted(CAPTIONS.glob("*.rst"))],
-        documents=[from_here(path) for path in documents()],
+        documents=[from_here(path) for path in LAYOUT.documents()],
     output:
         directory(f"{RESULTS}/site"),
     log:
@@ -42,7 +45,7 @@ rule site:
         config=KEPT,
         read=KEPT_DIGEST,
         plan=SITE_PLAN,
-        planned=lambda wildcards: json.dumps(site_plan()),
+        planned=json.dumps(SITE),
         sources=stage_digest("site"),
     shell:
         "fastff site --config {params.config:q} --plan {params.plan:q}"

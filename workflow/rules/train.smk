@@ -4,7 +4,7 @@
 
 rule train:
     input:
-        data=data_of,
+        data=lambda wildcards: LAYOUT.data_of(wildcards.experiment),
     output:
         expand(
             f"{RESULTS}/jobs/{{{{experiment}}}}/{{{{variant}}}}{{{{shard}}}}/{{table}}.csv",
@@ -21,7 +21,7 @@ rule train:
         **needs("train"),
     params:
         config=KEPT,
-        spec=lambda wildcards: spec_of(wildcards).model_dump_json(),
+        spec=lambda wildcards: LAYOUT.spec_of(wildcards).model_dump_json(),
         # not the rule's threads: Snakemake lowers those to the cores there are
         settings=settings(CONFIG, TRAIN_SETTINGS),
         folder=subpath(output[0], parent=True),
@@ -36,7 +36,9 @@ rule train:
 rule collect:
     input:
         lambda wildcards: expand(
-            "{job}/{table}.csv", job=jobs_of(wildcards), table=TABLES
+            "{job}/{table}.csv",
+            job=LAYOUT.job_folders(wildcards.experiment),
+            table=TABLES,
         ),
     output:
         expand(f"{RESULTS}/tidy/{{{{experiment}}}}/{{table}}.csv", table=TABLES),
@@ -51,7 +53,7 @@ rule collect:
     resources:
         **needs("collect"),
     params:
-        jobs=jobs_of,
+        jobs=lambda wildcards: LAYOUT.job_folders(wildcards.experiment),
         folder=subpath(output[0], parent=True),
         sources=stage_digest("collect"),
     shell:

@@ -193,13 +193,13 @@ def _draw_failed(axes: Axes, places: pd.Series[float], style: LineStyle) -> None
     """Put a cross at the bottom where a mean is missing because a run has failed."""
     heights = [FLOOR] * len(places)
     if heights:
-        style: dict[str, Any] = {
+        look: dict[str, Any] = {
             "color": style.colour,
             "marker": CROSS,
             "markeredgewidth": 0.8,
             "linestyle": "",
         }
-        axes.plot(places, heights, transform=axes.get_xaxis_transform(), **style)
+        axes.plot(places, heights, transform=axes.get_xaxis_transform(), **look)
 
 
 def add_legend(

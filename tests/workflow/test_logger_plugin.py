@@ -15,8 +15,7 @@ import pytest
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
 import snakemake_logger_plugin_fastff as plugin
-from fastff.progress.overall import PLAN
-from fastff.progress.plan import PlannedJob, write_plan
+from fastff.workflow.progress import TrainingJob, write_jobs
 
 LINE = "quick: 3 of 3 runs, training is done"
 
@@ -25,12 +24,12 @@ LINE = "quick: 3 of 3 runs, training is done"
 def results(tmp_path, monkeypatch):
     monkeypatch.setattr(plugin, "LINE_INTERVAL", 0.05)
     monkeypatch.setattr(plugin, "TERMINAL_INTERVAL", 0.05)
-    write_plan(tmp_path / "quick" / PLAN, [PlannedJob("trial fff", "logs/x.log", 3, 1, False)])
+    write_jobs(tmp_path / "quick", [TrainingJob("logs/x.log", 3, 1, False)])
     return tmp_path / "quick"
 
 
-def handler_of() -> plugin.LogHandler:
-    settings = SimpleNamespace(nocolor=False, stdout=False)
+def handler_of(*, verbose: bool = False) -> plugin.LogHandler:
+    settings = SimpleNamespace(nocolor=False, stdout=False, verbose=verbose)
     handler = plugin.LogHandler(settings, None)
     handler.setFormatter(logging.Formatter("%(message)s"))
     return handler
@@ -65,7 +64,9 @@ def test_in_a_file_it_is_a_line_among_others(results, monkeypatch):
     assert "\r" not in found
 
 
-def test_on_a_terminal_it_stays_below(results, monkeypatch):
+@pytest.fixture
+def terminal():
+    """A terminal, and a function that returns what has been written to it."""
     master, slave = os.openpty()
     os.set_blocking(master, False)
     termios.tcsetwinsize(master, (24, 100))
@@ -76,19 +77,47 @@ def test_on_a_terminal_it_stays_below(results, monkeypatch):
             seen.append(os.read(master, 65536).decode())
         return "".join(seen)
 
-    with open(slave, "w") as terminal:  # noqa: PTH123
-        monkeypatch.setattr(sys, "stderr", terminal)
-        handler = handler_of()
-        handler.emit(record("on the way", results=str(results)))
-        wait_for(f"\r{LINE}", read)
-        handler.emit(record("rule train:"))
-        found = wait_for("rule train:", read)
-        handler.close()
-        time.sleep(0.1)
-        end = read()
+    with open(slave, "w") as file:  # noqa: PTH123
+        yield file, read
     os.close(master)
-    above = found.partition("rule train:")[0]
+
+
+def test_on_a_terminal_it_stays_below(results, terminal, monkeypatch):
+    file, read = terminal
+    monkeypatch.setattr(sys, "stderr", file)
+    handler = handler_of()
+    handler.emit(record("on the way", results=str(results)))
+    wait_for(f"\r{LINE}", read)
+    handler.emit(record("Removing a file"))
+    found = wait_for("Removing a file", read)
+    handler.close()
+    time.sleep(0.1)
+    end = read()
+    above = found.partition("Removing a file")[0]
     cleared = above.rpartition("\r")[0]
     assert cleared.endswith(" ")  # the line is blanked before other output
     assert end.count("\n") == 2
     assert end.rstrip("\r").endswith(" ")  # and at the end
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_on_a_terminal_jobs_are_left_out_and_errors_are_not(
+    verbose, results, terminal, monkeypatch
+):
+    file, read = terminal
+    monkeypatch.setattr(sys, "stderr", file)
+    handler = handler_of(verbose=verbose)
+    events = ("job_started", "job_info", "shellcmd", "job_finished", "progress")
+    handler.emit(record("planned by a dry run", event="job_info"))
+    handler.emit(record("on the way", results=str(results)))
+    handler.emit(record(plugin.SELECTION))
+    for event in events:
+        handler.emit(record(f"of {event}", event=event, done=2, total=5))
+    handler.emit(record("Error in rule train", event="job_error"))
+    handler.emit(record("Exiting", event="error"))
+    found = wait_for("; 2 of 5 steps", read)
+    handler.close()
+    for text in ("planned by a dry run", "on the way", "Error in rule train", "Exiting"):
+        assert text in found
+    for text in (plugin.SELECTION, *(f"of {event}" for event in events)):
+        assert (text in found) == verbose

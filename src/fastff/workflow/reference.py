@@ -22,12 +22,11 @@ from fastff.config.errors import ConfigError
 from fastff.config.load import Config
 from fastff.data.dataset import Dataset, load
 from fastff.files import atomic_path
-from fastff.progress.line import Progress
-from fastff.progress.messages import failures
 from fastff.train.job import train
 from fastff.train.store import run_context, run_stores
 from fastff.train.tables import joined_tables
 from fastff.workflow.digests import stage_digest
+from fastff.workflow.progress import Progress, failures
 
 log = logging.getLogger(__name__)
 PACKAGES = ("numpy", "pandas", "torch", "triton")

@@ -1,0 +1,160 @@
+"""`fastff train` and `fastff reference`: the commands."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from fastff.cli.arguments import add_config, add_device, positive, with_settings
+from fastff.config.errors import ConfigError
+from fastff.config.load import load_config
+
+log = logging.getLogger("fastff")
+MAX_SECONDS = 1e6  # between checkpoints: more than any job takes
+
+
+def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser's sub-commands."""
+    parser = commands.add_parser(
+        "train",
+        help="train the runs of a variant, or of a whole experiment",
+        description="Train every point and seed of a job and write its tidy tables: runs.csv, "
+        "epochs.csv, expert_counts.csv, and what is recorded beside them, as in: fastff train "
+        "--config config/config.yaml --job soft_merging/fff_mixture_softplus --data "
+        "results/data/mnist5k.npz --output my_results. A run of the workflow keeps its config in "
+        "results/<name>/config.yaml. What isn't given of the options below, the config says.",
+    )
+    add_config(parser)
+    parser.add_argument(
+        "--job",
+        required=True,
+        metavar="EXPERIMENT[/VARIANT[/FIRST-LAST]]",
+        help="an experiment of the config, a variant of it, or of this the runs of these numbers, "
+        "counted from 0 over its points and seeds; with another number of runs beside it a run may "
+        "differ in its last bits",
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
+    add_device(parser)
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
+    parser.add_argument(
+        "--runs-per-stack",
+        type=positive,
+        metavar="N",
+        help="runs trained as one batched computation",
+    )
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=_seconds,
+        metavar="SECONDS",
+        help="with --store: seconds between two checkpoints of a computation",
+    )
+    parser.add_argument(
+        "--failed-runs",
+        choices=["keep", "error"],
+        help="whether runs whose loss became NaN or infinite end the command with code 1; the "
+        "tables are written, and show them without scores",
+    )
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    import torch
+
+    from fastff.config.jobs import TRAIN_SETTINGS, named_jobs
+    from fastff.data.dataset import load
+    from fastff.train.device import choose_device, set_precision
+    from fastff.train.graceful_shutdown import StoppedError, StopRequest
+    from fastff.train.job import job_checkpoints, train
+    from fastff.train.store import run_context, run_stores
+    from fastff.train.tables import joined_tables, write_tables
+    from fastff.workflow.digests import stage_digest
+    from fastff.workflow.progress import Progress, failures
+
+    config = load_config(options.configfile)
+    specs = named_jobs(config, options.job)
+    options = with_settings(options, config, TRAIN_SETTINGS)
+    torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    set_precision(device, tf32=options.tf32)
+    data = load(options.data, device=device)
+    for spec in specs:
+        if spec.dataset != data.name:
+            raise ConfigError(f"--data {options.data} is {data.name}; the job needs {spec.dataset}")
+    stop = StopRequest()
+    contexts = [run_context(spec, data, stage_digest("runs")) for spec in specs]
+    checkpoints = job_checkpoints(options.store, specs, contexts, options.checkpoint_seconds, stop)
+    try:
+        with stop if checkpoints else nullcontext():
+            jobs = train(
+                specs,
+                data,
+                runs_per_stack=options.runs_per_stack,
+                stacks_at_once=options.stacks_at_once,
+                stores=run_stores(options.store, contexts),
+                checkpoints=checkpoints,
+                watch=Progress,
+            )
+    except StoppedError:
+        print(
+            f"fastff train: stopped by SIGTERM; the same command goes on from the checkpoints and "
+            f"finished runs in {options.store}",
+            file=sys.stderr,
+        )
+        return 128 + signal.SIGTERM
+    write_tables(joined_tables(specs, jobs), options.output)
+    return _report_failures(failures(specs, jobs), options)
+
+
+def _report_failures(lines: list[str], options: argparse.Namespace) -> int:
+    """Print a line per failed run, and return the exit code."""
+    for line in lines:
+        log.warning("%s", line)
+    if not lines or options.failed_runs == "keep":
+        return 0
+    print(
+        f"fastff train: failed_runs = error: {len(lines)} runs failed, the first: {lines[0]}",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def add_reference(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser's sub-commands."""
+    parser = commands.add_parser(
+        "reference",
+        help="train a whole config, and write what results/reference holds",
+        description="Train every experiment and time every benchmark of a config in one process, "
+        "and write compressed tidy tables, measurements and their provenance.",
+    )
+    add_config(parser)
+    parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the reference")
+    parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
+    parser.set_defaults(run=_reference)
+
+
+def _reference(options: argparse.Namespace) -> int:
+    import torch
+
+    from fastff.train.device import choose_device, set_precision
+    from fastff.workflow.reference import make_reference
+
+    config = load_config(options.configfile)
+    device = choose_device(config.device)
+    torch.set_num_threads(config.threads)
+    set_precision(device, tf32=config.tf32)
+    make_reference(config, options.data, options.output, device, store=options.store)
+    return 0
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text}: must be between 0 and {MAX_SECONDS:g}")
+    return number

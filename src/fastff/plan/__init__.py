@@ -1,1 +1,0 @@
-"""What a run of a config will take, before anything starts."""

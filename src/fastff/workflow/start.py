@@ -1,0 +1,153 @@
+"""What a start of the workflow does before its jobs: config, locks, and what jobs read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
+
+from fastff.claims.load import load_claims
+from fastff.claims.spec import ClaimsFile
+from fastff.config.errors import ConfigError
+from fastff.config.jobs import n_runs
+from fastff.config.load import Config, parse_config
+from fastff.config.yaml_file import Layer, config_text, keep, merge_layers, read_layers, yaml_text
+from fastff.files import hold
+from fastff.workflow.layout import Layout
+from fastff.workflow.progress import TrainingJob, write_jobs
+
+
+class CheckedConfig(NamedTuple):
+    """A config as it was given, merged, and what it says.
+
+    Attributes:
+        values: of its files and of the command line, as Snakemake's `config`.
+        config: what they describe.
+        claims: that are tested on its results, None for none.
+
+    """
+
+    values: dict[str, Any]
+    config: Config
+    claims: ClaimsFile | None
+
+    @property
+    def text(self) -> str:
+        """The file of the config as a whole, which commands name beside their job."""
+        return config_text(self.values)
+
+
+def read_config(
+    paths: Sequence[Path], changes: Mapping[str, Any], repository: Path
+) -> CheckedConfig:
+    """Return the config of a run.
+
+    It is read as the command line reads it: Snakemake knows no `extends`, takes no null for a
+    removal, and takes the last of two equal keys without a word. `changes` are merged as Snakemake
+    does.
+
+    Args:
+        paths: the config files.
+        changes: what `--config` says.
+        repository: the clone that holds the workflow.
+
+    Raises:
+        WorkflowError: for a config that can't be used, with a line per fault.
+
+    """
+    try:
+        layers = read_layers(*paths)
+        values = merge_layers(layers)
+        update_config(values, changes)
+        config = parse_config(values, [*layers, Layer("--config", changes)])
+        claims = None
+        if config.claims is not None:
+            claims = load_claims(repository / config.claims, config)
+    except ConfigError as error:
+        raise WorkflowError(f"The config can't be used:\n{error}") from None
+    return CheckedConfig(values, config, claims)
+
+
+def hold_folder() -> IO[str] | None:
+    """Take Snakemake's lock of the working directory off, if it is a dead run's.
+
+    A run that was killed leaves it. While a run lives it holds a file, which no way of ending
+    leaves held; so a lock that nobody holds is of a dead run.
+
+    Returns:
+        The open file, to be kept as long as the run lives; None where another run has it.
+
+    """
+    held = hold(Path(".snakemake/held"))
+    if held is not None:
+        for stale in Path(".snakemake/locks").glob("*.lock"):
+            stale.unlink(missing_ok=True)
+    return held
+
+
+def use_container(config: Config, repository: Path) -> None:
+    """Set the environment of jobs in a container: it gives the packages, and the clone the code.
+
+    Raises:
+        WorkflowError: where the config names no container.
+
+    """
+    if config.container is None:
+        raise WorkflowError(
+            "container is missing in the config; --software-deployment-method apptainer needs an "
+            "image, such as container: fastff.sif"
+        )
+    os.environ["PYTHONPATH"] = str(repository / "src")
+    # an IPython kernel adds the packages of the environment that this names
+    os.environ.pop("VIRTUAL_ENV", None)
+
+
+def keep_what_jobs_read(layout: Layout, texts: Mapping[str, str]) -> None:
+    """Write the parameters of notebooks, and other files that jobs read, before the jobs start.
+
+    Args:
+        layout: of the run.
+        texts: other files, by their paths.
+
+    Raises:
+        WorkflowError: where one can't be written.
+
+    """
+    parameters = {name: layout.notebook_parameters(name) for name in layout.config.drawn()}
+    if layout.claims is not None:
+        parameters["claims"] = layout.claim_parameters()
+    files = {layout.parameters_file(name): yaml_text(values) for name, values in parameters.items()}
+    try:
+        for path, text in {**texts, **files}.items():
+            keep(Path(path), text)
+    except OSError as error:
+        raise WorkflowError(f"What jobs read can't be kept: {error}") from None
+
+
+def write_training_jobs(layout: Layout, dag: Any) -> None:
+    """Write down the training jobs of a run, for its line of progress.
+
+    Args:
+        layout: of the run.
+        dag: Snakemake's jobs, those among them whose results it has found.
+
+    Raises:
+        OSError: where it can't be written.
+
+    """
+    jobs = []
+    for job in dag.jobs:
+        if job.rule.name == "train":
+            spec = layout.spec_of(job.wildcards)
+            training = TrainingJob(
+                log=os.path.relpath(job.log[0], layout.results),
+                n_runs=n_runs(spec),
+                epochs=spec.recipe.epochs,
+                is_needed=dag.needrun(job),
+            )
+            jobs.append(training)
+    write_jobs(Path(layout.results), jobs)

@@ -1,0 +1,197 @@
+"""What a start of the workflow does, and which files it reads and writes, without Snakemake."""
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from snakemake.exceptions import WorkflowError
+from trees import ROOT, TINY, TINY_PATH
+
+from fastff.claims.load import load_claims
+from fastff.config.load import Config, load_config
+from fastff.files import hold
+from fastff.workflow.layout import Layout, from_here
+from fastff.workflow.progress import JOBS
+from fastff.workflow.start import (
+    hold_folder,
+    keep_what_jobs_read,
+    read_config,
+    use_container,
+    write_training_jobs,
+)
+
+DATASET = "mnist5k"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A working directory of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def layout_of(config: Config = TINY) -> Layout:
+    claims = load_claims(ROOT / config.claims, config) if config.claims else None
+    return Layout(config, claims, ROOT)
+
+
+def test_files_and_the_command_line_make_one_config():
+    checked = read_config([TINY_PATH], {"threads": 3, "claims": None}, ROOT)
+    assert checked.config.threads == 3
+    assert checked.claims is None
+    Path("kept.yaml").write_text(checked.text)
+    assert load_config(Path("kept.yaml")) == checked.config
+
+
+def test_a_config_with_faults_ends_the_workflow():
+    with pytest.raises(WorkflowError, match=r"The config can't be used:\n--config: threads = -1: "):
+        read_config([TINY_PATH], {"threads": -1}, ROOT)
+
+
+def test_a_lock_that_a_dead_run_has_left_goes():
+    lock = Path(".snakemake/locks/0.input.lock")
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    held = hold(Path(".snakemake/held"))
+    assert hold_folder() is None
+    assert lock.exists()
+    held.close()
+    with hold_folder():
+        assert not lock.exists()
+
+
+def test_a_container_has_the_code_of_the_clone(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    monkeypatch.setenv("VIRTUAL_ENV", "here")
+    with pytest.raises(WorkflowError, match="container is missing in the config"):
+        use_container(TINY, ROOT)
+    use_container(TINY.model_copy(update={"container": "fastff.sif"}), ROOT)
+    assert os.environ["PYTHONPATH"] == str(ROOT / "src")
+    assert "VIRTUAL_ENV" not in os.environ
+
+
+def test_what_jobs_read_is_kept():
+    layout = layout_of()
+    keep_what_jobs_read(layout, {"results/tiny/config.yaml": "name: tiny\n"})
+    kept = {path.name for path in Path("results/tiny/parameters").iterdir()}
+    assert kept == {f"{name}.yaml" for name in [*TINY.experiments, "claims"]}
+    read = yaml.safe_load(Path(layout.parameters_file("hypercube")).read_text())
+    assert read == layout.notebook_parameters("hypercube")
+    assert Path("results/tiny/config.yaml").read_text() == "name: tiny\n"
+    Path("results/tiny/file").touch()
+    with pytest.raises(WorkflowError, match="What jobs read can't be kept: "):
+        keep_what_jobs_read(layout, {"results/tiny/file/config.yaml": ""})
+
+
+def test_the_training_jobs_of_a_run_are_written_down():
+    config = TINY.model_copy(update={"runs_per_job": 4})
+    layout = layout_of(config)
+    jobs = [
+        SimpleNamespace(
+            rule=SimpleNamespace(name="train"),
+            wildcards=SimpleNamespace(experiment=name, variant=job.partition("/")[0], shard=shard),
+            log=[f"results/tiny/logs/train/{name}/{job}.log"],
+        )
+        for name, job in layout.specs
+        if name == "gate_activation"
+        for shard in [job.removeprefix(job.partition("/")[0])]
+    ]
+    jobs.append(SimpleNamespace(rule=SimpleNamespace(name="collect")))
+    dag = SimpleNamespace(jobs=jobs, needrun=lambda job: job is jobs[0])
+    write_training_jobs(layout, dag)
+    written = json.loads((Path("results/tiny") / JOBS).read_text())["jobs"]
+    assert [job["n_runs"] for job in written] == [4, 4, 4, 4]
+    assert [job["is_needed"] for job in written] == [True, False, False, False]
+    assert written[0]["log"] == "logs/train/gate_activation/fff_mixture_relu/0-3.log"
+
+
+def test_an_experiment_is_trained_collected_and_drawn():
+    layout = layout_of()
+    assert layout.job_folders("hypercube") == [
+        "results/tiny/jobs/hypercube/hypercube_mixture",
+        "results/tiny/jobs/hypercube/fff_mixture_logsigmoid",
+    ]
+    assert layout.drawn_from("hypercube")[0] == "results/tiny/tidy/hypercube/runs.csv"
+    assert layout.notebook_of("hypercube") == from_here(ROOT / "notebooks/hypercube.ipynb")
+    assert layout.caption_of("hypercube", "figures").name == "hypercube.rst"
+    assert layout.caption_of("hypercube", "tables").name == "tables.rst"
+    products = layout.products("hypercube")
+    assert "figures/tiny/hypercube_fff_mixture_logsigmoid.svg" in products
+    assert "results/tiny/tables/hypercube.tex" in products
+    assert products[-1] == "results/tiny/notebooks/hypercube.html"
+    assert layout.notebook_parameters("soft_merging") == {
+        "experiment": "soft_merging",
+        "title": "Soft merging of experts",
+        "figures": "figures/tiny",
+        "tables": "results/tiny/tables",
+        "tidy": "results/tiny/tidy/soft_merging",
+        "comparisons": [
+            {"treatment": "fff_soft_merged_softplus", "baseline": "fff_mixture_softplus"}
+        ],
+        "best_of_seeds": False,
+    }
+
+
+def test_a_benchmark_shows_what_this_run_measures_beside_named_machines():
+    layout = layout_of(load_config(ROOT / "config/config.yaml"))
+    values = layout.notebook_parameters("gate_benchmark")
+    assert values["measured"] == ["results/quick/benchmarks/gate_benchmark.csv"]
+    machines = {Path(path).parts[-3] for path in values["references"]}
+    assert machines == {Path(path).name for path in layout.config.benchmarks_from}
+    assert values["figures"] == "figures/quick/benchmarks"
+
+
+def test_a_reference_is_drawn_from_its_own_tables():
+    layout = layout_of(load_config(ROOT / "config/reference.yaml"))
+    tidy = from_here(ROOT / "results/reference/h100/tidy/node_tree/runs.csv.xz")
+    assert layout.drawn_from("node_tree")[0] == tidy
+    assert layout.notebook_parameters("gate_benchmark")["measured"] == []
+    assert layout.prepared_here() == []
+    folders = [Path(path).name for path in layout.claim_folders()]
+    assert folders[0] == "h100"
+    assert set(folders) == {"h100", "epyc"}
+
+
+def test_claims_are_tested_on_the_tables_that_they_are_about():
+    layout = layout_of()
+    assert layout.claimed() == ["soft_merging", "gate_activation", "hypercube"]
+    assert layout.claim_tables()[:2] == [
+        "results/tiny/tidy/soft_merging/runs.csv",
+        "results/tiny/tidy/soft_merging/expert_counts.csv",
+    ]
+    title = layout.claim_parameters()["title"]
+    assert title == "Which claims hold? · mnist5k"
+    assert "figures/tiny/claims.pdf" in layout.claim_products()
+    without = layout_of(TINY.model_copy(update={"claims": None}))
+    assert without.claim_products() == without.claimed() == []
+
+
+def test_data_that_another_user_has_prepared_are_taken(monkeypatch):
+    layout = layout_of()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert layout.is_given(DATASET)
+    with pytest.raises(WorkflowError, match=r"results/data/mnist5k\.npz is missing; who can write"):
+        layout.data_of("hypercube")
+    for path in layout.dataset_files(DATASET):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    assert layout.data_of("hypercube") == layout.prepared_here() == layout.dataset_files(DATASET)
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    assert not layout.is_given(DATASET)
+
+
+def test_the_site_shows_what_is_drawn_and_how_the_run_was_called():
+    changes = {"threads": 2, "claims": None, "name": "tiny"}
+    plan = layout_of().site_plan([TINY_PATH], changes)
+    assert plan["changes"] == ["threads=2", "claims=", "name=tiny"]
+    assert plan["configfiles"] == [from_here(TINY_PATH)]
+    assert plan["datasets"] == ["results/data/mnist5k.json"]
+    assert plan["blocks"]["tree_regions"]["figures"] == [
+        "figures/tiny/tree_regions",
+        "figures/tiny/tree_regions_curves",
+    ]
+    assert plan["ledger"]["data"] == ["results/tiny/claims.csv"]
+    assert layout_of(TINY.model_copy(update={"claims": None})).site_plan([], {})["ledger"] is None
