@@ -160,8 +160,8 @@ def test_a_split_changes_jobs_and_not_runs(measured):
 
 
 def test_what_was_not_measured_takes_what_is_most_similar(measured):
-    config = config_of("other", dataset="cifar10")
-    config = config.model_copy(update={"experiments": {"new": config.experiments["long"]}})
+    values = config_of("other", dataset="cifar10").model_dump(mode="json")
+    config = parse_config({"name": "other", "experiments": {"new": values["experiments"]["long"]}})
     table = table_of(config, measured)
     assert table.loc["cifar10", "not_measured"] == "prepare"
     assert table.loc["cifar10", "disk_mib"] > 4

@@ -30,8 +30,7 @@ from fastff.config.experiment import Benchmark, EngineBenchmark, Experiment
 from fastff.config.jobs import train_jobs
 from fastff.config.load import Config, load_config
 from fastff.config.yaml_file import read_yaml
-from fastff.data.names import DATASET_SIZES
-from fastff.data.outline import outline
+from fastff.data.names import DATASET_SIZES, outline
 from fastff.train.scheduler import FLOAT, PER_PARAMETER
 from fastff.train.sizes import runs
 

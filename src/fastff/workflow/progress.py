@@ -156,9 +156,10 @@ def failures(specs: Sequence[TrainSpec], jobs: Sequence[Mapping[Run, RunResult]]
             if (failure := result.failure) is None:
                 continue
             last = "none" if failure.last_loss is None else f"{failure.last_loss:.4g}"
+            where = f"{describe_point(run.shape)}, seed {run.seed}"
             lines.append(
-                f"{spec.experiment} {spec.variant.name}, {describe_point(run.shape)}, "
-                f"seed {run.seed}: the loss is no finite number in epoch {failure.epoch}; the last that was: {last}"
+                f"{spec.experiment} {spec.variant.name}, {where}: the loss is no finite number in "
+                f"epoch {failure.epoch}; the last that was: {last}"
             )
     return lines
 
