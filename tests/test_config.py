@@ -383,6 +383,14 @@ def test_a_model_whose_size_is_open_has_no_shape(name):
     assert closed.resolved(GridPoint(3, 8)) == closed
 
 
+def test_a_copy_of_a_config_trains_its_own_experiments():
+    config = parse_config(GOOD)
+    block = config.experiments["soft_merging"].model_copy(update={"seeds": (7,)})
+    copied = config.model_copy(update={"experiments": {"other": block}})
+    assert [spec.seeds for spec in copied.train_specs("other")] == [(7,), (7,)]
+    assert [spec.seeds for spec in config.train_specs("soft_merging")] == [(0, 1), (0, 1)]
+
+
 def test_equal_size_names_the_models_with_experts():
     values = changed(f"{BLOCK}.variants", ["moe_mixture", "mlp_gelu", "mlp_relu", "node_tree_gelu"])
     values["experiments"]["soft_merging"]["equal_size"] = "mlp_relu"

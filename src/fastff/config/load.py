@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -226,6 +226,11 @@ class Config(Spec):
     def resolved(self) -> dict[str, list[TrainSpec]]:
         """What is trained in every experiment, by its name."""
         return {experiment: self._resolve(experiment) for experiment in self.experiments}
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied.__dict__.pop("resolved", None)  # `model_copy` may give it other experiments
+        return copied
 
     def _resolve(self, experiment: str) -> list[TrainSpec]:
         block = self.experiments[experiment]

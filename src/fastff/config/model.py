@@ -115,7 +115,7 @@ else:
 
 
 class LayerSpec(Spec):
-    """A model; those of its sizes that are None are left open, and come from the grid."""
+    """A layer, or two around a bottleneck; sizes that are None are open, and the grid has them."""
 
     kind: str
 

@@ -182,6 +182,11 @@ def build_model(
     return MODELS[type(spec)](spec, sizes, generator)
 
 
+def count_parameters(model: nn.Module) -> int:
+    """Return how many entries the parameters of a model have."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def stack(modules: Sequence[M]) -> M:
     """Return one module that computes all of `modules`, which have the same structure.
 

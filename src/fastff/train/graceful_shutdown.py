@@ -1,4 +1,4 @@
-"""A polite end: on SIGTERM a training finishes its epoch, writes a checkpoint, and stops."""
+"""Graceful shutdown: on SIGTERM a training finishes its epoch, writes a checkpoint, and stops."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from fastff.layers import Layer
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
 from fastff.layers.random import Random
-from fastff.train.build import Sizes, build_model, stack
+from fastff.train.build import Sizes, build_model, count_parameters, stack
 from fastff.train.checkpoint import Checkpoint, StackState
 from fastff.train.device import generator
 from fastff.train.evaluate import Scores, Split, evaluate, split
@@ -222,7 +222,7 @@ def outcomes(
     for run, failure in enumerate(state.failures.by_run):
         history = state.histories[run]
         always: dict[str, Any] = {
-            "n_parameters": sum(parameter.numel() for parameter in models[run].parameters()),
+            "n_parameters": count_parameters(models[run]),
             "training_width": state.model.training_width,
             "inference_width": state.model.inference_width,
             "epochs": tuple(history),

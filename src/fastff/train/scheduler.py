@@ -14,7 +14,7 @@ from fastff.config.job import Run, TrainSpec
 from fastff.config.model import ModelSpec
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
-from fastff.train.build import Sizes, build_model
+from fastff.train.build import Sizes, build_model, count_parameters
 from fastff.train.evaluate import CHUNKS
 from fastff.train.graceful_shutdown import StoppedError
 from fastff.train.loop import Training
@@ -52,9 +52,8 @@ def bytes_per_run(model: Layer, data: Dataset, n_samples: int) -> int:
         n_samples: of a batch, and of what is evaluated at once.
 
     """
-    n_parameters = sum(parameter.numel() for parameter in model.parameters())
     n_units = model.training_width + model.n_trees * model.n_experts + data.n_classes
-    n_floats = PER_PARAMETER * n_parameters
+    n_floats = PER_PARAMETER * count_parameters(model)
     n_floats += n_samples * (2 * data.in_features + PER_UNIT * n_units)
     n_floats += len(data.train_labels) * 2  # the order of the samples, 8 bytes each
     return FLOAT * n_floats

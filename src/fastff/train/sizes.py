@@ -10,7 +10,7 @@ from fastff.config.job import Run, Sized, TrainSpec
 from fastff.config.model import ModelSpec, Point, Variant
 from fastff.data.dataset import Dataset
 from fastff.layers import Layer
-from fastff.train.build import Sizes, build_model
+from fastff.train.build import Sizes, build_model, count_parameters
 
 
 def runs(spec: TrainSpec, data: Dataset) -> list[Run]:
@@ -53,15 +53,13 @@ def equal_widths(variant: Variant, equal_to: Sequence[Sized], data: Dataset) -> 
         with torch.device("meta"):
             return build_model(model, sizes)
 
-    def n_parameters(layer: Layer) -> int:
-        return sum(parameter.numel() for parameter in layer.parameters())
-
-    one, two = (n_parameters(build(variant.model.resolved(Point(0, width)))) for width in (1, 2))
+    narrow, wide = (variant.model.resolved(Point(0, width)) for width in (1, 2))
+    one, two = count_parameters(build(narrow)), count_parameters(build(wide))
     per_unit, fixed = two - one, 2 * one - two
     widths: set[int] = set()
     for sized in equal_to:
         for model in sized.variant.models(sized.grid):
             layer = build(model)
-            equal = round((n_parameters(layer) - fixed) / per_unit)
+            equal = round((count_parameters(layer) - fixed) / per_unit)
             widths |= {max(1, equal), layer.training_width, layer.inference_width}
     return sorted(widths)
