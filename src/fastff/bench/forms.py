@@ -114,7 +114,8 @@ def _descent(*, fused: bool) -> Build:
         gate = _frozen(lambda: TreeGate(shape.in_features, shape.depth), dtype, device)
         moved = shape.batch * (shape.itemsize * shape.in_features + LEAF_BYTES)
         work = shape.of_descent(shape.depth) + CompulsoryWork(moved, 0)
-        return Call(gate.leaf if fused else lambda x: reference.route(x, gate.weight), work, shape)
+        weight = gate.weight
+        return Call(gate.leaf if fused else lambda x: reference.route(x, weight), work, shape)
 
     return build
 
@@ -171,18 +172,23 @@ def _sequential(chosen: Chosen) -> Run:
     return run
 
 
-def _gather(x: Tensor, experts: Experts, index: Tensor, scale: Tensor | None = None) -> Tensor:
+def _gather(experts: Experts) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
     """Return Σ s_k E_k(x) (b, o) with every input's weights copied together: (b, k, h, i)."""
-    z = (experts.w_in[index] @ x[:, None, :, None]).squeeze(-1)  # (b, k, h)
-    hidden = ACTIVATIONS[experts.activation](z)
-    if scale is not None:
-        hidden = hidden * scale.unsqueeze(-1)
-    out: Tensor = (hidden.unsqueeze(-2) @ experts.w_out[index]).squeeze(-2).sum(1)
-    return out
+    w_in, w_out, activate = experts.w_in, experts.w_out, ACTIVATIONS[experts.activation]
+
+    def run(x: Tensor, index: Tensor, scale: Tensor | None) -> Tensor:
+        z = (w_in[index] @ x[:, None, :, None]).squeeze(-1)  # (b, k, h)
+        hidden = activate(z)
+        if scale is not None:
+            hidden = hidden * scale.unsqueeze(-1)
+        return (hidden.unsqueeze(-2) @ w_out[index]).squeeze(-2).sum(1)
+
+    return run
 
 
 def _gathered(chosen: Chosen) -> Run:
-    return lambda x: _gather(x, chosen.experts, chosen.index, chosen.scale)
+    gather = _gather(chosen.experts)
+    return lambda x: gather(x, chosen.index, chosen.scale)
 
 
 def _weighted(chosen: Chosen) -> Run:
@@ -192,10 +198,9 @@ def _weighted(chosen: Chosen) -> Run:
 
 
 def _fused(chosen: Chosen) -> Run:
-    experts = chosen.experts
-    return lambda x: functions.chosen_experts(
-        x, chosen.index, experts.w_in, experts.w_out, experts.activation, scale=chosen.scale
-    )
+    w_in, w_out = chosen.experts.w_in, chosen.experts.w_out
+    activation, scale = chosen.experts.activation, chosen.scale
+    return lambda x: functions.chosen_experts(x, chosen.index, w_in, w_out, activation, scale=scale)
 
 
 # Whole layers at inference, and the peers that they are compared with
@@ -224,9 +229,9 @@ def _moe(form: Callable[[RoutedLayer], Run]) -> Build:
 
 
 def _moe_gathered(layer: RoutedLayer) -> Run:
-    gate = layer.gate
+    gate, gather = layer.gate, _gather(layer.experts)
     assert isinstance(gate, LinearGate)
-    return lambda x: _gather(x, layer.experts, gate.logits(x).argmax(-1)[:, None])
+    return lambda x: gather(x, gate.logits(x).argmax(-1)[:, None], None)
 
 
 def _moe_grouped(layer: RoutedLayer) -> Run:
@@ -271,9 +276,10 @@ def _fff_work(shape: Shape) -> CompulsoryWork:
 
 
 def _fff_gathered(layer: RoutedLayer) -> Run:
-    gate = layer.gate
+    gate, gather = layer.gate, _gather(layer.experts)
     assert isinstance(gate, TreeGate)
-    return lambda x: _gather(x, layer.experts, reference.route(x, gate.weight)[:, None])
+    weight = gate.weight
+    return lambda x: gather(x, reference.route(x, weight)[:, None], None)
 
 
 def _fff_package(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
