@@ -11,7 +11,7 @@ from fastff.artifact.costs import MIB
 from fastff.cli import main
 from fastff.config.load import Config, load_config, parse_config
 from fastff.workflow.measured import Work, load_costs, training_work
-from fastff.workflow.plan import COLUMNS, Job, make_plan, wall_seconds
+from fastff.workflow.plan import COLUMNS, make_plan, wall_seconds
 
 ROOT = Path(__file__).parents[2]
 RATES = [5.0, 1e-3, 1e-10]  # in the order of Work.terms
@@ -233,16 +233,20 @@ def test_bad_input_is_refused(changes, message, root, tmp_path, monkeypatch, cap
 
 
 def test_wall_time_by_hand():
-    blocks = [
-        [Job("prepare", 5)],
-        [Job("train", 30), Job("train", 20), Job("collect", 1), Job("draw", 10)],
-        [Job("train", 15), Job("collect", 1), Job("draw", 10)],
-        [Job("bench", 40, cores=2), Job("bench", np.nan), Job("draw", 10)],
-    ]
+    columns = ["step", "seconds", "cores", "gpus"]
+    jobs = pd.DataFrame(
+        [
+            ("prepare", 5, 1, 0),
+            *(("train", 30, 1, 0), ("train", 20, 1, 0), ("collect", 1, 1, 0), ("draw", 10, 1, 0)),
+            *(("train", 15, 1, 0), ("collect", 1, 1, 0), ("draw", 10, 1, 0)),
+            *(("bench", 40, 2, 0), ("bench", np.nan, 1, 0), ("draw", 10, 1, 0)),
+        ],
+        columns=columns,
+    )
     # 5; 30 beside 20 and 15; 1 beside 1; 10 beside 10, and 10; 40 alone
-    assert wall_seconds(blocks, cores=2, gpus=1) == 5 + 35 + 1 + 20 + 40
-    assert wall_seconds(blocks, cores=1, gpus=1) == 5 + 65 + 2 + 30 + 40
-    on_gpu = [[job._replace(gpus=1) for job in block if job.step == "train"] for block in blocks]
+    assert wall_seconds(jobs, cores=2, gpus=1) == 5 + 35 + 1 + 20 + 40
+    assert wall_seconds(jobs, cores=1, gpus=1) == 5 + 65 + 2 + 30 + 40
+    on_gpu = jobs[jobs["step"] == "train"].assign(gpus=1)
     assert wall_seconds(on_gpu, cores=16, gpus=1) == 65
     assert wall_seconds(on_gpu, cores=16, gpus=4) == 30
 

@@ -118,6 +118,10 @@ class Measured:
         """The notebook that draws it, which experiments share that only differ in their data."""
         return self.block.notebook or self.name
 
+    def memory(self, work: Work) -> float:
+        """Return the memory in MiB of training that asks for other work."""
+        return self.peak_mib + (work.n_bytes - self.work.n_bytes) / MIB
+
 
 @dataclass(frozen=True)
 class Training:
@@ -135,7 +139,7 @@ class Training:
         rates, _ = nnls(terms / scale / seconds[:, None], np.ones(len(seconds)))
         return np.asarray(rates / scale)
 
-    def most_similar(self, name: str, block: Experiment) -> Measured:
+    def like(self, name: str, block: Experiment) -> Measured:
         """Return what was measured that resembles an experiment most.
 
         That is the experiment of this name; else one with the same notebook, on the same dataset,
@@ -164,7 +168,7 @@ class Training:
         found = []
         for one in self.measured:
             rest = replace(self, measured=tuple(o for o in self.measured if o is not one))
-            like = rest.most_similar(one.name, one.block)
+            like = rest.like(one.name, one.block)
             found.append(rest.seconds(one.work, like) / one.seconds - 1)
         return found
 
@@ -178,6 +182,7 @@ class Costs:
         configs: those that it names, by name, as they were run.
         training: on the plan's device.
         host: of processes beside that device: their start, and memory.
+        gpu: on the reference's GPU, if the plan's device is one; its memory.
 
     """
 
@@ -185,6 +190,7 @@ class Costs:
     configs: Mapping[str, Config]
     training: Training
     host: Training
+    gpu: Training | None
 
     def of(self, step: str, name: str) -> tuple[pd.Series, bool]:
         """Return the MEASURES of a step, in the median, and whether they are of this very name.
@@ -272,8 +278,8 @@ def load_costs(root: Path, device: str, paths: Sequence[Path] = ()) -> Costs:
     table = pd.concat([_read(path) for path in chosen], ignore_index=True)
     configs = _configs(root, table)
     host = _trained(table, configs, device if paths else "cpu")
-    training = _trained_on_gpu(root) if device == "cuda" and not paths else host
-    return Costs(table, configs, training, host)
+    gpu = _trained_on_gpu(root) if device == "cuda" else None
+    return Costs(table, configs, host if paths or gpu is None else gpu, host, gpu)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import heapq
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from fastff.artifact.costs import CLAIMS, MIB
+from fastff.artifact.costs import CLAIMS
 from fastff.config.load import Config
 from fastff.workflow.measured import Costs, Work, training_work
 
@@ -33,76 +32,14 @@ COLUMNS = {
     "gpu_peak_mib": "GPU MiB",
     "not_measured": "beyond what was measured",
 }
-
-
-class Job(NamedTuple):
-    """A process of the workflow: its step, how long it takes alone, and what it holds meanwhile."""
-
-    step: str
-    seconds: float
-    cores: int = 1
-    gpus: int = 0
-
-
-def wall_seconds(blocks: Sequence[Sequence[Job]], *, cores: int, gpus: int) -> float:
-    """Return how long the jobs of all blocks take, as the workflow would start them.
-
-    Stage by stage: all datasets, all training, all tables, all figures; within a stage the longest
-    jobs first, each on the first free place. Benchmarks have the machine to themselves.
-
-    Jobs of which nothing is known, with NaN seconds, don't count.
-
-    Args:
-        blocks: the jobs of each dataset, experiment and benchmark.
-        cores: of the machine, or that a cluster gives at once.
-        gpus: likewise.
-
-    """
-    jobs = [job for block in blocks for job in block if not math.isnan(job.seconds)]
-    total = sum(job.seconds for job in jobs if job.step not in STAGES)
-    for stage in STAGES:
-        together = [job for job in jobs if job.step == stage]
-        places = max(1, cores // max((job.cores for job in together), default=1))
-        if any(job.gpus for job in together):
-            places = min(places, gpus)
-        ends = [0.0] * places
-        for job in sorted(together, key=lambda job: -job.seconds):
-            heapq.heapreplace(ends, ends[0] + job.seconds)
-        total += max(ends)
-    return total
-
-
-@dataclass
-class Block:
-    """A row of the plan while it is filled: a dataset, an experiment, a benchmark or the ledger."""
-
-    name: str
-    dataset: str = ""
-    runs: int = 0
-    jobs: list[Job] = field(default_factory=list)
-    disk_mib: float = 0.0
-    peak_mib: float = 0.0
-    gpu_peak_mib: float = 0.0
-    not_measured: list[str] = field(default_factory=list)
-
-    def add(self, step: str, cost: pd.Series, is_measured: bool, **job: int) -> None:
-        """Add one job of a step beside training, with its MEASURES."""
-        self.jobs.append(Job(step, float(cost["seconds"]), **job))
-        self.disk_mib += float(cost["disk_mib"])
-        self.peak_mib = max(self.peak_mib, float(cost["peak_mib"]))
-        if not is_measured:
-            self.not_measured.append(step)
-
-    def row(self) -> tuple[object, ...]:
-        """Return the values of COLUMNS."""
-        gpu = sum(job.seconds for job in self.jobs if job.gpus)
-        cpu = sum(job.seconds * job.cores for job in self.jobs)
-        longest = max((job.seconds for job in self.jobs), default=0.0)
-        return (
-            *(self.name, self.dataset, self.runs, len(self.jobs), gpu / HOUR, cpu / HOUR),
-            *(longest / 60, self.disk_mib, self.peak_mib, self.gpu_peak_mib),
-            ", ".join(self.not_measured),
-        )
+# What a job has where nothing is said of it.
+UNLESS_SAID = {
+    **{"dataset": "", "runs": 0, "cores": 1, "gpus": 0},
+    **{"disk_mib": 0.0, "gpu_peak_mib": 0.0, "not_measured": ""},
+}
+# How columns follow from those of the jobs of a block; seconds that nobody knows make NaN.
+SUMS = ("runs", "jobs", "gpu_hours", "cpu_hours", "disk_mib")
+LARGEST = ("longest_job_minutes", "peak_mib", "gpu_peak_mib")
 
 
 @dataclass(frozen=True)
@@ -132,62 +69,104 @@ def make_plan(config: Config, device: str, costs: Costs, *, cores: int, gpus: in
         gpus: likewise.
 
     """
-    blocks = list(_blocks(config, device, costs, cores))
-    table = pd.DataFrame([block.row() for block in blocks], columns=list(COLUMNS))
-    total = dict.fromkeys(COLUMNS, "") | {"name": TOTAL}
-    for key in ("runs", "jobs", "gpu_hours", "cpu_hours", "disk_mib"):
-        total[key] = table[key].sum()
-    for key in ("longest_job_minutes", "peak_mib", "gpu_peak_mib"):
-        total[key] = table[key].max()
+    jobs = planned_jobs(config, device, costs, cores)
+    hours = jobs["seconds"] / HOUR
+    jobs = jobs.assign(
+        jobs=1,
+        gpu_hours=hours.where(jobs["gpus"] > 0, 0.0),
+        cpu_hours=hours * jobs["cores"],
+        longest_job_minutes=hours * 60,
+    )
+    by: dict[str, Any] = {key: lambda values: values.sum(skipna=False) for key in SUMS}
+    by |= dict.fromkeys(LARGEST, "max")
+    by |= {"dataset": "first", "not_measured": lambda texts: ", ".join(filter(None, texts))}
+    table = jobs.groupby("name", sort=False).agg(by).reset_index()[[*COLUMNS]]
+    total = {"name": TOTAL, "dataset": "", "not_measured": ""}
+    total |= table[[*SUMS]].sum().to_dict() | table[[*LARGEST]].max().to_dict()
     table = pd.concat([table, pd.DataFrame([total])], ignore_index=True)
-    return Plan(table, wall_seconds([block.jobs for block in blocks], cores=cores, gpus=gpus))
+    table = table.astype({"runs": int, "jobs": int})
+    return Plan(table, wall_seconds(jobs, cores=cores, gpus=gpus))
 
 
-def _blocks(config: Config, device: str, costs: Costs, cores: int) -> Iterator[Block]:
+def planned_jobs(config: Config, device: str, costs: Costs, cores: int) -> pd.DataFrame:
+    """Return a row per job of the workflow: what it takes, and what it holds meanwhile."""
+    columns = ["name", "step", "seconds", "peak_mib", *UNLESS_SAID]
+    jobs = pd.DataFrame(list(_jobs(config, device, costs, cores)), columns=columns)
+    return jobs.fillna(UNLESS_SAID)
+
+
+def _jobs(config: Config, device: str, costs: Costs, cores: int) -> Iterator[dict[str, Any]]:
+    def job(block: str, step: str, cost: pd.Series, measured: bool, **more: Any) -> dict[str, Any]:
+        told = {"name": block, "step": step, "not_measured": "" if measured else step}
+        return {**told, **cost, **more}
+
     datasets = [block.dataset for block in config.experiments.values()]
     datasets += [block.dataset for block in config.trained_benchmarks().values()]
     for dataset in dict.fromkeys(datasets):
-        row = Block(dataset, dataset)
-        row.add("prepare", *costs.of("prepare", dataset))
-        yield row
-    for name, block in config.experiments.items():
-        row = Block(name, block.dataset)
+        yield job(dataset, "prepare", *costs.of("prepare", dataset), dataset=dataset)
+    for name, experiment in config.experiments.items():
         if config.tables_from is None:
-            _train(row, config, device, costs)
-        row.add("draw", *costs.of("draw", block.notebook or name))
-        yield row
+            yield from _training_jobs(config, name, device, costs)
+        drawn = costs.of("draw", experiment.notebook or name)
+        yield job(name, "draw", *drawn, dataset=experiment.dataset)
     for name, benchmark in config.benchmarks.items():
-        row = Block(name, getattr(benchmark, "dataset", ""))
+        dataset = getattr(benchmark, "dataset", "")
         if config.tables_from is None:
-            cost = costs.timing(name, benchmark, device)
-            row.add("bench", *cost, cores=cores, gpus=int(device == "cuda"))
-        row.add("draw", *costs.of("draw", benchmark.notebook or name))
-        yield row
+            held: dict[str, Any] = {"cores": cores, "gpus": int(device == "cuda")}
+            yield job(name, "bench", *costs.timing(name, benchmark, device), **held)
+        yield job(name, "draw", *costs.of("draw", benchmark.notebook or name), dataset=dataset)
     if config.claims is not None:
-        row = Block(CLAIMS)
-        row.add("ledger", *costs.of("ledger", CLAIMS))
-        row.add("draw", *costs.of("draw", CLAIMS))
-        yield row
+        yield job(CLAIMS, "ledger", *costs.of("ledger", CLAIMS))
+        yield job(CLAIMS, "draw", *costs.of("draw", CLAIMS))
 
 
-def _train(row: Block, config: Config, device: str, costs: Costs) -> None:
-    """Add the training jobs of an experiment, and the joining of their tables."""
-    block, training, host = config.experiments[row.name], costs.training, costs.host
-    jobs = training_work(config, row.name, device)
-    whole = sum(jobs, Work())
-    like, on_host = (one.most_similar(row.name, block) for one in (training, host))
-    # one process trained the reference, which doesn't tell how long processes take to start
-    start = 0.0 if training is host else float(host.rates[0])
-    for work in jobs:
-        seconds = start + training.seconds(work, like)
-        row.jobs.append(Job("train", seconds, config.threads, int(device == "cuda")))
-    row.runs = whole.runs
-    row.peak_mib = on_host.peak_mib + (whole.n_bytes - on_host.work.n_bytes) / MIB
-    if device == "cuda":
-        row.gpu_peak_mib = like.peak_mib + (whole.n_bytes - like.work.n_bytes) / MIB
-    row.add("collect", costs.collecting(on_host, whole), True)
-    if like.notebook != (block.notebook or row.name) or like.block.dataset != block.dataset:
-        row.not_measured.append(f"train (as {like.name} on {like.block.dataset})")
+def _training_jobs(
+    config: Config, name: str, device: str, costs: Costs
+) -> Iterator[dict[str, Any]]:
+    """Yield the training jobs of an experiment, and the joining of their tables."""
+    block = config.experiments[name]
+    works = training_work(config, name, device)
+    whole = sum(works, Work())
+    like, on_host = costs.training.like(name, block), costs.host.like(name, block)
+    own = like.notebook == (block.notebook or name) and like.block.dataset == block.dataset
+    source = "" if own else f"train (as {like.name} on {like.block.dataset})"
+    held: dict[str, Any] = {"cores": config.threads, "peak_mib": on_host.memory(whole)}
+    if costs.gpu is not None:
+        held |= {"gpus": 1, "gpu_peak_mib": costs.gpu.like(name, block).memory(whole)}
+    # one process trained the GPU's reference, which doesn't tell how long processes take to start
+    start = costs.host.rates[0] if costs.training is costs.gpu else 0.0
+    for place, work in enumerate(works):
+        seconds = start + costs.training.seconds(work, like)
+        told = {"name": name, "step": "train", "dataset": block.dataset, "runs": work.runs}
+        yield {**told, "seconds": seconds, "not_measured": "" if place else source, **held}
+    collected = costs.collecting(on_host, whole)
+    yield {"name": name, "step": "collect", "dataset": block.dataset, **collected}
+
+
+def wall_seconds(jobs: pd.DataFrame, *, cores: int, gpus: int) -> float:
+    """Return how long jobs take together, as the workflow would start them.
+
+    Stage by stage: all datasets, all training, all tables, all figures; within a stage the longest
+    jobs first, each on the first free place. Benchmarks and the ledger come one after the other.
+    Jobs of which nothing is known, with NaN seconds, don't count.
+
+    Args:
+        jobs: with step, seconds, cores and gpus.
+        cores: of the machine, or that a cluster gives at once.
+        gpus: likewise.
+
+    """
+    jobs = jobs.dropna(subset="seconds")
+    total = float(jobs.loc[~jobs["step"].isin(STAGES), "seconds"].sum())
+    for _, stage in jobs[jobs["step"].isin(STAGES)].groupby("step"):
+        places = max(1, cores // int(stage["cores"].max()))
+        if stage["gpus"].any():
+            places = min(places, gpus)
+        ends = [0.0] * places
+        for seconds in stage["seconds"].sort_values(ascending=False):
+            heapq.heapreplace(ends, ends[0] + seconds)
+        total += max(ends)
+    return total
 
 
 def report(plan: Plan, costs: Costs, device: str, *, cores: int, gpus: int) -> str:
