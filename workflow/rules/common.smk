@@ -21,7 +21,7 @@ from fastff.data.names import DATASET_NAMES
 from fastff.files import hold
 from fastff.progress.overall import PLAN
 from fastff.progress.plan import PlannedJob, write_plan
-from fastff.tables.collect import TABLES
+from fastff.tables.schema import TIDY
 from fastff.workflow.caches import redirect_caches
 from fastff.workflow.digests import stage_digest
 
@@ -96,6 +96,8 @@ KEPT_DIGEST = hashlib.sha256(KEPT_TEXT.encode()).hexdigest()
 HAS_GPU = CONFIG.device == "cuda" or (
     CONFIG.device == "auto" and bool(shutil.which("nvidia-smi"))
 )
+# Labels are for figures, and no job of training reads them.
+LABELS = {"variant": {"label"}, "equal_to": {"__all__": {"variant": {"label"}}}}
 SPECS = {
     (experiment, job): spec
     for experiment in CONFIG.experiments
@@ -252,7 +254,7 @@ def drawn_from(name):
     if name in CONFIG.benchmarks:
         measured = [] if CONFIG.tables_from else [f"{RESULTS}/benchmarks/{name}.csv"]
         return [*measured, *references_of(name)]
-    return [f"{source}/tidy/{name}/{table}{end}" for table in TABLES]
+    return [f"{source}/tidy/{name}/{table}{end}" for table in TIDY]
 
 
 def references_of(name):
@@ -298,6 +300,8 @@ def notebook_parameters(name):
     else:
         values["tidy"] = os.path.commonpath(drawn_from(name))
     if name in CONFIG.experiments:
+        specs = [spec for (experiment, _), spec in SPECS.items() if experiment == name]
+        values["labels"] = {spec.variant.name: spec.variant.label for spec in specs}
         values["comparisons"] = [
             comparison.model_dump() for comparison in block.comparisons
         ]

@@ -16,7 +16,7 @@ from fastff.config.load import Config
 from fastff.data.names import DATASET_SIZES
 from fastff.plan.demands import demands
 from fastff.plan.training import fit, together
-from fastff.tables.collect import TABLES
+from fastff.tables.schema import TIDY
 
 FLOAT = 4  # bytes
 RESOLUTION = 0.1  # seconds, of measured costs
@@ -105,7 +105,7 @@ class MeasuredSteps:
 
     def tidy_bytes(self, rows: Mapping[str, int]) -> float:
         """Return the size of tidy tables with so many rows."""
-        return float(np.dot([rows.get(table, 0) for table in TABLES], self._bytes_per_row))
+        return float(np.dot([rows.get(table, 0) for table in TIDY], self._bytes_per_row))
 
     @cached_property
     def stored_share(self) -> float:
@@ -127,7 +127,7 @@ class MeasuredSteps:
 
     @cached_property
     def _bytes_per_row(self) -> np.ndarray:
-        terms = [[measured.get(table, 0) for table in TABLES] for measured in self._rows]
+        terms = [[measured.get(table, 0) for table in TIDY] for measured in self._rows]
         return fit(terms, self._collected["disk_mib"] * MIB)
 
     def _notebook(self, config: str, name: str) -> str:

@@ -8,17 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fastff.tables.schema import SHAPE
+from fastff.tables.schema import PRINTED, SHAPE
 from fastff.verify.samples import Samples
 from fastff.verify.trees import VerifyError
 
 # What tells a row of a drawn table from the others, what must be the same, and what n counts.
 NAMES = ("variant", "treatment", "baseline", "metric", "measure", *SHAPE)
-EXACT = (
-    *("label", "treatment_label", "baseline_label", "n_experts"),
-    *("n_parameters", "training_width", "inference_width"),
-    *("equal_parameters_units", "equal_training_width_units", "equal_inference_width_units"),
-)
+EXACT = tuple(column.name for column in PRINTED.values() if column.role == "given")
 COUNTS = ("n_seeds", "n_points")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastff.analysis.distribution import distribution_per_tree
-from fastff.tables.schema import OTHER_SCORES, SCORES, SHAPE, SIZES
+from fastff.tables.schema import SHAPE, TIDY
 
 POINT = ("variant", *SHAPE)
 
@@ -63,22 +63,12 @@ def over_shapes(samples: Samples) -> Samples:
     return Samples(rows, samples.keys, (), samples.metrics)
 
 
-def _runs(table: pd.DataFrame) -> Samples:
-    exact = ("label", "n_experts", *SIZES, "epochs", "batch_size", "learning_rate")
-    return Samples(table, POINT, exact, ("best_epoch", *SCORES, *OTHER_SCORES))
-
-
-def _epochs(table: pd.DataFrame) -> Samples:
-    return Samples(table, (*POINT, "epoch"), (), SCORES)
-
-
-def _gradients(table: pd.DataFrame) -> Samples:
-    return Samples(table, (*POINT, "step", "part", "unit"), (), ("magnitude",))
-
-
-def _nodes(table: pd.DataFrame) -> Samples:
-    metrics = ("visits", "entropy", "weight_x", "weight_y", "bias")
-    return Samples(table, (*POINT, "epoch", "tree", "node"), (), metrics)
+def _as_written(name: str) -> Callable[[pd.DataFrame], Samples]:
+    """Return the reader of a table whose rows are compared as they are."""
+    schema = TIDY[name]
+    keys = tuple(key for key in schema.keys if key != "seed")
+    exact = schema.given if name == "runs" else ()
+    return lambda table: Samples(table, keys, exact, schema.values)
 
 
 def _expert_counts(table: pd.DataFrame) -> Samples:
@@ -107,10 +97,7 @@ def _projections(table: pd.DataFrame) -> Samples:
 
 
 READERS: dict[str, Callable[[pd.DataFrame], Samples]] = {
-    "runs": _runs,
-    "epochs": _epochs,
+    **{name: _as_written(name) for name in ("runs", "epochs", "gradients", "nodes")},
     "expert_counts": _expert_counts,
-    "gradients": _gradients,
-    "nodes": _nodes,
     "projections": _projections,
 }
