@@ -12,7 +12,8 @@ from fastff.config.job import TrainSpec
 from fastff.config.jobs import n_runs, named_jobs, shards, train_jobs
 from fastff.config.load import parse_config
 from fastff.data.names import outline
-from fastff.tables.collect import TABLES, collect
+from fastff.tables.collect import collect
+from fastff.tables.schema import TIDY
 from fastff.train.job import train
 from fastff.train.sizes import runs
 from fastff.train.tables import tidy_tables, write_tables
@@ -127,7 +128,7 @@ def test_parts_collect_to_the_bytes_of_the_whole(runs_per_job, tmp_path):
     n_whole = write(train_jobs(config_of(None, **settings), "trial"), tmp_path / "whole")
     n_parts = write(train_jobs(config_of(runs_per_job, **settings), "trial"), tmp_path / "parts")
     assert n_whole == 3 < n_parts
-    for table in TABLES:
+    for table in TIDY:
         parts, whole = (tmp_path / kind / "tidy" / f"{table}.csv" for kind in ("parts", "whole"))
         assert parts.read_bytes() == whole.read_bytes()
     assert len(pd.read_csv(tmp_path / "whole" / "tidy" / "runs.csv")) == (4 + 4 + 2) * 3

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from synthetic import synthetic_experiment, synthetic_tables, write_tidy
+from synthetic import LABELS, synthetic_experiment, synthetic_tables, write_tidy
 
 from fastff.analysis import Tidy, load_tidy
 from fastff.config.load import load_config
@@ -36,4 +36,4 @@ def small(tables) -> Tidy:
 @pytest.fixture
 def load(tmp_path):
     """Write tables as the pipeline does, and read them."""
-    return lambda tables: load_tidy(write_tidy(tables, tmp_path / "tidy"))
+    return lambda tables: load_tidy(write_tidy(tables, tmp_path / "tidy"), LABELS)

@@ -10,8 +10,9 @@ from fastff.config.job import TrainSpec
 from fastff.config.load import Experiment
 from fastff.config.model import BottleneckSpec, NodeTreeSpec, RoutedSpec
 from fastff.config.presets import PRESETS
-from fastff.tables.read import COLUMNS, HEAD
+from fastff.tables.schema import HEAD, TIDY
 
+LABELS = {name: variant.label for name, variant in PRESETS.items()}
 N_CLASSES = 10
 N_SAMPLES = 1000
 N_PROJECTED = 200
@@ -71,7 +72,7 @@ def run_of(experiment: str, variant: str, point: tuple[int, int, float], seed: i
         "experiment": experiment,
         "dataset": "mnist5k",
         "variant": variant,
-        "label": PRESETS[variant].label if variant in PRESETS else f"Mine, {variant}",
+        "label": LABELS.get(variant, variant),
         "depth": depth,
         "hidden_features": width,
         "region_leak": leak,
@@ -84,7 +85,7 @@ def synthetic_experiment(
     specs: list[TrainSpec], block: Experiment, *, n_epochs: int = 4
 ) -> dict[str, pd.DataFrame]:
     """Return all tables of an experiment: its variants, grids, seeds and what it records."""
-    rows: dict[str, list] = {name: [] for name in COLUMNS}
+    rows: dict[str, list] = {name: [] for name in TIDY}
     every = [0, *range(1, n_epochs)]
     for place, spec in enumerate(specs):
         model = spec.variant.model
@@ -112,7 +113,7 @@ def synthetic_experiment(
                     for epoch, plane in planes.items():
                         rows["nodes"] += plane.nodes(epoch)
     return {
-        name: pd.DataFrame(found, columns=None if found else list(COLUMNS[name]))
+        name: pd.DataFrame(found, columns=None if found else [*TIDY[name].header, "label"])
         for name, found in rows.items()
     }
 
@@ -209,7 +210,7 @@ def gradients_of(head: Head, n_windows: int = 10) -> list[dict]:
 
 def synthetic_gradients(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a gradients table for the runs of routed layers."""
-    runs = runs[list(HEAD)].to_dict("records")
+    runs = runs[[*HEAD, "label"]].to_dict("records")
     return pd.DataFrame([row for run in runs for row in gradients_of(Head(run, 0))])
 
 
@@ -255,8 +256,8 @@ class Plane:
 
 
 def write_tidy(tables: dict[str, pd.DataFrame], folder: Path) -> Path:
-    """Write the tables as the pipeline does, and return the folder."""
+    """Write the tables as the pipeline does, without labels, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
+        table.drop(columns="label", errors="ignore").to_csv(folder / f"{name}.csv", index=False)
     return folder

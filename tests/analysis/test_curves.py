@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from boxes import faults
-from synthetic import synthetic_gradients, synthetic_tables
+from synthetic import LABELS, synthetic_gradients, synthetic_tables
 
 from fastff.analysis import (
     TidyError,
@@ -19,13 +19,15 @@ RECORDED = ("top_k", "learned_transition", "hypercube")
 
 @pytest.mark.parametrize("experiment", RECORDED)
 def test_curves_of_the_default_config_are_clear(default_folders, experiment):
-    tidy = load_tidy(default_folders[experiment])
+    tidy = load_tidy(default_folders[experiment], LABELS)
     n_variants = tidy.runs["variant"].nunique()
     epochs = draw_epochs(tidy.epochs, "Title")
     assert faults(epochs) == []
     assert [len(axes.lines) for axes in epochs.axes] == [n_variants] * 3
     assert epochs._suptitle.get_text() == "Title · mnist5k · 5 seeds"
-    gradients = draw_gradients(load_table(default_folders[experiment], "gradients"), "Title")
+    gradients = draw_gradients(
+        load_table(default_folders[experiment], "gradients", LABELS), "Title"
+    )
     assert faults(gradients) == []
     assert len(gradients.axes) == 3 * n_variants
 
@@ -73,9 +75,9 @@ def test_more_than_one_shape_is_refused(draw):
 
 
 def test_variants_of_different_shapes_and_parts(default_folders):
-    tidy = load_tidy(default_folders["gradients"])
+    tidy = load_tidy(default_folders["gradients"], LABELS)
     assert faults(draw_epochs(tidy.epochs, "Title")) == []
-    figure = draw_gradients(load_table(default_folders["gradients"], "gradients"), "Title")
+    figure = draw_gradients(load_table(default_folders["gradients"], "gradients", LABELS), "Title")
     assert faults(figure) == []
     assert len(figure.axes) == 3 * 5
     assert [text.get_text() for text in figure.axes[0].texts] == ["no gate"]

@@ -15,7 +15,7 @@ from fastff.analysis import (
     runs_with_distribution,
     trend,
 )
-from fastff.analysis.distribution import ranked_shares
+from fastff.analysis.shares import ranked_shares
 
 
 def counts_of(*runs: list[list[int]], epoch: int = 1, tree: int = 0) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from fastff.analysis import (
     trend,
 )
 from fastff.analysis.failed import NOTHING
-from fastff.tables.read import KEYS, RUN
+from fastff.tables.schema import RUN, TIDY
 
 SCORES = [
     *("train_loss", "validation_loss", "validation_loss_hard", "accuracy_soft", "accuracy_hard"),
@@ -54,7 +54,7 @@ def with_failures(tables: dict[str, pd.DataFrame], gone: pd.Series, epoch: int =
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    return {name: pd.read_csv(folder / f"{name}.csv") for name in KEYS}
+    return {name: pd.read_csv(folder / f"{name}.csv") for name in TIDY}
 
 
 def first_point(runs: pd.DataFrame) -> pd.Series:

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 from boxes import faults, measure
-from synthetic import synthetic_tables, write_tidy
+from synthetic import LABELS, synthetic_tables, write_tidy
 
 from fastff.analysis import (
     Tidy,
@@ -34,7 +34,7 @@ def assert_clear(figure):
 
 @pytest.mark.parametrize("experiment", ["soft_merging", "gate_activation"])
 def test_panels_of_the_default_config(default_folders, experiment):
-    runs = load_tidy(default_folders[experiment]).runs
+    runs = load_tidy(default_folders[experiment], LABELS).runs
     figure = draw_panels(runs, "Title")
     assert_clear(figure)
     n_widths, n_variants = runs["hidden_features"].nunique(), runs["variant"].nunique()
@@ -53,7 +53,7 @@ def test_panels_of_the_default_config(default_folders, experiment):
 
 
 def test_distribution_of_the_default_config(default_folders):
-    tidy = load_tidy(default_folders["expert_distribution"])
+    tidy = load_tidy(default_folders["expert_distribution"], LABELS)
     bars = draw_distribution(tidy, "moe_mixture", "Distribution of samples over experts")
     assert_clear(bars)
     assert len(bars.axes) == 16

@@ -84,6 +84,7 @@ def parameters_of(block: Experiment, name: str, tidy: Path, folder: Path) -> dic
         "tidy": str(tidy),
         "figures": str(folder / "figures"),
         "tables": str(folder / "tables"),
+        "labels": {variant.name: variant.label for variant in block.variants},
         "comparisons": [comparison.model_dump() for comparison in block.comparisons],
         "best_of_seeds": True,
     }
@@ -114,6 +115,7 @@ def test_parameters_are_those_that_the_workflow_gives(name):
         "tidy": f"results/quick/tidy/{name}",
         "figures": "figures/quick",
         "tables": "results/quick/tables",
+        "labels": {},
         "comparisons": [],
         "best_of_seeds": False,
     }

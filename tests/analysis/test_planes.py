@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from boxes import faults
 from matplotlib.colors import to_hex
+from synthetic import LABELS
 
 from fastff.analysis import draw_leak_projections, draw_projections, load_table, load_tidy
 from fastff.analysis.style import class_colours, leaf_colours
 
 
 def read(folder):
-    return load_tidy(folder).runs, load_table(folder, "projections")
+    return load_tidy(folder, LABELS).runs, load_table(folder, "projections", LABELS)
 
 
 def test_a_column_per_variant_and_one_untrained(default_folders):

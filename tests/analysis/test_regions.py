@@ -7,6 +7,7 @@ from boxes import faults
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
+from synthetic import LABELS
 
 from fastff.analysis import describe_regions, draw_regions, load_table, tree_regions
 from fastff.analysis.regions import area
@@ -118,7 +119,7 @@ def test_a_tree_over_images_is_refused():
 @pytest.fixture
 def recorded(default_folders):
     folder = default_folders["tree_regions"]
-    return load_table(folder, "nodes"), load_table(folder, "projections")
+    return load_table(folder, "nodes", LABELS), load_table(folder, "projections", LABELS)
 
 
 def test_the_figure(recorded):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from boxes import faults
+from synthetic import LABELS
 
 from fastff.analysis import (
     describe_gradients,
@@ -30,7 +31,7 @@ def entropy(counts: pd.Series) -> float:
 
 
 def test_shares_over_the_epochs(default_folders):
-    counts = load_tidy(default_folders["gradients"]).expert_counts
+    counts = load_tidy(default_folders["gradients"], LABELS).expert_counts
     figure = draw_shares(counts, "Title")
     assert faults(figure) == []
     above, below = figure.axes[:4], figure.axes[4:]
@@ -60,7 +61,7 @@ def test_shares_over_the_epochs(default_folders):
 
 
 def test_only_what_routes_has_a_column(default_folders):
-    counts = load_tidy(default_folders["gradients"]).expert_counts
+    counts = load_tidy(default_folders["gradients"], LABELS).expert_counts
     plain = counts[counts["variant"] == "moe_mixture"].assign(
         variant="mlp_relu", label="MLP", n_experts=1, expert=0
     )
@@ -71,7 +72,7 @@ def test_only_what_routes_has_a_column(default_folders):
 
 @pytest.fixture
 def trees(default_folders):
-    return load_tidy(default_folders["parallel_trees"])
+    return load_tidy(default_folders["parallel_trees"], LABELS)
 
 
 def test_maps_of_parallel_trees(trees):
@@ -129,7 +130,7 @@ def test_several_variants_of_trees_are_refused(trees):
 
 
 def test_gradients_by_level(default_folders):
-    gradients = load_table(default_folders["parallel_trees"], "gradients")
+    gradients = load_table(default_folders["parallel_trees"], "gradients", LABELS)
     figure = draw_node_gradients(gradients, "Title")
     assert faults(figure) == []
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "log"]
@@ -150,13 +151,15 @@ def test_levels_are_those_of_a_heap():
 
 
 def test_gradients_of_other_layers_are_refused(default_folders):
-    gradients = load_table(default_folders["gradients"], "gradients")
+    gradients = load_table(default_folders["gradients"], "gradients", LABELS)
     with pytest.raises(ValueError, match="gradients has no part of node_in and node_out"):
         draw_node_gradients(gradients, "Title")
 
 
 def test_what_is_said_of_gradients(default_folders):
-    lines = describe_gradients(load_table(default_folders["gradients"], "gradients")).splitlines()
+    lines = describe_gradients(
+        load_table(default_folders["gradients"], "gradients", LABELS)
+    ).splitlines()
     assert len(lines) == 5
     assert lines[0] == (
         "- **MLP, relu**, mean absolute gradient, first → last tenth: first layer 0.01 → 0.01; "
@@ -166,7 +169,7 @@ def test_what_is_said_of_gradients(default_folders):
 
 
 def test_accuracy_over_the_leak(default_folders):
-    tidy = load_tidy(default_folders["region_leak"])
+    tidy = load_tidy(default_folders["region_leak"], LABELS)
     figure = draw_leak(tidy, "Title")
     assert faults(figure) == []
     test, train, leaves = figure.axes
@@ -186,7 +189,7 @@ def test_accuracy_over_the_leak(default_folders):
 
 
 def test_what_is_said_of_the_leak(default_folders):
-    runs = load_tidy(default_folders["region_leak"]).runs
+    runs = load_tidy(default_folders["region_leak"], LABELS).runs
     means = 100 * runs.groupby("region_leak")["accuracy_hard"].mean()
     hard, soft = describe_leak(runs).splitlines()
     assert hard.startswith(f"- **FFF**, hard accuracy: {means.iloc[0]:.2f} ±")
@@ -198,12 +201,12 @@ def test_what_is_said_of_the_leak(default_folders):
 
 
 def test_what_is_said_of_runs(default_folders):
-    runs = load_tidy(default_folders["region_leak"]).runs
+    runs = load_tidy(default_folders["region_leak"], LABELS).runs
     said = describe_runs(runs)
     assert said.startswith("55 runs on `mnist5k`: 1 variant; depth 4; 16 hidden units; ")
     assert "region leak 0 to 0.5 (11 values); 5 seeds. Each run: 4 epochs" in said
     assert "Early stopping" not in said
-    mixed = load_tidy(default_folders["gradients"]).runs
+    mixed = load_tidy(default_folders["gradients"], LABELS).runs
     assert "5 variants; depth 3; 32 and 256 hidden units; region leak 0 and 0.3" in describe_runs(
         mixed
     )
@@ -212,13 +215,13 @@ def test_what_is_said_of_runs(default_folders):
 
 
 def test_what_is_said_of_scores(default_folders):
-    runs = load_tidy(default_folders["node_tree"]).runs
+    runs = load_tidy(default_folders["node_tree"], LABELS).runs
     first = describe_scores(runs).splitlines()[0]
     mean = 100 * runs[runs["variant"] == "fff_mixture_log"]["accuracy_hard"].mean()
     assert first.startswith("- **FFF, log form** (")
     assert f"hard accuracy {mean:.2f} ±" in first
-    cnn = describe_scores(load_tidy(default_folders["projection"]).runs).splitlines()[-1]
+    cnn = describe_scores(load_tidy(default_folders["projection"], LABELS).runs).splitlines()[-1]
     assert cnn.startswith("- **CNN** (794 parameters): hard accuracy")
-    leaking = describe_scores(load_tidy(default_folders["region_leak"]).runs).splitlines()
+    leaking = describe_scores(load_tidy(default_folders["region_leak"], LABELS).runs).splitlines()
     assert len(leaking) == 11
     assert "depth 4, 16 hidden units, region leak 0.05 (" in leaking[1]

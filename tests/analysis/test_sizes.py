@@ -9,6 +9,7 @@ from boxes import faults
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from synthetic import LABELS
 
 from fastff.analysis import (
     describe_sizes,
@@ -25,7 +26,7 @@ from fastff.analysis.sizes import reference_variant, welch_difference
 
 @pytest.fixture
 def runs(default_folders):
-    return load_tidy(default_folders["width_depth"]).runs
+    return load_tidy(default_folders["width_depth"], LABELS).runs
 
 
 def test_the_reference_has_the_most_widths(runs):

@@ -10,7 +10,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from fastff.analysis import compare, summarise, to_latex, to_markdown, write_table
-from fastff.tables.format import Column, show_p
+from fastff.tables.format import show, show_interval, show_p
+from fastff.tables.schema import Column
 
 FRAME = pd.DataFrame(
     {
@@ -132,8 +133,10 @@ def test_p_values(p, shown):
 
 
 def test_numbers():
-    assert Column("", digits=1, scale=100).show_interval(0.5, 0.0149) == "50.0 ± 1.5"
-    assert Column("", signed=True).show(0.5) == "+0.50"
+    accuracy = Column("x", unit="%", style="fixed", digits=1)
+    assert accuracy.heading == "x (%)"
+    assert show_interval(accuracy, 0.5, 0.0149) == "50.0 ± 1.5"
+    assert show(Column("x", style="fixed", signed=True), 0.5) == "+0.50"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

@@ -27,13 +27,22 @@ def test_missing_column(load, tables, table, column):
 
 
 def test_names_are_read_as_text_and_nothing_as_nan(load, tables):
-    tables["runs"]["label"] = tables["runs"]["variant"].map(
-        {"moe_mixture": "NA", "fff_mixture_logsigmoid": "32"}
-    )
+    names = {"moe_mixture": "NA", "fff_mixture_logsigmoid": "32"}
+    tables = {name: table.replace({"variant": names}) for name, table in tables.items()}
     tables["runs"].loc[0, "train_loss"] = math.nan
     runs = load(tables).runs
-    assert set(runs["label"]) == {"NA", "32"}
+    assert set(runs["variant"]) == set(runs["label"]) == {"NA", "32"}
     assert runs["train_loss"].isna().to_list() == [True] + [False] * (len(runs) - 1)
+
+
+def test_labels_are_those_given_and_not_an_older_file_s(tmp_path, tables):
+    for name, table in tables.items():
+        table.assign(label="As it was").to_csv(tmp_path / f"{name}.csv", index=False)
+    tidy = load_tidy(tmp_path, {"moe_mixture": "Mine"})
+    for table in (tidy.runs, tidy.epochs, tidy.expert_counts):
+        assert list(table.columns[:4]) == ["experiment", "dataset", "variant", "label"]
+        assert list(table["label"].unique()) == ["fff_mixture_logsigmoid", "Mine"]
+    assert set(load_table(tmp_path, "runs")["label"]) == {"fff_mixture_logsigmoid", "moe_mixture"}
 
 
 def test_a_header_only_table_has_numbers(load, tables):

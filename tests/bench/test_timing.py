@@ -10,13 +10,14 @@ from fastff.bench.forms import BUILDERS, Call
 from fastff.bench.measure import Timer, measure_rates, peak_bytes
 from fastff.bench.provenance import provenance
 from fastff.bench.shape import CompulsoryWork, Rates, Shape
-from fastff.bench.timing import COLUMNS, timing_benchmark
+from fastff.bench.timing import timing_benchmark
 from fastff.config.benchmarks import (
     TIMED_FORMS,
     TimedVariant,
     TimingBenchmarkSpec,
     TimingCase,
 )
+from fastff.tables.schema import TIMINGS
 
 CPU = torch.device("cpu")
 SHAPE = Shape(
@@ -144,7 +145,7 @@ def measured(**cases: TimingCase):
 def test_a_row_per_variant_point_dtype_and_mode():
     narrow = TimedVariant(name="narrow", form="dense", hidden_features=3, label="narrow one")
     table = measured(layers=case(variants=("dense", "fff", narrow)), other=case(device="cuda"))
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == TIMINGS.header
     assert set(table["case"]) == {"layers"}  # and no CUDA device is asked for
     assert len(table) == 3 * 2 * 2
     first = table[(table["batch"] == 4) & (table["depth"].isin([0, 3]))].set_index("variant")

@@ -12,12 +12,13 @@ from made_up import timed
 
 from fastff.analysis.ledger import VERDICTS, load_ledger, write_ledger
 from fastff.analysis.summary import compare
-from fastff.claims.judge import COLUMNS, NOT_TESTABLE, Tables, holm_corrected, ledger
+from fastff.claims.judge import NOT_TESTABLE, Tables, holm_corrected, ledger
 from fastff.claims.load import load_claims
 from fastff.claims.readme import END, FIRST, START, inserted, page_part
 from fastff.cli import main
 from fastff.config.errors import ConfigError
 from fastff.tables.read import TidyError, load_table
+from fastff.tables.schema import LEDGER
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -48,7 +49,7 @@ def test_pages_show_the_committed_ledger(page, rows):
 
 
 def test_every_claim_has_a_row_and_only_what_is_not_testable_lacks_an_effect(computed):
-    assert list(computed.columns) == list(COLUMNS)
+    assert list(computed.columns) == list(LEDGER.header)
     assert list(computed["claim"]) == list(CLAIMS.claims)
     assert set(computed["verdict"]) <= set(VERDICTS)
     untested = computed["verdict"] == NOT_TESTABLE

@@ -11,12 +11,13 @@ from fastff.config.job import Run, TrainSpec
 from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
-from fastff.tables.collect import TABLES, collect
+from fastff.tables.collect import collect
+from fastff.tables.schema import HEAD, TIDY
 from fastff.train import job
 from fastff.train.job import train
 from fastff.train.results import RunResult
 from fastff.train.store import RunStore, run_context
-from fastff.train.tables import RECORDED, RUN, tidy_tables, write_tables
+from fastff.train.tables import tidy_tables, write_tables
 
 
 def spec_of(seeds=(0, 1, 2), depths=(1, 2), variant="moe_mixture", **changes) -> TrainSpec:
@@ -57,7 +58,7 @@ def trained(monkeypatch):
 def test_results_do_not_depend_on_the_stacks(data):
     tables = [tidy_tables(spec_of(), train_job(spec_of(), data, n)) for n in (1, 2, 10)]
     for other in tables[1:]:
-        for name in TABLES:
+        for name in TIDY:
             pd.testing.assert_frame_equal(tables[0][name], other[name], rtol=1e-5)
 
 
@@ -175,7 +176,7 @@ def test_results_survive_json(data):
 def test_tidy_tables(data, tmp_path):
     spec = spec_of()
     tables = tidy_tables(spec, train_job(spec, data))
-    runs, epochs, counts, gradients, nodes, projections = (tables[name] for name in TABLES)
+    runs, epochs, counts, gradients, nodes, projections = (tables[name] for name in TIDY)
     assert len(runs) == 6
     assert runs.set_index(["depth", "seed"]).index.is_unique
     assert set(runs["n_experts"]) == {2, 4}
@@ -192,18 +193,18 @@ def test_tidy_tables(data, tmp_path):
     assert set(runs["inference_width"]) == {4}
     assert set(runs["best_epoch"]) == set(runs["epochs"]) == {2}
     for table in tables.values():
-        assert tuple(table.columns[: len(RUN)]) == RUN
+        assert tuple(table.columns[: len(HEAD)]) == HEAD
     assert len(counts) == 3 * (2 + 4) * 5
     assert set(counts.groupby(["depth", "seed"])["count"].sum()) == {100}
     for name, table in (("gradients", gradients), ("nodes", nodes), ("projections", projections)):
         assert table.empty
-        assert tuple(table.columns) == (*RUN, *RECORDED[name])
+        assert tuple(table.columns) == TIDY[name].header
 
     write_tables(tables, tmp_path)
-    for name in TABLES:
+    for name in TIDY:
         back = pd.read_csv(tmp_path / f"{name}.csv").astype(tables[name].dtypes)
         pd.testing.assert_frame_equal(back, tables[name], rtol=1e-15)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.csv" for n in TABLES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.csv" for n in TIDY)
 
 
 def test_recorded_gradients_are_a_table(data, tmp_path):
@@ -269,7 +270,7 @@ def test_collecting_jobs_copies_their_rows(data, tmp_path):
         write_tables(tidy_tables(spec, train_job(spec, data)), tmp_path / variant)
         folders.append(tmp_path / variant)
     collect(folders, tmp_path / "all")
-    for name in TABLES:
+    for name in TIDY:
         whole = (tmp_path / "all" / f"{name}.csv").read_text().splitlines()
         parts = [(folder / f"{name}.csv").read_text().splitlines() for folder in folders]
         assert whole == parts[0] + parts[1][1:]
@@ -278,7 +279,7 @@ def test_collecting_jobs_copies_their_rows(data, tmp_path):
 def test_collecting_tables_of_other_columns_is_refused(tmp_path):
     for job_name, header in (("a", "x,y"), ("b", "x,z")):
         (tmp_path / job_name).mkdir()
-        for name in TABLES:
+        for name in TIDY:
             (tmp_path / job_name / f"{name}.csv").write_text(f"{header}\n1,2\n")
     with pytest.raises(ValueError, match="has columns x,z"):
         collect([tmp_path / "a", tmp_path / "b"], tmp_path / "all")

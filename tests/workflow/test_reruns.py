@@ -60,6 +60,7 @@ def test_what_changes_no_result_reruns_nothing(edited):
     ("path", "old", "new", "expected"),
     [
         ("src/fastff/analysis/style.py", "\nimport ", "\nimport sys\nimport ", DRAWN),
+        ("src/fastff/config/presets.py", '"hypercube, mixture"', '"Hypercube"', DRAWN),
         ("src/fastff/claims/estimate.py", "\nimport ", "\nimport sys\nimport ", LEDGER),
         ("config/claims.yaml", "statement: Linear", "statement: The linear", LEDGER),
         (CONFIG, "title: Soft merging", "title: Merging", {"draw_soft_merging"}),

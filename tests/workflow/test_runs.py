@@ -12,7 +12,7 @@ import yaml
 from trees import TINY, TINY_PATH, copy_tree
 
 from fastff.analysis import load_ledger
-from fastff.tables.collect import TABLES
+from fastff.tables.schema import TIDY
 from fastff.workflow.caches import FOLDERS, OWN
 
 FIGURES = (".pdf", ".png", ".svg")
@@ -74,7 +74,7 @@ def test_two_runs_give_the_same_bytes_on_any_number_of_cores(finished, tmp_path)
         for name, experiment in TINY.experiments.items()
         for kind, n_formats in (("figures", 3), ("tables", 4))
     )
-    tidy = len(TABLES) * len(TINY.experiments)
+    tidy = len(TIDY) * len(TINY.experiments)
     assert int(done.stdout.split()[0]) == products + tidy  # claims of speed are of times
     for end in ("csv", "md", "tex"):
         ledger = f"results/tiny/claims.{end}"

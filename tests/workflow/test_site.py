@@ -7,7 +7,7 @@ from browser import CHROMIUM, browser
 from trees import ROOT, TINY, copy_tree
 
 from fastff.config.load import load_config
-from fastff.tables.collect import TABLES
+from fastff.tables.schema import TIDY
 from links import broken, pages_of, read_page
 
 DESK, PHONE = (1280, 900), (390, 844)
@@ -62,7 +62,7 @@ def check_block(site, config, name):
         target = f"figures/{config.name}/{folder}{figure}.svg"
         assert f"snakemake --cores all {target} --configfile config/" in page.text
     if name in config.experiments:
-        assert all({f"{table}.csv", f"{table}.csv.xz"} & files for table in TABLES)
+        assert all({f"{table}.csv", f"{table}.csv.xz"} & files for table in TIDY)
     else:
         assert any(file.endswith(f"{name}.csv") for file in files)
     notebook = read_page(site / "notebooks" / f"{name}.html")

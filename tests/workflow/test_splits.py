@@ -3,7 +3,7 @@
 import pytest
 from trees import TINY, copy_tree
 
-from fastff.tables.collect import TABLES
+from fastff.tables.schema import TIDY
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def test_any_split_gives_the_same_bytes_and_retrains_nothing(finished, tmp_path)
     assert "identical, 0 not" in finished.run([*command, "--name", "tiny"]).stdout
 
     # another split: two points' stacks of two seeds each
-    tidy = {name: tree.folder / f"results/tiny/tidy/gate_activation/{name}.csv" for name in TABLES}
+    tidy = {name: tree.folder / f"results/tiny/tidy/gate_activation/{name}.csv" for name in TIDY}
     written = {name: path.read_bytes() for name, path in tidy.items()}
     targets = [str(path.relative_to(tree.folder)) for path in tidy.values()]
     for config, part, n_runs in (("runs_per_job=2", "/6-7", 2), ("runs_per_job=", "", 8)):

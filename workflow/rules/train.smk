@@ -8,7 +8,7 @@ rule train:
     output:
         expand(
             f"{RESULTS}/jobs/{{{{experiment}}}}/{{{{variant}}}}{{{{shard}}}}/{{table}}.csv",
-            table=TABLES,
+            table=[*TIDY],
         ),
     log:
         f"{RESULTS}/logs/train/{{experiment}}/{{variant}}{{shard}}.log",
@@ -21,7 +21,7 @@ rule train:
         **needs("train"),
     params:
         config=KEPT,
-        spec=lambda wildcards: LAYOUT.spec_of(wildcards).model_dump_json(),
+        spec=lambda wildcards: LAYOUT.spec_of(wildcards).model_dump_json(exclude=LABELS),
         # not the rule's threads: Snakemake lowers those to the cores there are
         settings=settings(CONFIG, TRAIN_SETTINGS),
         folder=subpath(output[0], parent=True),
@@ -38,10 +38,10 @@ rule collect:
         lambda wildcards: expand(
             "{job}/{table}.csv",
             job=LAYOUT.job_folders(wildcards.experiment),
-            table=TABLES,
+            table=[*TIDY],
         ),
     output:
-        expand(f"{RESULTS}/tidy/{{{{experiment}}}}/{{table}}.csv", table=TABLES),
+        expand(f"{RESULTS}/tidy/{{{{experiment}}}}/{{table}}.csv", table=[*TIDY]),
     log:
         f"{RESULTS}/logs/collect/{{experiment}}.log",
     benchmark:

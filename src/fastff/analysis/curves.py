@@ -15,7 +15,7 @@ from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import LineStyle, add_legend, draw_band, heading, line_styles
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, theme, width_of, wrap
 from fastff.analysis.summary import labels_of, require_one, require_one_shape, summarise
-from fastff.tables.format import COLUMNS
+from fastff.tables.schema import PRINTED
 
 PANEL_HEIGHT = 1.75  # inches
 EPOCH_METRICS = ("train_loss", "accuracy_soft", "accuracy_hard")
@@ -27,6 +27,10 @@ PARTS = {
     "node_in": "nodes' input weights",
     "node_out": "nodes' output weights",
 }
+HEIGHT = 1.9  # inches of a panel
+DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1), (1, 1), (4, 1, 1, 1))  # by level
+NODE_PARTS = ("node_in", "node_out")
+NOTE = "mean over seeds and trees; thick: mean over the nodes of a level; thin: one node"
 
 
 @unless_all_failed
@@ -57,7 +61,7 @@ def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
             for variant, style in styles.items():
                 lines = summary[summary["variant"] == variant].sort_values("epoch")
                 draw_band(axes, lines, "epoch", metric, style)
-            axes.set_ylabel(COLUMNS[metric].heading)
+            axes.set_ylabel(PRINTED[metric].heading)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         figure.suptitle(wrap(heading(epochs, title), figure.get_figwidth(), heading=True))
@@ -135,12 +139,6 @@ def _draw_units(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
         curve = curves[unit].where(curves[unit] > 0)  # a logarithmic axis has no 0
         opacity = 1 - 0.75 * place / max(1, n_units - 1)
         axes.plot(curves.index, curve, color=style.colour, alpha=opacity, linewidth=0.7)
-
-
-HEIGHT = 1.9  # inches of a panel
-DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1), (1, 1), (4, 1, 1, 1))  # by level
-NODE_PARTS = ("node_in", "node_out")
-NOTE = "mean over seeds and trees; thick: mean over the nodes of a level; thin: one node"
 
 
 @unless_all_failed

@@ -13,10 +13,10 @@ from fastff.analysis.curves import parts_of
 from fastff.analysis.distribution import distribution_per_tree, samples_per_expert
 from fastff.analysis.failed import describe_failed, said_unless_all_failed
 from fastff.analysis.shares import entropy_over_epochs
-from fastff.analysis.sizes import SENSES
-from fastff.analysis.summary import labels_of, summarise
-from fastff.tables.format import COLUMNS, METRICS, show_p
-from fastff.tables.read import RUN, failed
+from fastff.analysis.summary import ACCURACIES, labels_of, summarise
+from fastff.tables.format import show, show_interval, show_p
+from fastff.tables.read import failed
+from fastff.tables.schema import MATCHES, PRINTED, RUN
 
 LEVEL = 0.05
 MOST_LISTED = 6
@@ -26,6 +26,7 @@ SCORES = {
     "train_accuracy_hard": "on the training samples hard",
     "train_accuracy_soft": "soft",
 }
+FULL = 0.9  # share of a tree's samples from which on one leaf has nearly all
 
 
 def describe_runs(runs: pd.DataFrame) -> str:
@@ -76,7 +77,7 @@ def describe_scores(runs: pd.DataFrame) -> str:
 
 
 def _percent(row: dict[Hashable, Any], metric: str) -> str:
-    shown = COLUMNS[metric].show_interval(row[f"{metric}_mean"], row[f"{metric}_ci"])
+    shown = show_interval(metric, row[f"{metric}_mean"], row[f"{metric}_ci"])
     return f"{shown} %"
 
 
@@ -98,14 +99,14 @@ def describe_comparisons(comparisons: pd.DataFrame) -> str:
         return "The config names no comparisons for this experiment."
     lines = []
     for row in comparisons.to_dict("records"):
-        change = COLUMNS["change"].show_interval(row["change_mean"], row["change_ci"])
+        change = show_interval("change", row["change_mean"], row["change_ci"])
         n_points = row["n_points"]
         left_out = ""
         if n_left := row.get("n_left_out", 0):
             left_out = f" ({_counted(n_left, 'other')} left out, where a run failed)"
         lines.append(
             f"- **{row['treatment_label']}** against **{row['baseline_label']}**, "
-            f"{METRICS.get(row['metric'], row['metric'])}: {change} % relative, better at "
+            f"{PRINTED[row['metric']].words}: {change} % relative, better at "
             f"{row['n_better']} of {n_points} grid points{left_out}; "
             f"{_verdict(row['t'], row['p'])}."
         )
@@ -114,14 +115,13 @@ def describe_comparisons(comparisons: pd.DataFrame) -> str:
 
 def describe_ranking(ranking: pd.DataFrame, metric: str = "accuracy_hard") -> str:
     """Return a sentence with the variants, best first."""
-    column = COLUMNS[metric]
     order = " > ".join(
-        f"{row['label']} ({column.show(row[f'{metric}_mean'])} %)"
+        f"{row['label']} ({show(metric, row[f'{metric}_mean'])} %)"
         for row in ranking.to_dict("records")
     )
     n_points = ranking["n_points"].iloc[0]
     points = f"over {n_points} grid points" if n_points > 1 else "over seeds"
-    return f"By mean {METRICS[metric]} {points}: {order}."
+    return f"By mean {PRINTED[metric].words} {points}: {order}."
 
 
 def describe_trend(trend: pd.DataFrame) -> str:
@@ -166,17 +166,18 @@ def describe_sizes(matched: pd.DataFrame) -> str:
     """
     lines = []
     for variant, label in labels_of(matched).items():
-        for sense in SENSES:
-            column = COLUMNS[f"{sense}_difference"]
-            rows = matched[matched["variant"] == variant].dropna(subset=f"{sense}_difference_mean")
-            where = f"- **{label}** against a feed-forward layer of {sense.replace('_', ' ')}"
+        for match in MATCHES:
+            column = f"{match}_difference"
+            rows = matched[matched["variant"] == variant].dropna(subset=f"{match}_difference_mean")
+            where = f"- **{label}** against a feed-forward layer of {match.replace('_', ' ')}"
             if rows.empty:
                 lines.append(f"{where}: none was trained.")
                 continue
-            mean, width = rows[f"{sense}_difference_mean"], rows[f"{sense}_difference_ci"]
+            mean, width = rows[f"{match}_difference_mean"], rows[f"{match}_difference_ci"]
             lines.append(
-                f"{where}: {column.show(mean.mean())} points of hard accuracy on average over "
-                f"{len(rows)} shapes, from {column.show(mean.min())} to {column.show(mean.max())}; "
+                f"{where}: {show(column, mean.mean())} points of hard accuracy on average over "
+                f"{len(rows)} shapes, from {show(column, mean.min())} to "
+                f"{show(column, mean.max())}; "
                 f"better at {(mean > 0).sum()}, clearly (95 % interval) better at "
                 f"{(mean - width > 0).sum()} and worse at {(mean + width < 0).sum()}."
             )
@@ -189,32 +190,28 @@ def describe_leak(runs: pd.DataFrame) -> str:
 
     With Spearman's rank correlation of leak and accuracy over runs, two-sided p (t approximation).
     """
-    summary = summarise(runs, list(METRICS))
+    summary = summarise(runs, ACCURACIES)
     lines = []
     for variant, label in labels_of(runs).items():
         own, rows = (table[table["variant"] == variant] for table in (runs, summary))
         rows = rows.sort_values("region_leak")
-        for metric, name in METRICS.items():
-            column = COLUMNS[metric]
+        for metric in ACCURACIES:
             ends = [
                 rows.iloc[0],
                 rows.loc[rows[f"{metric}_mean"].fillna(-1.0).idxmax()],
                 rows.iloc[-1],
             ]
             least, best, most = (
-                f"{column.show_interval(row[f'{metric}_mean'], row[f'{metric}_ci'])} % at leak "
+                f"{show_interval(metric, row[f'{metric}_mean'], row[f'{metric}_ci'])} % at leak "
                 f"{row['region_leak']:g}"
                 for row in ends
             )
-            text = f"- **{label}**, {name}: {least}, {most}; the best is {best}"
+            text = f"- **{label}**, {PRINTED[metric].words}: {least}, {most}; the best is {best}"
             if rows["region_leak"].nunique() > 1 < own[metric].nunique():
                 rho, p = (float(x) for x in stats.spearmanr(own["region_leak"], own[metric]))
                 text += f". Rank correlation with the leak: rho = {rho:+.2f}, {say_p(p)}"
             lines.append(f"{text}.")
     return "\n".join(lines)
-
-
-FULL = 0.9  # share of a tree's samples from which on one leaf has nearly all
 
 
 @said_unless_all_failed

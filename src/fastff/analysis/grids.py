@@ -15,13 +15,23 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from fastff.analysis.distribution import runs_with_distribution
 from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import add_legend, draw_band, draw_lines, heading, line_styles
-from fastff.analysis.style import TWO_COLUMNS, theme, width_of, wrap
+from fastff.analysis.style import LIMIT, TWO_COLUMNS, theme, width_of, wrap
 from fastff.analysis.summary import labels_of, require_one, summarise
-from fastff.tables.format import COLUMNS, DASH
+from fastff.tables.format import DASH
 from fastff.tables.read import Tidy
+from fastff.tables.schema import PRINTED
 
 PANEL_HEIGHT = 1.75  # inches
 PANEL_METRICS = ("train_loss", "validation_loss", "accuracy_hard")
+CELL_HEIGHT = 0.3  # inches of a cell
+MAP_METRIC = "accuracy_hard"
+MAP_COLOURS = "mako"
+BRIGHT = 0.55  # luminance of a cell above which its number is dark
+# By panel's title: the metrics of the hard and of the soft form.
+LEAK_ACCURACIES = {
+    "test samples": ("accuracy_hard", "accuracy_soft"),
+    "training samples": ("train_accuracy_hard", "train_accuracy_soft"),
+}
 
 
 @unless_all_failed
@@ -53,7 +63,7 @@ def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
             len(PANEL_METRICS), len(widths), sharex=True, sharey="row", squeeze=False
         )
         for row, metric in zip(grid, PANEL_METRICS, strict=True):
-            row[0].set_ylabel(COLUMNS[metric].heading)
+            row[0].set_ylabel(PRINTED[metric].heading)
             for axes, width in zip(row, widths, strict=True):
                 panel = summary[summary["hidden_features"] == width]
                 draw_lines(axes, panel, "depth", metric, styles)
@@ -66,12 +76,6 @@ def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
         figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
         add_legend(figure, styles, labels_of(runs))
     return figure
-
-
-CELL_HEIGHT = 0.3  # inches of a cell
-MAP_METRIC = "accuracy_hard"
-MAP_COLOURS = "mako"
-BRIGHT = 0.55  # luminance of a cell above which its number is dark
 
 
 @unless_all_failed
@@ -108,7 +112,7 @@ def draw_heat_maps(runs: pd.DataFrame, title: str) -> Figure:
         figure.colorbar(
             ScalarMappable(scale, MAP_COLOURS),
             ax=row.tolist(),
-            label=COLUMNS[MAP_METRIC].heading,
+            label=PRINTED[MAP_METRIC].heading,
             fraction=0.03,
             pad=0.01,
         )
@@ -119,7 +123,7 @@ def draw_heat_maps(runs: pd.DataFrame, title: str) -> Figure:
 def accuracy_maps(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the maps by their titles: mean accuracies in percent, rows by columns."""
     summary = summarise(runs, [MAP_METRIC])
-    summary["value"] = COLUMNS[MAP_METRIC].scale * summary[f"{MAP_METRIC}_mean"]
+    summary["value"] = PRINTED[MAP_METRIC].scale * summary[f"{MAP_METRIC}_mean"]
     maps: dict[str, pd.DataFrame] = {}
     flat = []
     for variant, label in labels_of(runs).items():
@@ -152,13 +156,6 @@ def _draw_map(axes: Axes, table: pd.DataFrame, scale: Normalize) -> None:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
-
-
-# By panel's title: the metrics of the hard and of the soft form.
-LEAK_ACCURACIES = {
-    "test samples": ("accuracy_hard", "accuracy_soft"),
-    "training samples": ("train_accuracy_hard", "train_accuracy_soft"),
-}
 
 
 @unless_all_failed
@@ -201,8 +198,8 @@ def draw_leak(tidy: Tidy, title: str) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(6))
         panels[0].set_ylabel("accuracy (%)")
         panels[1].tick_params(labelleft=False)
-        panels[2].set_ylabel(COLUMNS["entropy"].heading)
-        panels[2].axhline(most, color="0.25", linewidth=0.7, linestyle=(0, (4, 2)))
+        panels[2].set_ylabel(PRINTED["entropy"].heading)
+        panels[2].axhline(most, **LIMIT)
         panels[2].set_ylim(0, 1.08 * most)
         figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
         forms, names = {}, {}

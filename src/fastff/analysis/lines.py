@@ -21,8 +21,7 @@ from fastff.analysis.style import CHARACTER, wrap
 from fastff.config.base import Spec
 from fastff.config.model import BottleneckSpec, PartSpec, RoutedSpec, Variant
 from fastff.config.presets import PRESETS
-from fastff.tables.format import COLUMNS
-from fastff.tables.schema import SHAPE
+from fastff.tables.schema import PRINTED, SHAPE
 
 # Places in seaborn's colour-blind palette, most distinct first; yellow and pale pink are left
 # out, for they vanish on paper.
@@ -40,6 +39,8 @@ OTHER_STYLES: tuple[tuple[tuple[float, ...], str], ...] = (
     ((4.0, 1.0, 1.0, 1.0), "v"),
     ((4.0, 1.0, 1.0, 1.0), "X"),
 )
+FLOOR = 0.05  # height of a cross, as a share of the panel's
+CROSS = "x"  # the marker of a missing mean
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,6 @@ def _preset_styles(colours: list[str]) -> dict[str, LineStyle]:
     return given
 
 
-FLOOR = 0.05  # height of a cross, as a share of the panel's
-CROSS = "x"  # the marker of a missing mean
-
-
 def draw_lines(
     axes: Axes,
     summary: pd.DataFrame,
@@ -156,7 +153,7 @@ def draw_lines(
         log: set them apart by a factor instead of a sum.
 
     """
-    scale = COLUMNS[metric].scale
+    scale = PRINTED[metric].scale
     offsets = np.linspace(-0.5, 0.5, len(styles)) * spread if len(styles) > 1 else [0.0]
     for (variant, style), offset in zip(styles.items(), offsets, strict=True):
         rows = summary[summary["variant"] == variant].sort_values(x)
@@ -173,7 +170,7 @@ def draw_lines(
 
 def draw_band(axes: Axes, lines: pd.DataFrame, x: str, metric: str, style: LineStyle) -> None:
     """Draw one line of means and its 95 % intervals as a band; `lines` is sorted by `x`."""
-    scale = COLUMNS[metric].scale
+    scale = PRINTED[metric].scale
     mean, width = scale * lines[f"{metric}_mean"], scale * lines[f"{metric}_ci"]
     axes.plot(lines[x], mean, markevery=max(1, len(lines) // 6), **style.line)
     low, high = mean - width, mean + width
@@ -193,13 +190,13 @@ def _draw_failed(axes: Axes, places: pd.Series[float], style: LineStyle) -> None
     """Put a cross at the bottom where a mean is missing because a run has failed."""
     heights = [FLOOR] * len(places)
     if heights:
-        look: dict[str, Any] = {
+        keywords: dict[str, Any] = {
             "color": style.colour,
             "marker": CROSS,
             "markeredgewidth": 0.8,
             "linestyle": "",
         }
-        axes.plot(places, heights, transform=axes.get_xaxis_transform(), **look)
+        axes.plot(places, heights, transform=axes.get_xaxis_transform(), **keywords)
 
 
 def add_legend(

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from fastff.analysis.failed import first_seed, unless_all_failed
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, class_colours, leaf_colours, theme, wrap
 from fastff.analysis.summary import labels_of, require_one, require_one_shape
-from fastff.tables.format import COLUMNS
+from fastff.tables.format import show
 
 LEGENDS, MOST_ROWS = 0.95, 10  # inches beside the panels; entries in a column of a legend
 MOST_LEAKS = 6
@@ -128,7 +128,7 @@ def _heading(title: str, runs: pd.DataFrame, seed: int) -> str:
 
 
 def _scored(label: str, run: pd.Series) -> str:
-    return f"{label}\n{COLUMNS['accuracy_hard'].show(run['accuracy_hard'])} %"
+    return f"{label}\n{show('accuracy_hard', run['accuracy_hard'])} %"
 
 
 def _draw_columns(columns: Sequence[Column], heading: str) -> Figure:

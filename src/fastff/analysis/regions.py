@@ -21,6 +21,11 @@ from fastff.analysis.summary import labels_of, require_one_shape
 
 Points = NDArray[np.float64]  # (n, 2)
 SMALLEST = 1e-12  # of the box's area: a smaller polygon is a rounding error
+LEGENDS = 0.5  # inches beside the panels
+MOST_PANELS, MOST_COLUMNS = 6, 3
+LABELLED = 0.03  # share of the panel above which an area has its leaf's number
+MARGIN = 0.04  # of the points' extent, around them
+TINT = 0.34  # how much of a leaf's colour its area has; the rest is white
 
 
 @dataclass(frozen=True)
@@ -113,13 +118,6 @@ def _zero(polygon: Points, z: NDArray[np.float64], k: int) -> Points:
     share = z[k] / (z[k] - z[following])
     point: Points = polygon[k] + share * (polygon[following] - polygon[k])
     return point
-
-
-LEGENDS = 0.5  # inches beside the panels
-MOST_PANELS, MOST_COLUMNS = 6, 3
-LABELLED = 0.03  # share of the panel above which an area has its leaf's number
-MARGIN = 0.04  # of the points' extent, around them
-TINT = 0.34  # how much of a leaf's colour its area has; the rest is white
 
 
 @unless_all_failed

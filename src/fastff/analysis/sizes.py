@@ -17,16 +17,17 @@ from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import LineStyle, heading, line_styles
 from fastff.analysis.style import TWO_COLUMNS, theme, wrap
 from fastff.analysis.summary import labels_of, mean_ci, require_one, summarise
-from fastff.tables.format import COLUMNS
-from fastff.tables.schema import SHAPE
+from fastff.tables.schema import MATCHES, PRINTED, SHAPE
 
 METRIC = "accuracy_hard"
-# What two layers may have in common, by the name of the table's columns.
-SENSES = {
-    "equal_parameters": "n_parameters",
-    "equal_training_width": "training_width",
-    "equal_inference_width": "inference_width",
+AXES = {
+    "n_parameters": "parameters",
+    "training_width": "hidden units in training",
+    "inference_width": "hidden units at inference",
 }
+MARKERS = "osD^vP*X"  # by depth
+HEIGHT = 2.3  # inches of a panel
+MARGIN = 1.35  # factor beside the smallest and the largest size
 
 
 def routed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +65,7 @@ def match_sizes(runs: pd.DataFrame) -> pd.DataFrame:
     training, and that with the same at inference.
 
     Returns:
-        The columns of GROUP, `n_seeds`, `accuracy_hard_mean` and `_ci`; per key of SENSES
+        The columns of GROUP, `n_seeds`, `accuracy_hard_mean` and `_ci`; per key of MATCHES
         `<key>_units`, the feed-forward layer's hidden units, `<key>_mean` and `_ci`, its accuracy,
         and `<key>_difference_mean` and `_ci`, what the routed layer's accuracy is above that, with
         the half width of Welch's 95 % interval. NaN where no such layer was trained.
@@ -75,17 +76,17 @@ def match_sizes(runs: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for row in summarise(routed(runs), [METRIC]).to_dict("records"):
         own = _accuracies(runs[runs["variant"] == row["variant"]], row)
-        for sense, size in SENSES.items():
+        for match, size in MATCHES.items():
             other = _closest(candidates, size, row[size], exact=size != "n_parameters")
             theirs = np.array([np.nan]) if other is None else _accuracies(reference, other)
             mean, half_width = mean_ci(theirs)
             difference, difference_ci = welch_difference(own, theirs)
             row |= {
-                f"{sense}_units": np.nan if other is None else other["hidden_features"],
-                f"{sense}_mean": mean,
-                f"{sense}_ci": half_width,
-                f"{sense}_difference_mean": difference,
-                f"{sense}_difference_ci": difference_ci,
+                f"{match}_units": np.nan if other is None else other["hidden_features"],
+                f"{match}_mean": mean,
+                f"{match}_ci": half_width,
+                f"{match}_difference_mean": difference,
+                f"{match}_difference_ci": difference_ci,
             }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -126,16 +127,6 @@ def _accuracies(runs: pd.DataFrame, shape: dict[str, Any]) -> NDArray[np.float64
     same = np.all([runs[column] == shape[column] for column in SHAPE], axis=0)
     values: NDArray[np.float64] = runs[same].sort_values("seed")[METRIC].to_numpy(dtype=float)
     return values
-
-
-AXES = {
-    "n_parameters": "parameters",
-    "training_width": "hidden units in training",
-    "inference_width": "hidden units at inference",
-}
-MARKERS = "osD^vP*X"  # by depth
-HEIGHT = 2.3  # inches of a panel
-MARGIN = 1.35  # factor beside the smallest and the largest size
 
 
 @unless_all_failed
@@ -184,7 +175,7 @@ def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
             axes.xaxis.set_major_formatter("{x:g}" if column != "n_parameters" else _power)
             axes.set_xlabel(name)
         row[0].set_ylim(*_limits(summary))
-        row[0].set_ylabel(COLUMNS[METRIC].heading)
+        row[0].set_ylabel(PRINTED[METRIC].heading)
         figure.suptitle(wrap(heading(shown, title), TWO_COLUMNS, heading=True))
         handles = [
             Line2D([], [], label=labels[name], color=style.colour, linewidth=1.4)
@@ -205,13 +196,13 @@ def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
 
 
 def _limits(summary: pd.DataFrame) -> tuple[float, float]:
-    means = COLUMNS[METRIC].scale * summary[f"{METRIC}_mean"]
+    means = PRINTED[METRIC].scale * summary[f"{METRIC}_mean"]
     pad = max(0.08 * (means.max() - means.min()), 0.5)
     return means.min() - pad, means.max() + pad
 
 
 def _draw_reference(axes: Axes, rows: pd.DataFrame, column: str, style: LineStyle) -> None:
-    scale = COLUMNS[METRIC].scale
+    scale = PRINTED[METRIC].scale
     mean, width = scale * rows[f"{METRIC}_mean"], scale * rows[f"{METRIC}_ci"]
     axes.plot(rows[column], mean, color=style.colour, linewidth=1.4, zorder=3)
     low, high = mean - width, mean + width
@@ -221,7 +212,7 @@ def _draw_reference(axes: Axes, rows: pd.DataFrame, column: str, style: LineStyl
 def _draw_depth(
     axes: Axes, points: pd.DataFrame, column: str, style: LineStyle, marker: str
 ) -> None:
-    scale = COLUMNS[METRIC].scale
+    scale = PRINTED[METRIC].scale
     axes.errorbar(
         points[column],
         scale * points[f"{METRIC}_mean"],

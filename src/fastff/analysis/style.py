@@ -33,6 +33,15 @@ CENTRE: dict[str, Any] = {
     "va": "center",
     "color": "0.45",
 }
+# The keywords of a line that says the most, or the even share, that there can be.
+LIMIT: dict[str, Any] = {"color": "0.25", "linewidth": 0.7, "linestyle": (0, (4, 2))}
+# Nothing of the time or the library's version; `None` leaves the entry out.
+METADATA: dict[str, dict[str, None]] = {
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+DOTS_PER_INCH = 300
 
 
 @contextmanager
@@ -108,15 +117,6 @@ def wrap(text: str, width: float, *, heading: bool = False) -> str:
     """Return a text, broken into lines that fit `width` inches; a heading is larger and bold."""
     character = CHARACTER * (1.35 if heading else 1.0)
     return textwrap.fill(text, width=int(width / character))
-
-
-# Nothing of the time or the library's version; `None` leaves the entry out.
-METADATA: dict[str, dict[str, None]] = {
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-}
-DOTS_PER_INCH = 300
 
 
 @dataclass(frozen=True)

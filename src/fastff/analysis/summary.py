@@ -10,12 +10,18 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from fastff.tables.read import failed
+from fastff.tables.read import LABEL, failed
 from fastff.tables.schema import SHAPE, SIZES
 
 # What the runs of one mean have in common: all but the seed.
-GROUP = ("experiment", "dataset", "variant", "label", *SHAPE, "n_experts", *SIZES)
+GROUP = ("experiment", "dataset", "variant", LABEL, *SHAPE, "n_experts", *SIZES)
 CHOICE = "validation_accuracy_hard"  # what the best of several seeds is chosen by
+LEFT_OUT = "n_left_out"
+ACCURACIES = ("accuracy_hard", "accuracy_soft")
+COMPARISON_COLUMNS = (
+    *("experiment", "dataset", "treatment", "baseline", "treatment_label", "baseline_label"),
+    *("metric", "change_mean", "change_ci", "t", "p", "n_better", "n_points"),
+)
 
 
 def mean_ci(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -130,14 +136,6 @@ def require_one_shape(table: pd.DataFrame) -> None:
 def labels_of(runs: pd.DataFrame) -> dict[str, str]:
     """Return the label of each variant, in the order of the runs."""
     return dict(zip(runs["variant"], runs["label"], strict=True))
-
-
-LEFT_OUT = "n_left_out"
-ACCURACIES = ("accuracy_hard", "accuracy_soft")
-COMPARISON_COLUMNS = (
-    *("experiment", "dataset", "treatment", "baseline", "treatment_label", "baseline_label"),
-    *("metric", "change_mean", "change_ci", "t", "p", "n_better", "n_points"),
-)
 
 
 def compare(

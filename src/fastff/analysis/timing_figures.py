@@ -15,10 +15,12 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 from fastff.analysis.lines import SOLID, LineStyle, fitting_columns, palette
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, theme, wrap
 from fastff.analysis.timings import Timings, fastest_modes
+from fastff.tables.schema import PRINTED
 
 PANEL_HEIGHT = 1.6  # inches
 MARKERS = "osD^vP*X<>"
 ROOFLINE: dict[str, Any] = {"color": "0.55", "linestyle": ":", "linewidth": 0.9}
+SHALLOW = 8
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,6 @@ class Panel:
     log_y: bool = True
 
 
-NAMES = {
-    "median_us": "time (µs)",
-    "peak_mib": "peak memory (MiB)",
-    "depth": "depth",
-    "hidden_features": "hidden units",
-    "width": "training width",
-    "batch": "batch",
-}
-
-
 def draw_times(grid: Sequence[Sequence[Panel]], timings: Timings, title: str) -> Figure:
     """Return a figure of rows of panels. Variants have the same line style in all of them.
 
@@ -72,7 +64,7 @@ def draw_times(grid: Sequence[Sequence[Panel]], timings: Timings, title: str) ->
         for row, panels in zip(cells, grid, strict=True):
             for axes, panel in zip(row, panels, strict=True):
                 _draw(axes, panel, styles)
-            row[0].set_ylabel(NAMES[panels[0].y])
+            row[0].set_ylabel(PRINTED[panels[0].y].heading)
         figure.align_ylabels(cells[:, 0])
         figure.suptitle(wrap(timings.heading(title), figure.get_figwidth(), heading=True))
         if styles:
@@ -97,7 +89,7 @@ def _draw(axes: Axes, panel: Panel, styles: dict[str, LineStyle]) -> None:
         axes.set_axis_off()
         return
     axes.set_title(panel.title)
-    axes.set_xlabel(NAMES[panel.x])
+    axes.set_xlabel(PRINTED[panel.x].heading)
     if panel.rows.empty:
         axes.annotate("not measured", **CENTRE)
         axes.set(xticks=[], yticks=[])
@@ -143,9 +135,6 @@ def _legend(
         ncols=fitting_columns(figure, [str(handle.get_label()) for handle in handles]),
         title="medians of one call; bars: quartiles",
     )
-
-
-SHALLOW = 8
 
 
 def draw_gate_times(timings: Timings, title: str, *, dtype: str = "float32") -> Figure:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from fastff.tables.read import NOT_A_TABLE, TidyError
-from fastff.tables.schema import TIMED_SIZES, TIMED_TEXT, TIMES
+from fastff.tables.read import read_table
+from fastff.tables.schema import TIMINGS
 
-NUMBERS = (*TIMED_SIZES, *TIMES, "bytes", "flops", "roofline_us", "peak_bytes")
 DEVICES = {"cpu": "CPU", "cuda": "CUDA device"}
 
 
@@ -71,7 +69,7 @@ def load_timings(
             rows = table[table["device"] == device].reset_index(drop=True)
             if not rows.empty:
                 return Timings(rows, device, is_reference)
-    return Timings(_with_width(pd.DataFrame(columns=[*TIMED_TEXT, *NUMBERS])), device)
+    return Timings(_with_width(pd.DataFrame(columns=list(TIMINGS.header))), device)
 
 
 def read_times(file: str | os.PathLike[str]) -> pd.DataFrame:
@@ -81,20 +79,7 @@ def read_times(file: str | os.PathLike[str]) -> pd.DataFrame:
         TidyError: for a file that can't be read, lacks a column or has text for a number.
 
     """
-    path = Path(file)
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(TIMED_TEXT, str), keep_default_na=False)
-    except OSError as error:
-        raise TidyError(f"{path}: {error.strerror}") from None
-    except NOT_A_TABLE as error:
-        raise TidyError(f"{path} is not a CSV table: {' '.join(str(error).split())}") from None
-    if missing := [column for column in (*TIMED_TEXT, *NUMBERS) if column not in table]:
-        raise TidyError(f"{path}: missing columns: {', '.join(missing)}")
-    for column in NUMBERS:
-        if not pd.api.types.is_numeric_dtype(table[column]) and not table.empty:
-            odd = table.loc[pd.to_numeric(table[column], errors="coerce").isna(), column].iloc[0]
-            raise TidyError(f"{path}: column {column} has {odd!r}; allowed are numbers")
-    return _with_width(table)
+    return _with_width(read_table(file, TIMINGS))
 
 
 def _with_width(table: pd.DataFrame) -> pd.DataFrame:

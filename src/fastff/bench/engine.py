@@ -28,6 +28,7 @@ from fastff.config.model import Grid, ModelSpec, Variant
 from fastff.config.recipe import AdamWSpec, Recipe
 from fastff.data.dataset import Dataset, load
 from fastff.layers import Layer
+from fastff.tables.schema import ENGINE
 from fastff.train.build import Sizes, build_model
 from fastff.train.device import generator
 from fastff.train.job import train
@@ -49,10 +50,10 @@ def engine_benchmark(
     each. Its time is that of the whole training, from building the models to the last
     evaluation, over its runs and epochs; only the start of processes is left out.
 
-    Columns: variant, label, depth, hidden_features, side ("plain", "engine"), workers, runs (at
-    the same time), epochs, s_per_run_epoch (median over repeats), s_q25, s_q75, peak_bytes (what
-    torch allocated for it on a CUDA device, the engine's resident data included; 0 on a CPU),
-    dataset, batch_size, device, and those of `provenance`.
+    The columns are those of `fastff.tables.schema.ENGINE`: `side` is "plain" or "engine", `runs`
+    are at the same time, `s_per_run_epoch` is the median over repeats with its quartiles, and
+    `peak_bytes` what torch allocated on a CUDA device, the engine's resident data included; 0 on
+    a CPU.
 
     Args:
         spec: what to measure.
@@ -102,7 +103,7 @@ def engine_benchmark(
                 )
                 shape = model.shape
                 log.info("%s %s %s: %.4g s per run and epoch", variant.name, shape, side, middle)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(ENGINE.header))
 
 
 def _jobs(

@@ -26,17 +26,12 @@ from fastff.config.benchmarks import (
     TimingBenchmarkSpec,
     TimingCase,
 )
+from fastff.tables.schema import TIMINGS
 
 log = logging.getLogger(__name__)
 
 INPUT_BYTES = {"cpu": 2**27, "cuda": 2**28}  # of all inputs of a point: more than a cache holds
 MAX_INPUTS = 1024
-COLUMNS = (
-    *("case", "op", "variant", "label", "device", "dtype", "batch", "in_features"),
-    *("hidden_features", "out_features", "depth", "n_experts", "top_k", "mode"),
-    *("median_us", "q25_us", "q75_us", "bytes", "flops", "roofline_us", "peak_bytes"),
-    *("device_name", "driver", "torch", "clock", "threads", "commit"),
-)
 
 
 @dataclass(frozen=True)
@@ -107,7 +102,7 @@ def timing_benchmark(spec: TimingBenchmarkSpec, devices: list[torch.device]) -> 
                 for row in _measure(point, spec, device, rates[point.dtype]):
                     rows.append({**row, **constant})
                 log.info("%s", point)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(TIMINGS.header))
 
 
 def _points(name: str, case: TimingCase) -> Iterator[TimedPoint]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from fastff.claims.spec import BootstrapSpec
 
+Array = NDArray[np.float64]
+
 
 class NotTestableError(Exception):
     """The data at hand can't test a claim; the message says why."""
@@ -40,9 +42,6 @@ class Estimate:
     unit: str
     detail: str
     more: Mapping[str, float] = field(default_factory=dict)
-
-
-Array = NDArray[np.float64]
 
 
 def interval(

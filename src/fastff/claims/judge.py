@@ -27,8 +27,23 @@ from fastff.claims.spec import (
     SpeedupSpec,
 )
 from fastff.claims.speed import estimate_of_times, load_times
-from fastff.tables.read import RUN, load_table
-from fastff.tables.schema import MEASURES
+from fastff.tables.read import load_table
+from fastff.tables.schema import LEDGER, MEASURES, RUN
+
+REPRODUCES, IN_PART, DOES_NOT, NOT_TESTABLE = VERDICTS
+NAMES = {
+    "effect": "the effect",
+    "low": "the interval's lower end",
+    "high": "the interval's upper end",
+    "p_holm": "Holm's p",
+    "share": "the share of the published value",
+    "slowest": "the least speed-up",
+    "fastest": "the largest speed-up",
+    "last": "the speed-up at the last point",
+}
+log = logging.getLogger(__name__)
+NUMBERS = ("effect", "low", "high", "p_value", "p_holm")
+DIGITS = 6  # significant ones that are written: the last bits differ between processors
 
 
 @dataclass(frozen=True)
@@ -82,20 +97,6 @@ class Tables:
         return self.only is None or name in self.only
 
 
-REPRODUCES, IN_PART, DOES_NOT, NOT_TESTABLE = VERDICTS
-
-NAMES = {
-    "effect": "the effect",
-    "low": "the interval's lower end",
-    "high": "the interval's upper end",
-    "p_holm": "Holm's p",
-    "share": "the share of the published value",
-    "slowest": "the least speed-up",
-    "fastest": "the largest speed-up",
-    "last": "the speed-up at the last point",
-}
-
-
 def judge(rule: Rule, numbers: Mapping[str, float]) -> tuple[str, str]:
     """Return the verdict, and why: the conditions that hold, or those that fail.
 
@@ -145,18 +146,8 @@ def _say(key: str, bound: Bound, value: float, *, met: bool) -> str:
     return f"{NAMES[key]} is {number}, {'' if met else 'not '}{' and '.join(limits)}"
 
 
-log = logging.getLogger(__name__)
-
-COLUMNS = (
-    *("claim", "source", "statement", "published", "experiment", "target", "device", "statistic"),
-    *("effect", "low", "high", "unit", "n", "p_value", "p_holm", "verdict", "reason"),
-)
-NUMBERS = ("effect", "low", "high", "p_value", "p_holm")
-DIGITS = 6  # significant ones that are written: the last bits differ between processors
-
-
 def ledger(claims: ClaimsFile, tables: Tables) -> pd.DataFrame:
-    """Return a row per claim, in the order of the file, with the columns of COLUMNS.
+    """Return a row per claim, in the order of the file, with the columns of LEDGER.
 
     `p_holm` is the p-value corrected after Holm over all claims of the ledger that have a test.
     Where a claim is not testable, `effect`, `low`, `high`, `p_value`, `p_holm` are NaN, `n` is 0,
@@ -185,7 +176,7 @@ def ledger(claims: ClaimsFile, tables: Tables) -> pd.DataFrame:
             row |= {"verdict": verdict, "reason": f"{why} ({estimate.detail})"}
         rows.append(row)
         log.info("%s: %s", name, row["verdict"])
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(LEDGER.header))
     for column in NUMBERS:
         table[column] = [float(f"{value:.{DIGITS}g}") for value in table[column]]
     return table

@@ -18,19 +18,16 @@ from fastff.tables.schema import (
     SHAPE,
     SIZES,
     TIMED_SIZES,
-    TIMED_TEXT,
-    TIMES,
+    TIMINGS,
 )
 
+# The columns that a claim may name.
 RUN_COLUMNS = {
     "metric": (*SCORES, *OTHER_SCORES, *MEASURES),
     "along": SHAPE,
     "match": (*SHAPE, *SIZES, "n_experts"),
 }
-TIMED_COLUMNS = (*TIMED_TEXT, *TIMES, *TIMED_SIZES)
-# hidden units of all experts together: what a feed-forward layer is compared by
-TRAINING_WIDTH = "training_width"
-ALONG_COLUMNS = (*TIMED_SIZES, TRAINING_WIDTH)
+ALONG_COLUMNS = (*TIMED_SIZES, "training_width")
 
 
 def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:
@@ -98,7 +95,7 @@ def _faults_of_runs(claim: Claim, blocks: dict[str, list[Experiment]]) -> Iterat
 def _faults_of_times(claim: Claim, variants: Iterable[str] | None) -> Iterator[str]:
     """Yield what is wrong with the names of a claim about a benchmark, one with these variants."""
     for key, column in claim.statistic.columns().items():
-        allowed = ALONG_COLUMNS if key == "along" else TIMED_COLUMNS
+        allowed = ALONG_COLUMNS if key == "along" else TIMINGS.header
         if column not in allowed:
             yield _fault(f"statistic.{key}", "column", column, allowed)
     if variants is not None:

@@ -13,7 +13,7 @@ from scipy import stats
 from fastff.analysis.summary import paired_change
 from fastff.claims.estimate import Estimate, NotTestableError, interval
 from fastff.claims.spec import BootstrapSpec, PairedSpec, RunStatistic, SlopeSpec
-from fastff.tables.schema import SHAPE
+from fastff.tables.schema import PRINTED, SHAPE
 
 Array = NDArray[np.float64]
 
@@ -114,18 +114,10 @@ def _stacked(points: Sequence[Sequence[pd.Series]]) -> Array:
     return np.array([[one.loc[seeds] for one in point] for point in points]).swapaxes(1, 2)
 
 
-# Unit of a metric's differences, and what they are multiplied with.
-UNITS = {
-    "accuracy": ("points", 100.0),
-    "loss": ("nats", 1.0),
-    "entropy": ("bits", 1.0),
-    "experts": ("experts", 1.0),
-}
-
-
 def unit_of(metric: str) -> tuple[str, float]:
     """Return the unit of a metric's differences, and what they are multiplied with."""
-    return next((unit for part, unit in UNITS.items() if part in metric), ("", 1.0))
+    column = PRINTED[metric]
+    return ("points" if column.unit == "%" else column.unit), column.scale
 
 
 def estimate_of_runs(

@@ -11,7 +11,6 @@ from scipy import stats
 
 from fastff.analysis.timings import read_times
 from fastff.claims.estimate import Estimate, NotTestableError
-from fastff.claims.load import TRAINING_WIDTH
 from fastff.claims.spec import BenchmarkStatistic, CrossingSpec, SpeedupSpec
 
 
@@ -23,7 +22,7 @@ def load_times(paths: Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
 
     """
     rows = pd.concat([read_times(path) for path in paths], ignore_index=True)
-    return rows.rename(columns={"width": TRAINING_WIDTH})
+    return rows.rename(columns={"width": "training_width"})
 
 
 def estimate_of_times(times: pd.DataFrame, spec: BenchmarkStatistic, device: str) -> Estimate:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastff.files import atomic_path
-
-TABLES = ("runs", "epochs", "expert_counts", "gradients", "nodes", "projections")
+from fastff.tables.schema import TIDY
 
 
 def collect(jobs: Sequence[Path], output: Path) -> None:
-    """Write `<output>/<table>.csv`, the jobs' tables one after the other, for each of TABLES.
+    """Write `<output>/<table>.csv`, the jobs' tables one after the other, for each of TIDY.
 
     The rows are copied as they are, so that no number is rounded on the way.
 
@@ -19,7 +18,7 @@ def collect(jobs: Sequence[Path], output: Path) -> None:
         ValueError: where two jobs' tables have different columns.
 
     """
-    for table in TABLES:
+    for table in TIDY:
         texts = [(job / f"{table}.csv").read_text(encoding="utf-8") for job in jobs]
         header = texts[0].partition("\n")[0]
         for job, text in zip(jobs, texts, strict=True):

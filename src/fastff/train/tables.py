@@ -1,7 +1,8 @@
 """The tidy tables of a job's runs.
 
-All start with the columns of RUN. A run is told by variant, depth, hidden_features, region_leak and
-seed. Losses are in nats and accuracies are shares; "soft" and "hard" are the two forms of a layer.
+Their columns are those of `fastff.tables.schema`. A run is told by variant, depth, hidden_features,
+region_leak and seed. Losses are in nats and accuracies are shares; "soft" and "hard" are the two
+forms of a layer.
 
 - runs: a row per run, at its best epoch (the last, without early stopping). `accuracy_soft` and
   `accuracy_hard` are of the test part, the others of the part in their name. A run whose loss
@@ -18,7 +19,7 @@ seed. Losses are in nats and accuracies are shares; "soft" and "hard" are the tw
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +27,20 @@ import pandas as pd
 
 from fastff.config.job import Run, TrainSpec
 from fastff.files import atomic_path
-from fastff.tables.collect import TABLES
+from fastff.tables.schema import HEAD, TIDY
 from fastff.train.recording import Snapshot
-from fastff.train.results import EpochResult, RunResult
-
-RUN = (
-    *("experiment", "dataset", "variant", "label"),
-    *("depth", "hidden_features", "region_leak", "n_experts", "seed"),
-)
-EPOCH = tuple(field.name for field in fields(EpochResult))
-RECORDED = {
-    "expert_counts": ("epoch", "tree", "expert", "class", "count"),
-    "gradients": ("step", "part", "unit", "magnitude"),
-    "nodes": ("epoch", "tree", "node", "visits", "entropy", "weight_x", "weight_y", "bias"),
-    "projections": ("epoch", "sample", "class", "expert", "x", "y"),
-}
-# numbers that a failed run, or one that has not failed, doesn't have
-LACKING = {"best_epoch": "Int64", "failed_epoch": "Int64", "last_loss": "float64"}
+from fastff.train.results import RunResult
 
 Row = dict[str, Any]
 
 
 def tidy_tables(spec: TrainSpec, results: dict[Run, RunResult]) -> dict[str, pd.DataFrame]:
     """Return the tables of a job, by name, from its results by run."""
-    rows: dict[str, list[Row]] = {name: [] for name in TABLES}
+    rows: dict[str, list[Row]] = {name: [] for name in TIDY}
     for trained, result in results.items():
         shape = trained.shape
-        names = (spec.experiment, spec.dataset, spec.variant.name, spec.variant.label)
-        run = dict(zip(RUN, (*names, *shape, shape.n_experts, trained.seed), strict=True))
+        names = (spec.experiment, spec.dataset, spec.variant.name)
+        run = dict(zip(HEAD, (*names, *shape, shape.n_experts, trained.seed), strict=True))
         found = {
             "runs": [_run_row(spec, result)],
             "epochs": _epoch_rows(spec, result),
@@ -62,15 +49,14 @@ def tidy_tables(spec: TrainSpec, results: dict[Run, RunResult]) -> dict[str, pd.
             "nodes": _snapshot_rows(result, _node_rows),
             "projections": _snapshot_rows(result, _projection_rows),
         }
-        for name in TABLES:
+        for name in TIDY:
             rows[name] += [run | row for row in found[name]]
-    tables = {
-        # a table that isn't recorded has its columns too
-        name: pd.DataFrame(found, columns=None if found else [*RUN, *RECORDED[name]])
+    return {
+        name: pd.DataFrame(found, columns=list(TIDY[name].header)).astype(
+            TIDY[name].nullable_dtypes
+        )
         for name, found in rows.items()
     }
-    tables["runs"] = tables["runs"].astype(LACKING)
-    return tables
 
 
 def joined_tables(
@@ -78,7 +64,7 @@ def joined_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of several jobs, by name, one job's rows after the other's."""
     tables = [tidy_tables(spec, results) for spec, results in zip(specs, jobs, strict=True)]
-    return {name: pd.concat([job[name] for job in tables]) for name in TABLES}
+    return {name: pd.concat([job[name] for job in tables]) for name in TIDY}
 
 
 def _run_row(spec: TrainSpec, result: RunResult) -> Row:
@@ -110,7 +96,7 @@ def _epoch_rows(spec: TrainSpec, result: RunResult) -> list[Row]:
     rows: list[Row] = [asdict(epoch) for epoch in result.epochs]
     if result.failure is not None:
         rest = range(result.failure.epoch, spec.recipe.epochs + 1)
-        rows += [dict.fromkeys(EPOCH, None) | {"epoch": epoch} for epoch in rest]
+        rows += [{"epoch": epoch} for epoch in rest]
     return rows
 
 
@@ -134,8 +120,8 @@ def _node_rows(snapshot: Snapshot) -> Iterator[Row]:
         for node, visits in enumerate(by_node):
             entropy = snapshot.entropy[tree][node] if snapshot.entropy else None
             line = snapshot.lines[tree][node] if snapshot.lines else (None, None, None)
-            values = (tree, node, visits, entropy, *line)
-            yield dict(zip(RECORDED["nodes"][1:], values, strict=True))
+            found = {"tree": tree, "node": node, "visits": visits, "entropy": entropy}
+            yield found | dict(zip(("weight_x", "weight_y", "bias"), line, strict=True))
 
 
 def _projection_rows(snapshot: Snapshot) -> Iterator[Row]:

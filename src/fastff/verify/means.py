@@ -13,26 +13,12 @@ import pandas as pd
 from scipy import stats
 
 from fastff.analysis.distribution import distribution_per_tree
-from fastff.tables.read import KEYS
-from fastff.tables.schema import OTHER_SCORES, SCORES, SHAPE, SIZES
+from fastff.tables.schema import PRINTED, SHAPE, TIDY
 
 LEVEL = 0.95
 # What tells a row of a drawn table from the others, and what its n counts.
 NAMES = ("variant", "treatment", "baseline", "metric", "measure", *SHAPE)
 COUNTS = ("n_seeds", "n_points")
-# What follows from the config, and must be the same for a key.
-EXACT = (
-    *("label", "treatment_label", "baseline_label", "n_experts", *SIZES),
-    *("epochs", "batch_size", "learning_rate"),
-    *("equal_parameters_units", "equal_training_width_units", "equal_inference_width_units"),
-)
-# What varies with the seed, of tidy tables that are compared as they are.
-METRICS = {
-    "runs": ("best_epoch", *SCORES, *OTHER_SCORES),
-    "epochs": SCORES,
-    "gradients": ("magnitude",),
-    "nodes": ("visits", "entropy", "weight_x", "weight_y", "bias"),
-}
 
 
 class VerifyError(ValueError):
@@ -89,9 +75,9 @@ def samples_of(name: str, table: pd.DataFrame) -> Samples:
         return _expert_counts(table)
     if name == "projections":
         return _projections(table)
-    keys = tuple(key for key in KEYS[name] if key != "seed")
-    exact = tuple(column for column in EXACT if column in table) if name == "runs" else ()
-    return Samples(table, keys, exact, METRICS[name])
+    schema = TIDY[name]
+    keys = tuple(key for key in schema.keys if key != "seed")
+    return Samples(table, keys, schema.given if name == "runs" else (), schema.values)
 
 
 def _expert_counts(table: pd.DataFrame) -> Samples:
@@ -179,7 +165,8 @@ def as_stated(table: pd.DataFrame, path: str) -> Estimates:
         where = ", ".join(f"{key} {value}" for key, value in row.items())
         raise VerifyError(f"{path}: two rows for {where}; allowed is one")
     table = table.set_index(keys)
-    exact = table[[column for column in EXACT if column in table]]
+    given = [column.name for column in PRINTED.values() if column.role == "given"]
+    exact = table[[column for column in given if column in table]]
     n = next((table[column] for column in COUNTS if column in table), 1)
     parts = {}
     for column in [column for column in table if column.endswith("_mean")]:

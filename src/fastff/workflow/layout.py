@@ -20,7 +20,7 @@ from fastff.claims.spec import ClaimsFile
 from fastff.config.job import TrainSpec
 from fastff.config.jobs import train_jobs
 from fastff.config.load import Config
-from fastff.tables.collect import TABLES
+from fastff.tables.schema import TIDY
 
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
 TABLE_FORMATS = (".csv", ".md", ".tex", ".html")
@@ -176,7 +176,7 @@ class Layout:
             return [f"{source}/benchmarks/{name}.csv"]
         if name in self.config.benchmarks:
             return [*self.measured_here(name), *self.references_of(name)]
-        return [f"{source}/tidy/{name}/{table}{end}" for table in TABLES]
+        return [f"{source}/tidy/{name}/{table}{end}" for table in TIDY]
 
     def measured_here(self, name: str) -> list[str]:
         """Return the table of a benchmark that this run measures."""
@@ -208,6 +208,8 @@ class Layout:
             values["tidy"] = os.path.commonpath(self.drawn_from(name))
         if name in self.config.experiments:
             experiment = self.config.experiments[name]
+            specs = self.config.train_specs(name)
+            values["labels"] = {spec.variant.name: spec.variant.label for spec in specs}
             values["comparisons"] = [pair.model_dump() for pair in experiment.comparisons]
             values["best_of_seeds"] = experiment.best_of_seeds
         return values

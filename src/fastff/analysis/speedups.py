@@ -13,19 +13,10 @@ from matplotlib.ticker import LogLocator
 
 from fastff.analysis.lines import palette
 from fastff.analysis.style import theme, width_of, wrap
-from fastff.tables.read import TidyError
+from fastff.tables.read import TidyError, read_table
+from fastff.tables.schema import ENGINE
 
 POINT = ("variant", "label", "depth", "hidden_features")
-COLUMNS = (
-    *POINT,
-    *("side", "workers", "runs", "epochs", "s_per_run_epoch", "s_q25", "s_q75", "peak_bytes"),
-    *("dataset", "batch_size", "device", "device_name", "driver", "torch", "clock", "threads"),
-    "commit",
-)
-TEXT = (
-    *("variant", "label", "side", "dataset", "device", "device_name", "driver", "torch", "clock"),
-    "commit",
-)
 ROW_HEIGHT = 0.2  # inches of a point
 MARKERS = "osD^v"
 
@@ -37,15 +28,7 @@ def load_engine_benchmark(path: str | os.PathLike[str]) -> pd.DataFrame:
         TidyError: for a file that can't be read, or that lacks a column or one of the sides.
 
     """
-    try:
-        # a version or a commit may look like a number
-        texts = dict.fromkeys(TEXT, str)
-        empty = {"peak_bytes": [""]}
-        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=empty)
-    except OSError as error:
-        raise TidyError(f"{Path(path)}: {error.strerror}") from None
-    if missing := [column for column in COLUMNS if column not in table]:
-        raise TidyError(f"{Path(path)}: missing columns: {', '.join(missing)}")
+    table = read_table(path, ENGINE)
     if set(table["side"]) != {"plain", "engine"}:
         raise TidyError(f"{Path(path)}: column side must have plain and engine")
     return table
