@@ -184,8 +184,8 @@ def test_a_digest_is_of_one_stage(digests):
         ("train/loop.py", "orders = [", "orders = [*()] + [", TRAINING),
         ("train/tables.py", '"best_epoch":', '"epoch_of_the_best":', {"train"}),
         ("tables/collect.py", '"runs", "epochs"', '"epochs", "runs"', {"train", "collect"}),
-        ("kernels/cpu_loops.py", "", "ADDED = 1\n", {"bench"}),
-        ("kernels/cuda/numerics.py", "", "ADDED = 1\n", {"bench"}),
+        ("kernels/numba/loops.py", "", "ADDED = 1\n", {"bench"}),
+        ("kernels/triton/numerics.py", "", "ADDED = 1\n", {"bench"}),
         ("bench/plain.py", "", "ADDED = 1\n", {"bench"}),
         ("analysis/style.py", "", "ADDED = 1\n", {"analysis"}),
         ("claims/bootstrap.py", "", "ADDED = 1\n", {"claims"}),
@@ -214,7 +214,7 @@ def test_stages_stand_apart():
     assert runs == {"config", "data", "files", "kernels", "layers", "train"}
     parts = ("errors", "experiment", "jobs", "load", "presets", "yaml_file")
     assert not {f"fastff.config.{part}" for part in parts} & {*closure(STAGES["runs"])}
-    assert not {"fastff.kernels.cpu", "fastff.kernels.cuda"} & {*closure(STAGES["runs"])}
+    assert not {"fastff.kernels.numba", "fastff.kernels.triton"} & {*closure(STAGES["runs"])}
     for stage in STAGES:
         modules = closure(STAGES[stage])
         assert not {"fastff", "fastff.cli", "fastff.workflow.digests"} & {*modules}

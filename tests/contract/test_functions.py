@@ -12,6 +12,7 @@ from torch._subclasses import FakeTensorMode
 
 from fastff import kernels
 from fastff.kernels import reference
+from fastff.kernels.reference import ExpertArguments, TreeArguments
 
 B, I, O, N, T, E, H, K = 9, 7, 4, 15, 2, 6, 3, 2  # noqa: E741
 ARGUMENTS = {  # shapes, or what else there is to give
@@ -72,10 +73,10 @@ def defined(case, given):
     if function == "route":
         return reference.route(**given).view(x.shape[:-1])
     if function == "node_tree":
-        out = reference.node_tree_with_path(**given)[0]
+        out = reference.node_tree_with_path(TreeArguments(**given))[0]
     else:
         assert expert is not None
-        out = reference.chosen_experts_with_hidden(**given)[0]
+        out = reference.chosen_experts_with_hidden(ExpertArguments(**given))[0]
     return out.view(*x.shape[:-1], O)
 
 

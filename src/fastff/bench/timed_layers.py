@@ -158,7 +158,9 @@ def _node_tree(form: Callable[[NodeTree], Run]) -> Build:
 
 def _node_tree_gathered(layer: NodeTree) -> Run:
     w_in, w_out = layer.w_in.detach(), layer.w_out.detach()
-    return lambda x: reference.node_tree_with_path(x, w_in, w_out, layer.activation)[0]
+    return lambda x: reference.node_tree_with_path(
+        reference.TreeArguments(x, w_in, w_out, layer.activation)
+    )[0]
 
 
 BUILDERS: dict[str, Build] = {

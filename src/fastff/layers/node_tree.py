@@ -9,6 +9,7 @@ from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.check import check_inputs
 from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_node_tree
+from fastff.kernels.reference import TreeArguments
 from fastff.layers.experts import Activation, named_activation
 from fastff.layers.gate import MAX_DEPTH, check_dtype, check_sizes, one_hot
 from fastff.layers.layer import Layer
@@ -99,7 +100,8 @@ class NodeTree(Layer):
             w_out, b_in = parameter(self, "w_out"), parameter(self, "b_in")
             form = form_for(x, w_in, w_out, b_in)
             if form is not Form.PLAIN:
-                return run_node_tree(form, x, w_in, w_out, self.activation, b_in)
+                arguments = TreeArguments(x, w_in, w_out, self.activation, b_in)
+                return run_node_tree(form, arguments)
         return self._sum_paths(self.node_logits(x))
 
     def leaf(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from fastff.kernels.activations import CODES
 from fastff.kernels.check import check_inputs
 from fastff.kernels.dispatch import Form, form_for, pays
 from fastff.kernels.functions import as_rows, run_chosen_experts, with_leading
+from fastff.kernels.reference import ExpertArguments
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate, Routing
 from fastff.layers.layer import Layer
@@ -161,7 +162,8 @@ def _chosen_alone(form: Form, x: Tensor, routing: Routing, bank: Bank, activatio
         form = form_for(x, scale, *bank)
     assert routing.expert is not None
     w_in, w_out, *biases = bank
-    return run_chosen_experts(form, x, routing.expert, w_in, w_out, activation, scale, *biases)
+    arguments = ExpertArguments(x, routing.expert, w_in, w_out, activation, scale, *biases)
+    return run_chosen_experts(form, arguments)
 
 
 def _has_kernels(experts: Experts, n_chosen: int) -> bool:
