@@ -162,8 +162,8 @@ def test_a_digest_is_of_one_stage(digests):
 @pytest.mark.parametrize(
     ("path", "old", "new", "expected"),
     [
-        ("layers/mixture.py", "Experts whose", "Banks whose", set()),
-        ("layers/mixture.py", "# (..., e, h)", "# of hidden units", set()),
+        ("layers/experts.py", "Banks of experts", "Collections of experts", set()),
+        ("layers/experts.py", "# (..., e, h)", "# of hidden units", set()),
         ("data/images.py", '"""Images', "# Edited\n\n\n" '"""Pictures', set()),
         ("progress/line.py", '"starting"', '"about to start"', set()),
         ("progress/messages.py", '"depth', '"of depth', set()),
@@ -177,7 +177,7 @@ def test_a_digest_is_of_one_stage(digests):
         ),
         ("data/names.py", '"mnist": D', '"letters": D', {"bench", "site"}),
         ("config/presets.py", '"MoE, mixture"', '"MoE"', {"analysis", "site"}),
-        ("layers/mixture.py", "p * hidden", "hidden * p", {*TRAINING, "site"}),
+        ("layers/experts.py", "p * hidden", "hidden * p", {*TRAINING, "site"}),
         ("data/images.py", "values = np.arange(256) / 255", "values = np.arange(256) / 256",
          {*TRAINING, "prepare", "site"}),
         ("data/mnist5k.py", "N_TEST = 1000", "N_TEST = 900", {"prepare"}),

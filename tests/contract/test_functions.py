@@ -287,3 +287,13 @@ def test_trees_that_are_not_complete(n_nodes, form):
         shape = [*ARGUMENTS[case][name]]
         shape[dim] = n_nodes
         assert "node" in refused(case, name, lambda t, shape=shape: t.new_zeros(shape), form)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_nested_tensors():
+    nested = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(1, 3)])
+    one_line = r"^(x|w_out): a nested tensor of torch.float32; allowed is a strided tensor of .*$"
+    with pytest.raises(TypeError, match=one_line):
+        kernels.route(nested, torch.ones(7, 3))
+    with pytest.raises(TypeError, match=one_line):
+        kernels.node_tree(torch.ones(4, 3), torch.ones(1, 7, 3), nested, "relu")

@@ -10,11 +10,10 @@ from fastff.kernels.check import check_inputs
 from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_node_tree
 from fastff.kernels.reference import TreeArguments
-from fastff.layers.experts import Activation, named_activation
-from fastff.layers.gate import MAX_DEPTH, check_dtype, check_sizes, one_hot
+from fastff.layers.gate import one_hot
 from fastff.layers.layer import Layer
-from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
-from fastff.layers.parameter import parameter
+from fastff.layers.linear import linear, nonzero_product, parameter, uniform_fan_in_
+from fastff.layers.options import MAX_DEPTH, Activation, check_dtype, check_sizes, named_activation
 from fastff.layers.tree import descend, path_mask
 
 
