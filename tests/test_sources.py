@@ -162,8 +162,8 @@ def test_a_digest_is_of_one_stage(digests):
 @pytest.mark.parametrize(
     ("path", "old", "new", "expected"),
     [
-        ("layers/mixture.py", "Experts whose", "Banks whose", set()),
-        ("layers/mixture.py", "# (..., e, h)", "# of hidden units", set()),
+        ("layers/experts.py", "Banks of experts", "Collections of experts", set()),
+        ("layers/experts.py", "# (..., e, h)", "# of hidden units", set()),
         ("data/images.py", '"""Images', "# Edited\n\n\n" '"""Pictures', set()),
         ("workflow/progress.py", '"starting"', '"about to start"', set()),
         ("workflow/digests.py", "RUNS = (", "NOTHING = ()\nRUNS = (", set()),
@@ -176,15 +176,15 @@ def test_a_digest_is_of_one_stage(digests):
         ),
         ("data/names.py", '"mnist": D', '"letters": D', {"bench", "site"}),
         ("config/presets.py", '"MoE, mixture"', '"MoE"', {"analysis", "site"}),
-        ("layers/mixture.py", "p * hidden", "hidden * p", {*TRAINING, "site"}),
+        ("layers/experts.py", "p * hidden", "hidden * p", {*TRAINING, "site"}),
         ("data/images.py", "values = np.arange(256) / 255", "values = np.arange(256) / 256",
          {*TRAINING, "prepare", "site"}),
         ("data/mnist5k.py", "N_TEST = 1000", "N_TEST = 900", {"prepare"}),
         ("train/loop.py", "orders = [", "orders = [*()] + [", TRAINING),
         ("train/tables.py", '"best_epoch":', '"epoch_of_the_best":', {"train"}),
         ("tables/collect.py", "rows = [", "rows = [*()] + [", {"collect"}),
-        ("kernels/cpu_loops.py", "", "ADDED = 1\n", {"bench"}),
-        ("kernels/cuda/numerics.py", "", "ADDED = 1\n", {"bench"}),
+        ("kernels/numba/loops.py", "", "ADDED = 1\n", {"bench"}),
+        ("kernels/triton/numerics.py", "", "ADDED = 1\n", {"bench"}),
         ("bench/measure.py", "", "ADDED = 1\n", {"bench"}),
         ("analysis/style.py", "", "ADDED = 1\n", {"analysis"}),
         ("claims/estimate.py", "", "ADDED = 1\n", {"claims"}),
@@ -213,7 +213,7 @@ def test_stages_stand_apart():
     assert runs == {"config", "data", "files", "kernels", "layers", "train"}
     parts = ("errors", "experiment", "jobs", "load", "presets", "yaml_file")
     assert not {f"fastff.config.{part}" for part in parts} & {*closure(STAGES["runs"])}
-    assert not {"fastff.kernels.cpu", "fastff.kernels.cuda"} & {*closure(STAGES["runs"])}
+    assert not {"fastff.kernels.numba", "fastff.kernels.triton"} & {*closure(STAGES["runs"])}
     for stage in STAGES:
         modules = closure(STAGES[stage])
         assert not {"fastff", "fastff.cli", "fastff.workflow.digests"} & {*modules}

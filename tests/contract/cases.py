@@ -28,8 +28,8 @@ from fastff.layers import (
     SoftMergedExperts,
     TreeGate,
 )
-from fastff.layers.logit_gate import LogitGate
-from fastff.layers.random import Random
+from fastff.layers.gate import LogitGate
+from fastff.layers.linear import Random
 from fastff.train.build import GATES as REGISTRY
 from fastff.train.build import build_gate
 

@@ -12,6 +12,7 @@ from torch._subclasses import FakeTensorMode
 
 from fastff import kernels
 from fastff.kernels import reference
+from fastff.kernels.reference import ExpertArguments, TreeArguments
 
 B, I, O, N, T, E, H, K = 9, 7, 4, 15, 2, 6, 3, 2  # noqa: E741
 ARGUMENTS = {  # shapes, or what else there is to give
@@ -72,10 +73,10 @@ def defined(case, given):
     if function == "route":
         return reference.route(**given).view(x.shape[:-1])
     if function == "node_tree":
-        out = reference.node_tree_with_path(**given)[0]
+        out = reference.node_tree_with_path(TreeArguments(**given))[0]
     else:
         assert expert is not None
-        out = reference.chosen_experts_with_hidden(**given)[0]
+        out = reference.chosen_experts_with_hidden(ExpertArguments(**given))[0]
     return out.view(*x.shape[:-1], O)
 
 
@@ -286,3 +287,13 @@ def test_trees_that_are_not_complete(n_nodes, form):
         shape = [*ARGUMENTS[case][name]]
         shape[dim] = n_nodes
         assert "node" in refused(case, name, lambda t, shape=shape: t.new_zeros(shape), form)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_nested_tensors():
+    nested = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(1, 3)])
+    one_line = r"^(x|w_out): a nested tensor of torch.float32; allowed is a strided tensor of .*$"
+    with pytest.raises(TypeError, match=one_line):
+        kernels.route(nested, torch.ones(7, 3))
+    with pytest.raises(TypeError, match=one_line):
+        kernels.node_tree(torch.ones(4, 3), torch.ones(1, 7, 3), nested, "relu")

@@ -17,6 +17,7 @@ from random_tensors import Draw
 
 from fastff import kernels
 from fastff.kernels import reference
+from fastff.kernels.reference import ExpertArguments, TreeArguments
 from fastff.layers import (
     HypercubeGate,
     LinearGate,
@@ -111,11 +112,11 @@ def test_node_tree(dtype, data, batch, in_features, out_features, levels, n_tree
     options = {} if b_in is None else {"b_in": b_in}
     out = kernels.node_tree(x, w_in, w_out, activation, **options)
     wanted, *_ = reference.node_tree_with_path(
-        *wide(x, w_in, w_out), activation, *([] if b_in is None else wide(b_in))
+        TreeArguments(*wide(x, w_in, w_out), activation, *([] if b_in is None else wide(b_in)))
     )
     near(out[clear], wanted[clear], 2 * scale[clear])
     plain, *_ = reference.node_tree_with_path(
-        x, w_in, w_out, activation, *([] if b_in is None else [b_in])
+        TreeArguments(x, w_in, w_out, activation, *([] if b_in is None else [b_in]))
     )
     near(plain[clear], wanted[clear], 2 * scale[clear])
 
@@ -139,14 +140,18 @@ def test_chosen_experts(dtype, data, batch, in_features, hidden, out_features, n
     out = kernels.chosen_experts(x, expert, w_in, w_out, activation, **options)
     named = dict(zip(options, wide(*options.values()), strict=True))
     wanted, _ = reference.chosen_experts_with_hidden(
-        wide(x)[0], expert, *wide(w_in, w_out), activation, **named
+        ExpertArguments(wide(x)[0], expert, *wide(w_in, w_out), activation, **named)
     )
     absolute = {key: None if t is None else t.abs() for key, t in named.items()}
     bound, _ = reference.chosen_experts_with_hidden(
-        x.double().abs(), expert, *(w.abs() for w in wide(w_in, w_out)), "linear", **absolute
+        ExpertArguments(
+            x.double().abs(), expert, *(w.abs() for w in wide(w_in, w_out)), "linear", **absolute
+        )
     )
     near(out, wanted, 2 * bound)
-    plain, _ = reference.chosen_experts_with_hidden(x, expert, w_in, w_out, activation, **options)
+    plain, _ = reference.chosen_experts_with_hidden(
+        ExpertArguments(x, expert, w_in, w_out, activation, **options)
+    )
     near(plain, wanted, 2 * bound)
 
 

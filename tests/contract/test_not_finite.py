@@ -23,6 +23,7 @@ from cases import (
 
 from fastff import kernels
 from fastff.kernels import reference
+from fastff.kernels.reference import TreeArguments
 from fastff.layers import HypercubeGate, TreeGate
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -199,4 +200,4 @@ def test_functions_agree_on_nan(dtype, n_rows):
     for activation in ("relu", "gelu", "selu", "linear"):
         out = kernels.node_tree(x, *weights, activation)
         assert out[3].isnan().all() and out.shape == (n_rows, O)
-        close(out, reference.node_tree_with_path(x, *weights, activation)[0])
+        close(out, reference.node_tree_with_path(TreeArguments(x, *weights, activation))[0])

@@ -112,6 +112,16 @@ def test_sparse_inputs(name, mode):
 
 @every_layer
 @every_mode
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_nested_inputs(name, mode):
+    nested = torch.nested.nested_tensor([torch.ones(2, I), torch.ones(1, I)])
+    with pytest.raises(TypeError) as error:
+        call(shared(name), mode, nested)
+    assert "nested" in one_line(error)
+
+
+@every_layer
+@every_mode
 def test_fake_tensors(name, mode):
     with FakeTensorMode():
         layer = LAYERS[name]()

@@ -23,7 +23,8 @@ def test_a_package_and_a_home_that_cannot_be_written(tmp_path):
         Path(fastff.__file__).parent, tmp_path / "fastff",
         ignore=shutil.ignore_patterns("__pycache__"),
     )  # fmt: skip
-    file = tmp_path / "fastff/kernels/__pycache__"  # a file, since root may write to any folder
+    # a file, since root may write to any folder
+    file = tmp_path / "fastff/kernels/numba/__pycache__"
     file.touch()
     places = dict.fromkeys(["HOME", "XDG_CACHE_HOME"], f"{file}/home")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA")}

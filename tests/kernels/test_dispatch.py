@@ -8,9 +8,8 @@ import torch
 from kernel_cases import Draw, close, needs_cuda
 from torch.nn.utils import parametrize
 
-from fastff.kernels import backends
-from fastff.kernels.check import is_cpu_int64
-from fastff.kernels.dispatch import Form, form_for
+from fastff.kernels import dispatch
+from fastff.kernels.dispatch import Form, form_for, is_cpu_int64
 from fastff.layers import (
     HypercubeGate,
     LinearGate,
@@ -301,9 +300,9 @@ def without_numba(request, tmp_path, monkeypatch):
     (tmp_path / "numba.py").write_text(f"raise {request.param}({reason!r})")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "numba", raising=False)
-    backends.compiled_for.cache_clear()
+    dispatch.compiled_for.cache_clear()
     yield reason
-    backends.compiled_for.cache_clear()
+    dispatch.compiled_for.cache_clear()
 
 
 def test_without_numba_a_layer_visits_as_few_and_says_so_once(

@@ -23,9 +23,11 @@ from kernel_cases import (
 )
 from triton.runtime.errors import InterpreterError
 
-from fastff.kernels import cpu, reference
+from fastff.kernels import numba as cpu
+from fastff.kernels import reference, tuning
 from fastff.kernels.activations import ACTIVATIONS
-from fastff.kernels.cuda.experts import (
+from fastff.kernels.reference import ExpertArguments
+from fastff.kernels.triton.experts import (
     chosen_experts_backward,
     experts_gathered,
     experts_grouped,
@@ -54,10 +56,10 @@ def draw_case(
 
 def check(forward, device, dtype, activation, **shape):
     (x, expert, w_in, w_out), optional, _ = draw_case(device, dtype, **shape)
-    outputs, hidden = forward(x, expert, w_in, w_out, activation, *optional)
+    outputs, hidden = forward(ExpertArguments(x, expert, w_in, w_out, activation, *optional))
     x, w_in, w_out, *optional = doubles(x, w_in, w_out, *optional)
     expected, z = reference.chosen_experts_with_hidden(
-        x, expert, w_in, w_out, activation, *optional
+        ExpertArguments(x, expert, w_in, w_out, activation, *optional)
     )
     close(outputs, expected)
     close(hidden, z)
@@ -66,11 +68,13 @@ def check(forward, device, dtype, activation, **shape):
 def check_backward(backward, device, dtype, activation, **shape):
     (x, expert, w_in, w_out), optional, grad = draw_case(device, dtype, **shape)
     x64, in64, out64, grad64, *optional64 = doubles(x, w_in, w_out, grad, *optional)
-    _, z = reference.chosen_experts_with_hidden(x64, expert, in64, out64, activation, *optional64)
+    _, z = reference.chosen_experts_with_hidden(
+        ExpertArguments(x64, expert, in64, out64, activation, *optional64)
+    )
     z = z.to(dtype)  # so that both see the same sign of a hidden unit near 0
-    gradients = backward(grad, z, x, expert, w_in, w_out, activation, *optional)
+    gradients = backward(grad, z, ExpertArguments(x, expert, w_in, w_out, activation, *optional))
     wanted = reference.chosen_experts_backward(
-        grad64, z.double(), x64, expert, in64, out64, activation, *optional64
+        grad64, z.double(), ExpertArguments(x64, expert, in64, out64, activation, *optional64)
     )
     for gradient, expected in zip(gradients, wanted, strict=True):
         assert (gradient is None) == (expected is None)
@@ -138,14 +142,14 @@ def test_an_expert_and_an_input_reach_only_their_own_outputs(forward, device, pl
 
     def exact():
         given = {k: v.double() if v is not case["expert"] else v for k, v in tensors()}
-        return reference.chosen_experts_with_hidden(activation="relu", **given)
+        return reference.chosen_experts_with_hidden(ExpertArguments(activation="relu", **given))
 
     def tensors():
         return [(k, v) for k, v in case.items() if k != "activation"]
 
     clean = exact()[0]
     case[place].flatten(1)[2, 1] = value
-    outputs, hidden = forward(**case)
+    outputs, hidden = forward(ExpertArguments(**case))
     wanted, z = exact()
     assert 0 < hit.sum() < 20
     same(outputs[~hit], clean[~hit])
@@ -161,25 +165,29 @@ def test_an_expert_and_an_input_reach_only_their_own_outputs(forward, device, pl
 def test_activations_of_extremes_are_torchs(forward, device, activation):
     z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=device)[:, None]
     one = torch.ones(1, 1, 1, device=device)
-    out, _ = forward(z, torch.zeros_like(z, dtype=torch.long), one, one, activation)
+    out, _ = forward(
+        ExpertArguments(z, torch.zeros_like(z, dtype=torch.long), one, one, activation)
+    )
     same(out, ACTIVATIONS[activation](z.double()))
 
 
 @pytest.mark.parametrize("index", [-1, 4, 2**40, -(2**63)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_expert_that_there_is_not(index, threads, monkeypatch):
-    monkeypatch.setattr(cpu, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(tuning, "WORK_PER_THREAD", 1)
     torch.set_num_threads(threads)
     draw = Draw(0)
     expert, w = draw.choice(4, 9, 2), draw(4, 3, 5)
     expert[0, 0] = 4 if index > 0 else -1
     expert[7, 1] = index
     with pytest.raises(IndexError, match=f"^expert: index {index} is out of range for 4 experts$"):
-        cpu.chosen_experts(draw(9, 5), expert, w, w, "relu")
+        cpu.chosen_experts(ExpertArguments(draw(9, 5), expert, w, w, "relu"))
     with pytest.raises(IndexError, match=f"index {index} is out of range"):
-        cpu.chosen_experts_backward(draw(9, 5), draw(9, 2, 3), draw(9, 5), expert, w, w, "relu")
+        cpu.chosen_experts_backward(
+            draw(9, 5), draw(9, 2, 3), ExpertArguments(draw(9, 5), expert, w, w, "relu")
+        )
     with pytest.raises(IndexError, match="out of range"):
-        reference.chosen_experts_with_hidden(draw(9, 5), expert, w, w, "relu")
+        reference.chosen_experts_with_hidden(ExpertArguments(draw(9, 5), expert, w, w, "relu"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="an assertion on a device ends its process")
@@ -190,15 +198,16 @@ def test_triton_asserts_that_there_is_the_expert(forward, index):
     expert, w = draw.choice(4, 9, 2), draw(4, 3, 5)
     expert[7, 1] = index
     with pytest.raises(InterpreterError, match="expert: an index is out of range"):
-        forward(draw(9, 5), expert, w, w, "relu")
+        forward(ExpertArguments(draw(9, 5), expert, w, w, "relu"))
 
 
 OUT_OF_RANGE = """
 import torch
-from fastff.kernels.cuda.experts import experts_gathered, experts_grouped
+from fastff.kernels.reference import ExpertArguments
+from fastff.kernels.triton.experts import experts_gathered, experts_grouped
 x, expert, w = torch.ones(9, 5), torch.zeros(9, 2, dtype=torch.long), torch.ones(4, 3, 5)
 expert[7, 1] = 4
-{forward}(*(t.cuda() for t in (x, expert, w, w)), "relu")[0].cpu()
+{forward}(ExpertArguments(*(t.cuda() for t in (x, expert, w, w)), "relu"))[0].cpu()
 """
 
 
@@ -218,7 +227,7 @@ def test_weights_whose_memory_was_freed():
     freed.untyped_storage().resize_(0)
     for w_in, w_out in [(w, freed), (freed, w)]:
         with pytest.raises(RuntimeError, match=r"shape \(4, 3, 5\) has no memory: it was freed"):
-            cpu.chosen_experts(x, expert, w_in, w_out, "relu")
+            cpu.chosen_experts(ExpertArguments(x, expert, w_in, w_out, "relu"))
 
 
 @pytest.mark.parametrize("forward", [experts_gathered, experts_grouped])
@@ -262,9 +271,9 @@ def test_triton_backward_in_half_precision(dtype, **shape):
 def test_no_rows(forward, backward, device):
     draw = Draw(0, device)
     x, expert, w_in, w_out = draw(0, 5), draw.choice(3, 0, 2), draw(3, 4, 5), draw(3, 4, 6)
-    out, hidden = forward(x, expert, w_in, w_out, "relu")
+    out, hidden = forward(ExpertArguments(x, expert, w_in, w_out, "relu"))
     assert (out.shape, hidden.shape) == ((0, 6), (0, 2, 4))
-    d_x, d_in, d_out, *none = backward(out, hidden, x, expert, w_in, w_out, "relu")
+    d_x, d_in, d_out, *none = backward(out, hidden, ExpertArguments(x, expert, w_in, w_out, "relu"))
     assert d_x.shape == (0, 5) and none == [None] * 3
     assert d_in.equal(torch.zeros_like(w_in)) and d_out.equal(torch.zeros_like(w_out))
 
@@ -287,14 +296,20 @@ def test_weights_of_more_numbers_than_32_bits_count(forward):
     x, expert = draw(40, features), torch.full((40, 1), n_experts - 1, device=DEVICE)
     w_in, w_out = torch.zeros(2, n_experts, hidden, features, dtype=x.dtype, device=DEVICE)
     w_in[-1], w_out[-1] = draw(hidden, features) / 32, draw(hidden, features) / 32
-    out, z = forward(x, expert, w_in, w_out, "relu")
+    out, z = forward(ExpertArguments(x, expert, w_in, w_out, "relu"))
     only = expert * 0, w_in[-1:], w_out[-1:]
-    wanted = reference.chosen_experts_with_hidden(x.double(), only[0], *doubles(*only[1:]), "relu")
+    wanted = reference.chosen_experts_with_hidden(
+        ExpertArguments(x.double(), only[0], *doubles(*only[1:]), "relu")
+    )
     close(out, wanted[0])
     close(z, wanted[1])
-    d_x, d_in, d_out, *_ = chosen_experts_backward(out, z, x, expert, w_in, w_out, "relu")
+    d_x, d_in, d_out, *_ = chosen_experts_backward(
+        out, z, ExpertArguments(x, expert, w_in, w_out, "relu")
+    )
     grad, z, x, one_in, one_out = doubles(out, z, x, *only[1:])
-    wanted = reference.chosen_experts_backward(grad, z, x, only[0], one_in, one_out, "relu")
+    wanted = reference.chosen_experts_backward(
+        grad, z, ExpertArguments(x, only[0], one_in, one_out, "relu")
+    )
     close(d_x, wanted[0])
     close(d_in[-1:], wanted[1])
     close(d_out[-1:], wanted[2])
@@ -317,12 +332,14 @@ def test_all_rows_on_one_expert_in_memory_that_held_nan():
     filled = torch.full((2**28,), torch.nan, device=DEVICE)
     del filled
     x, w_in, w_out = case
-    out, z = experts_grouped(x, expert, w_in, w_out, "relu")
+    out, z = experts_grouped(ExpertArguments(x, expert, w_in, w_out, "relu"))
     wanted, hidden = reference.chosen_experts_with_hidden(
-        x.double(), expert * 0, *doubles(w_in[17:18], w_out[17:18]), "relu"
+        ExpertArguments(x.double(), expert * 0, *doubles(w_in[17:18], w_out[17:18]), "relu")
     )
     close(out, wanted)
     close(z, hidden)
-    d_x, d_in, d_out, *_ = chosen_experts_backward(out, z, x, expert, w_in, w_out, "relu")
+    d_x, d_in, d_out, *_ = chosen_experts_backward(
+        out, z, ExpertArguments(x, expert, w_in, w_out, "relu")
+    )
     assert all(d.isfinite().all() for d in (d_x, d_in, d_out))
     assert (d_in.flatten(1).any(1) == (torch.arange(64, device=DEVICE) == 17)).all()

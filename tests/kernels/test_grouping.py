@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import DEVICE, Draw, few
 
-from fastff.kernels.cuda.grouping import group_rows
+from fastff.kernels.triton.grouping import group_rows
 
 
 @few

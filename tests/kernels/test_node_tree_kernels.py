@@ -23,11 +23,14 @@ from kernel_cases import (
 )
 
 from fastff.bench.measure import with_tf32
-from fastff.kernels import cpu, cuda, reference
+from fastff.kernels import numba as cpu
+from fastff.kernels import reference, tuning
+from fastff.kernels import triton as cuda
 from fastff.kernels.activations import ACTIVATIONS, slope
-from fastff.kernels.cuda.descent_blocks import descend_blocks
-from fastff.kernels.cuda.node_tree import node_tree_rows, node_tree_tiles
-from fastff.kernels.cuda.node_tree_backward import node_tree_backward
+from fastff.kernels.reference import TreeArguments
+from fastff.kernels.triton.descent import descend_blocks
+from fastff.kernels.triton.node_tree import node_tree_rows, node_tree_tiles
+from fastff.kernels.triton.node_tree_backward import node_tree_backward
 
 shapes = given(
     batch=st.integers(1, 70), features=st.integers(1, 70), out=st.integers(1, 150),
@@ -57,7 +60,7 @@ def check(
     x = draw.inputs(batch, features, layout)
     w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
     b_in = draw(trees, n_nodes) if bias else None
-    outputs, logits, leaf = forward(x, w_in, w_out, activation, b_in)
+    outputs, logits, leaf = forward(TreeArguments(x, w_in, w_out, activation, b_in))
     for w, b, reached in zip(w_in, b_in if bias else [None] * trees, leaf, strict=True):
         right_turns(x, w, reached, b, tolerance=0.0 if ties else 1e-4)
     expected, z = along(x, w_in, w_out, b_in, leaf, activation)
@@ -74,11 +77,11 @@ def check_backward(
     w_in, w_out = draw(trees, n_nodes, features), draw(trees, n_nodes, out)
     b_in = draw(trees, n_nodes) if bias else None
     x64, in64, out64, b64, grad64 = doubles(x, w_in, w_out, b_in, grad)
-    _, logits, leaf = reference.node_tree_with_path(x64, in64, out64, activation, b64)
-    gradients = backward(grad, x, w_in, w_out, logits.float(), leaf, activation, bias=bias)
-    wanted = reference.node_tree_backward(
-        grad64, x64, in64, out64, logits, leaf, activation, bias=bias
-    )
+    arguments64 = TreeArguments(x64, in64, out64, activation, b64)
+    _, logits, leaf = reference.node_tree_with_path(arguments64)
+    arguments = TreeArguments(x, w_in, w_out, activation, b_in)
+    gradients = backward(grad, arguments, logits.float(), leaf)
+    wanted = reference.node_tree_backward(grad64, arguments64, logits, leaf)
     for gradient, expected in zip(gradients, wanted, strict=True):
         assert (gradient is None) == (expected is None)
         if expected is not None:
@@ -90,12 +93,12 @@ def test_cpu(**shape):
     check(cpu.node_tree_with_path, "cpu", torch.float32, **shape)
 
 
-def cpu_sorted(*given):
+def cpu_sorted(arguments):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu, "SORTED_ROWS", 1)
-        patch.setattr(cpu, "SORTED_LEVELS", 1)
-        patch.setattr(cpu, "WORK_PER_THREAD", 1)  # on as many threads as there are
-        return cpu.node_tree_with_path(*given)
+        patch.setattr(tuning, "SORTED_ROWS", 1)
+        patch.setattr(tuning, "SORTED_LEVELS", 1)
+        patch.setattr(tuning, "WORK_PER_THREAD", 1)  # on as many threads as there are
+        return cpu.node_tree_with_path(arguments)
 
 
 @shapes
@@ -112,14 +115,13 @@ def test_cpu_backward(**shape):
 def test_gradients_of_the_cpu_are_the_same_for_any_number_of_threads(threads, monkeypatch):
     draw = Draw(0)
     x, w_in, w_out = draw(90, 11), draw(2, 31, 11), draw(2, 31, 7)
-    _, *path = cpu.node_tree_with_path(x, w_in, w_out, "gelu")
-    given_all = draw(90, 7), x, w_in, w_out, *path, "gelu"
-    expected = cpu.node_tree_backward(*given_all, bias=True)
-    monkeypatch.setattr(cpu, "WORK_PER_THREAD", 1)
+    arguments = TreeArguments(x, w_in, w_out, "gelu", w_in.new_zeros(2, 31))
+    _, *path = cpu.node_tree_with_path(arguments)
+    given_all = draw(90, 7), arguments, *path
+    expected = cpu.node_tree_backward(*given_all)
+    monkeypatch.setattr(tuning, "WORK_PER_THREAD", 1)
     torch.set_num_threads(threads)
-    for gradient, wanted in zip(
-        cpu.node_tree_backward(*given_all, bias=True), expected, strict=True
-    ):
+    for gradient, wanted in zip(cpu.node_tree_backward(*given_all), expected, strict=True):
         assert gradient.equal(wanted)
 
 
@@ -141,9 +143,9 @@ def test_layouts_on_the_cpu(layout, forward, **shape):
 def test_outputs_of_the_cpu_are_on_the_cpu(forward):
     draw = Draw(0)
     given = draw(4, 5), draw(2, 7, 5), draw(2, 7, 3), "gelu"
-    expected = forward(*given)
+    expected = forward(TreeArguments(*given))
     with torch.device("meta"):
-        outputs = forward(*given)
+        outputs = forward(TreeArguments(*given))
         leaf = cpu.route(given[0], given[1][0])
     torch.testing.assert_close(outputs, expected, rtol=0, atol=0)
     assert leaf.equal(expected[2][0])
@@ -158,14 +160,14 @@ def test_layouts(layout, forward):
 
 def test_many_rows_of_a_deep_tree_are_sorted_on_the_cpu(monkeypatch):
     called = []
-    monkeypatch.setattr(cpu, "_node_tree_sorted", lambda *given: called.append(given[0].shape))
+    monkeypatch.setattr(cpu, "_node_tree_sorted", lambda given, *_: called.append(given.x.shape))
     draw = Draw(0)
     few_levels, many_levels = (draw(1, 2**n - 1, 4) for n in (3, 9))
     x = draw(1100, 4)
-    cpu.node_tree(x, few_levels, few_levels, "relu")
-    cpu.node_tree(x[:1000], many_levels, many_levels, "relu")
+    cpu.node_tree(TreeArguments(x, few_levels, few_levels, "relu"))
+    cpu.node_tree(TreeArguments(x[:1000], many_levels, many_levels, "relu"))
     assert called == []
-    cpu.node_tree(x, many_levels, many_levels, "relu")
+    cpu.node_tree(TreeArguments(x, many_levels, many_levels, "relu"))
     assert called == [(1100, 4)]
 
 
@@ -225,13 +227,15 @@ def visiting(leaf, node, levels):
 @forms
 def test_a_node_reaches_only_those_who_visit_it(forward, device, levels, node, place, value):
     x, *weights = draw_ties(device, levels)
-    clean, _, leaf = reference.node_tree_with_path(*doubles(x, *weights), "relu")
+    clean, _, leaf = reference.node_tree_with_path(TreeArguments(*doubles(x, *weights), "relu"))
     passed_by = ~visiting(leaf, node, levels)
     assert 0 < passed_by.sum() < len(x)
     weights[place == "w_out"][0, node, 2] = value
-    outputs = forward(x, *weights, "relu")
+    outputs = forward(TreeArguments(x, *weights, "relu"))
     for got, expected in zip(
-        outputs, reference.node_tree_with_path(*doubles(x, *weights), "relu"), strict=True
+        outputs,
+        reference.node_tree_with_path(TreeArguments(*doubles(x, *weights), "relu")),
+        strict=True,
     ):
         same(got, expected.double())
     same(outputs[0][passed_by], clean[passed_by])
@@ -243,8 +247,8 @@ def test_a_node_reaches_only_those_who_visit_it(forward, device, levels, node, p
 def test_an_input_reaches_only_its_own_output(forward, device, levels, value):
     x, *weights = draw_ties(device, levels)
     x[7, 3] = value
-    outputs = forward(x, *weights, "relu")
-    wanted = reference.node_tree_with_path(*doubles(x, *weights), "relu")
+    outputs = forward(TreeArguments(x, *weights, "relu"))
+    wanted = reference.node_tree_with_path(TreeArguments(*doubles(x, *weights), "relu"))
     others = torch.arange(len(x), device=device) != 7
     all_trees = (slice(None),)
     for got, expected, by_row in zip(outputs, wanted, [(), all_trees, all_trees], strict=True):
@@ -257,11 +261,11 @@ def test_an_input_reaches_only_its_own_output(forward, device, levels, value):
 @poisoned
 def test_a_node_reaches_only_gradients_of_those_who_visit_it(levels, node, place, value):
     x, *weights = draw_ties("cpu", levels)
-    _, logits, leaf = reference.node_tree_with_path(*doubles(x, *weights), "gelu")
+    _, logits, leaf = reference.node_tree_with_path(TreeArguments(*doubles(x, *weights), "gelu"))
     weights[place == "w_out"][0, node, 2] = value
-    given = (x[:, :5], x, *weights)
-    d_x = cpu.node_tree_backward(*given, logits.float(), leaf, "gelu")[0]
-    wanted = reference.node_tree_backward(*doubles(*given), logits, leaf, "gelu")[0]
+    grad, given = x[:, :5], TreeArguments(x, *weights, "gelu")
+    d_x = cpu.node_tree_backward(grad, given, logits.float(), leaf)[0]
+    wanted = reference.node_tree_backward(grad.double(), given.to(torch.float64), logits, leaf)[0]
     assert wanted[~visiting(leaf, node, levels)].isfinite().all()
     same(d_x, wanted)
 
@@ -272,7 +276,7 @@ def test_a_node_reaches_only_gradients_of_those_who_visit_it(levels, node, place
 def test_activations_of_extremes_are_torchs(forward, device, activation):
     z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=device)[:, None]
     one = torch.ones(1, 1, 1, device=device)
-    out, logits, leaf = forward(z, one, one, activation)
+    out, logits, leaf = forward(TreeArguments(z, one, one, activation))
     same(out, ACTIVATIONS[activation](z.double()))
     same(logits[0], z.double())
     assert leaf.tolist() == [(z > 0).long().flatten().tolist()]
@@ -285,7 +289,8 @@ def test_slopes_of_extremes(backward, device, activation):
     z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=device)[:, None]
     one = torch.ones(1, 1, 1, device=device)
     grad = torch.ones_like(z)
-    d_x = backward(grad, z, one, one, z[None], (z > 0).long().mT, activation)[0]
+    arguments = TreeArguments(z, one, one, activation)
+    d_x = backward(grad, arguments, z[None], (z > 0).long().mT)[0]
     same(d_x, slope(z.double(), activation))
 
 
@@ -307,7 +312,7 @@ def test_triton_backward_in_half_precision(dtype, **shape):
 
 
 def test_tiles_below_a_descent_by_blocks(monkeypatch):
-    monkeypatch.setattr("fastff.kernels.cuda.node_tree.descend_rows", descend_blocks)
+    monkeypatch.setattr("fastff.kernels.triton.node_tree.descend_rows", descend_blocks)
     shape = {"batch": 70, "features": 9, "out": 5, "levels": 7, "trees": 2}
     options = {"activation": "gelu", "ties": False, "seed": 5}
     check(node_tree_tiles, DEVICE, torch.float32, **shape, **options)
@@ -318,7 +323,7 @@ def test_tiles_below_a_descent_by_blocks(monkeypatch):
 def test_no_rows(forward, levels):
     draw = Draw(0, "cpu" if forward is cpu.node_tree_with_path else DEVICE)
     w = draw(2, 2**levels - 1, 5)
-    out, logits, leaf = forward(draw(0, 5), w, w, "gelu")
+    out, logits, leaf = forward(TreeArguments(draw(0, 5), w, w, "gelu"))
     assert (out.shape, logits.shape, leaf.shape) == ((0, 5), (2, 0, levels), (2, 0))
 
 
@@ -329,7 +334,7 @@ def test_deeper_than_the_tiles_go():
     draw = Draw(0, DEVICE)
     x, w, leaf = draw(3, 1), draw(1, 2**21 - 1, 1), draw.choice(2**21, 1, 3)
     with pytest.raises(ValueError, match="at most 20"):
-        node_tree_backward(x, x, w, w, draw(1, 3, 21), leaf, "linear")
+        node_tree_backward(x, TreeArguments(x, w, w, "linear"), draw(1, 3, 21), leaf)
 
 
 @pytest.mark.parametrize("levels", [1, 6])
@@ -338,7 +343,8 @@ def test_no_rows_give_no_gradient(backward, device, levels):
     draw = Draw(0, device)
     w = draw(2, 2**levels - 1, 5)
     x, logits = draw(0, 5), draw(2, 0, levels)
-    d_x, d_in, d_out, d_b = backward(x, x, w, w, logits, logits[..., 0].long(), "gelu", bias=True)
+    arguments = TreeArguments(x, w, w, "gelu", w[..., 0])
+    d_x, d_in, d_out, d_b = backward(x, arguments.contiguous(), logits, logits[..., 0].long())
     assert d_x.shape == (0, 5)
     assert d_in.equal(torch.zeros_like(w)) and d_out.equal(torch.zeros_like(w))
     assert d_b.equal(w.new_zeros(w.shape[:2]))
@@ -381,14 +387,16 @@ def test_more_numbers_than_32_bits_count(forward):
     w_in, w_out = draw(1, 15, 1024), draw(1, 15, 1024)
     x = torch.zeros(2**21 + 5, 1024, dtype=torch.bfloat16, device=DEVICE)
     x[-300:] = draw(300, 1024)
-    out, logits, leaf = forward(x, w_in, w_out, "gelu")
+    out, logits, leaf = forward(TreeArguments(x, w_in, w_out, "gelu"))
     last = x[-300:], w_in, w_out, logits[:, -300:], leaf[:, -300:]
     expected, z = along(*last[:3], None, last[4], "gelu")
     close(out[-300:], expected)
     close(last[3], z)
     assert (out[:-300] == 0).all()
-    d_x, d_in, d_out, _ = node_tree_backward(x, x, w_in, w_out, logits, leaf, "gelu")
-    wanted = reference.node_tree_backward(*doubles(last[0], *last[:4]), last[4], "gelu")
+    arguments = TreeArguments(x, w_in, w_out, "gelu")
+    d_x, d_in, d_out, _ = node_tree_backward(x, arguments, logits, leaf)
+    arguments = TreeArguments(*doubles(*last[:3]), "gelu")
+    wanted = reference.node_tree_backward(arguments.x, arguments, last[3].double(), last[4])
     close(d_x[-300:], wanted[0])
     close(d_in, wanted[1])
     close(d_out, wanted[2])
@@ -402,8 +410,8 @@ def test_weights_of_more_numbers_than_32_bits_count(forward):
     w_in = torch.zeros(1, 2**levels - 1, features, dtype=torch.bfloat16, device=DEVICE)
     w_in[0, reference.path_nodes(torch.tensor(2**levels - 1), levels)] = 1.0  # the last path
     x, w_out = draw(40, features).abs(), draw(1, 2**levels - 1, 8)
-    out, _, leaf = forward(x, w_in, w_out, "linear")
+    out, _, leaf = forward(TreeArguments(x, w_in, w_out, "linear"))
     assert (leaf == 2**levels - 1).all()
     close(out, along(x, w_in, w_out, None, leaf, "linear")[0])
-    out, _, leaf = forward(x[:, :8], w_out, w_in, "linear")
+    out, _, leaf = forward(TreeArguments(x[:, :8], w_out, w_in, "linear"))
     close(out, along(x[:, :8], w_out, w_in, None, leaf, "linear")[0])

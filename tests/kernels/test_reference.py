@@ -10,6 +10,7 @@ from kernel_cases import EXTREMES, Draw, same
 
 from fastff.kernels import reference
 from fastff.kernels.activations import ACTIVATIONS, slope
+from fastff.kernels.reference import ExpertArguments, TreeArguments
 from fastff.layers import LinearGate, MixtureExperts, NodeTree, TreeGate
 
 
@@ -52,12 +53,11 @@ def test_node_tree_and_its_gradients_are_the_layers(activation, levels, trees, b
     x, grad = draw(batch, 5).requires_grad_(), draw(batch, 4)
     expected = tree.soft_and_hard(x)[0][0]  # the dense form
     weights = tree.w_in, tree.w_out
-    out, logits, leaf = reference.node_tree_with_path(x, *weights, activation, tree.b_in)
+    arguments = TreeArguments(x, *weights, activation, tree.b_in)
+    out, logits, leaf = reference.node_tree_with_path(arguments)
     torch.testing.assert_close(out, expected)
     with torch.no_grad():
-        gradients = reference.node_tree_backward(
-            grad, x, *weights, logits, leaf, activation, bias=bias
-        )
+        gradients = reference.node_tree_backward(grad, arguments, logits, leaf)
     wanted = torch.autograd.grad(expected, [x, *weights, *([tree.b_in] if bias else [])], grad)
     assert (gradients[3] is None) != bias
     torch.testing.assert_close(gradients[: len(wanted)], wanted)
@@ -68,13 +68,15 @@ class ReferenceTree(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, w_in, w_out, b_in):
-        out, *path = reference.node_tree_with_path(x, w_in, w_out, "gelu", b_in)
-        ctx.save_for_backward(x, w_in, w_out, *path)
+        out, *path = reference.node_tree_with_path(TreeArguments(x, w_in, w_out, "gelu", b_in))
+        ctx.save_for_backward(x, w_in, w_out, b_in, *path)
         return out
 
     @staticmethod
     def backward(ctx, grad):
-        return reference.node_tree_backward(grad, *ctx.saved_tensors, "gelu", bias=True)
+        x, w_in, w_out, b_in, *path = ctx.saved_tensors
+        arguments = TreeArguments(x, w_in, w_out, "gelu", b_in)
+        return reference.node_tree_backward(grad, arguments, *path)
 
 
 @given(
@@ -91,9 +93,11 @@ def test_gradients_with_biases_equal_finite_differences(levels, trees, batch, se
 def test_a_bias_is_a_weight_of_a_constant_input():
     draw = Draw(0, dtype=torch.float64)
     x, w, v, b = draw(9, 3), draw(2, 15, 3), draw(2, 15, 4), draw(2, 15)
-    outputs = reference.node_tree_with_path(x, w, v, "gelu", b)
+    outputs = reference.node_tree_with_path(TreeArguments(x, w, v, "gelu", b))
     with_one = torch.cat([x, x.new_ones(9, 1)], dim=1), torch.cat([w, b.unsqueeze(-1)], dim=2)
-    torch.testing.assert_close(outputs, reference.node_tree_with_path(*with_one, v, "gelu"))
+    torch.testing.assert_close(
+        outputs, reference.node_tree_with_path(TreeArguments(*with_one, v, "gelu"))
+    )
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -115,13 +119,13 @@ def test_chosen_experts_and_their_gradients_are_the_mixtures(activation, batch, 
     scale = scale.detach().requires_grad_()
     weights = torch.zeros(batch, 4, dtype=torch.float64).scatter(1, expert, scale)
     expected = experts(x, weights)
-    arguments = (x, expert, experts.w_in, experts.w_out, activation, scale)
-    out, hidden = reference.chosen_experts_with_hidden(*arguments, experts.b_in, experts.b_out)
+    arguments = ExpertArguments(
+        x, expert, experts.w_in, experts.w_out, activation, scale, experts.b_in, experts.b_out
+    )
+    out, hidden = reference.chosen_experts_with_hidden(arguments)
     torch.testing.assert_close(out, expected)
     with torch.no_grad():
-        gradients = reference.chosen_experts_backward(
-            grad, hidden, *arguments, experts.b_in, experts.b_out
-        )
+        gradients = reference.chosen_experts_backward(grad, hidden, arguments)
     inputs = [x, experts.w_in, experts.w_out, scale]
     inputs += [] if plain else [experts.b_in, experts.b_out]
     wanted = torch.autograd.grad(expected, inputs, grad)

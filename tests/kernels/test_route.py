@@ -18,10 +18,10 @@ from kernel_cases import (
     right_turns,
 )
 
-from fastff.kernels import cpu, cuda, reference
-from fastff.kernels.cuda.descent_blocks import descend_blocks
-from fastff.kernels.cuda.descent_rows import descend_rows
-from fastff.kernels.cuda.route import MAX_LEVELS, MIN_ROWS
+from fastff.kernels import numba as cpu
+from fastff.kernels import reference, tuning
+from fastff.kernels import triton as cuda
+from fastff.kernels.triton.descent import descend_blocks, descend_rows
 
 
 def by_rows(x, weight, bias=None):
@@ -104,7 +104,7 @@ def test_triton_in_half_precision(route, dtype, **shape):
 
 @pytest.mark.parametrize("first_levels", [4, 5, 6, 7])
 def test_whatever_the_first_blocks_levels(first_levels, monkeypatch):
-    monkeypatch.setattr("fastff.kernels.cuda.descent_blocks.FIRST_LEVELS", first_levels)
+    monkeypatch.setattr(tuning, "FIRST_LEVELS", first_levels)
     draw = Draw(first_levels, DEVICE)
     x, weight = draw(33, 20), draw(2**8 - 1, 20)
     right_turns(x, weight, by_blocks(x, weight), tolerance=1e-5)
@@ -122,11 +122,13 @@ def test_the_deepest_tree(module, device, batch):
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 @settings(max_examples=8)
 @given(
-    depth=st.integers(1, MAX_LEVELS + 2), features=st.integers(1, 1100), seed=st.integers(0, 2**16)
+    depth=st.integers(1, tuning.FIRST_LEVELS + 2),
+    features=st.integers(1, 1100),
+    seed=st.integers(0, 2**16),
 )
 def test_large_batches(dtype, depth, features, seed):
     draw = Draw(seed, DEVICE, dtype)
-    x, weight = draw(MIN_ROWS + 77, features), draw(2**depth - 1, features)
+    x, weight = draw(tuning.ROUTE_BLOCKS_ROWS + 77, features), draw(2**depth - 1, features)
     right_turns(x, weight, cuda.route(x, weight), tolerance=1e-3)
 
 

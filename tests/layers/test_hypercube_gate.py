@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastff.layers import HypercubeGate
-from fastff.layers.hypercube_gate import corners
+from fastff.layers.softmax_gates import corners
 
 
 @given(depth=st.integers(1, 6), batch=st.integers(0, 9), seed=st.integers(0, 2**16))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fastff.layers import NoisyTopKGate
-from fastff.layers.noisy_top_k_gate import smooth_load, squared_variation
+from fastff.layers.losses import smooth_load, squared_variation
 
 
 class Fixed:

@@ -108,3 +108,13 @@ def test_a_gate_of_ones_own_whose_routing_fits_no_inputs(n_experts, routing):
     layer = RoutedLayer(Chooses(n_experts, routing), MixtureExperts(n_experts, 3, 4, 5)).eval()
     with pytest.raises(ValueError, match=r"^(expert|scale|weights) ha\w+ shape .*; allowed is "):
         layer(torch.randn(6, 3))
+
+
+@pytest.mark.parametrize("n_experts", [4, 16])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_gate_of_ones_own_that_returns_no_routing(n_experts, training):
+    gate = Chooses(n_experts, torch.ones(6, n_experts))
+    layer = RoutedLayer(gate, MixtureExperts(n_experts, 3, 4, 5)).train(training)
+    for module in (layer, gate):
+        with pytest.raises(TypeError, match=r"^route of Chooses returned a Tensor; allowed is a R"):
+            module(torch.randn(6, 3))

@@ -7,7 +7,7 @@ import torch
 from fastfeedforward import FFF as Package  # noqa: N811
 from torch import nn
 
-from fastff.layers.pretrained import load_fastfeedforward
+from fastff.layers.fff import load_fastfeedforward
 
 
 def package(depth: int, **options) -> Package:

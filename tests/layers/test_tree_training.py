@@ -20,7 +20,7 @@ from fastff.layers import (
     RoutedLayer,
     TreeGate,
 )
-from fastff.layers.random import Random
+from fastff.layers.linear import Random
 from fastff.layers.tree import node_entropies, node_visits, path_mask, product_form
 
 

@@ -34,7 +34,7 @@ def test_what_changes_no_result_reruns_nothing(edited):
     """What is said of code, shown while it runs or in other figures, and what reads the code."""
     for path, old, new in (
         ("src/fastff/data/names.py", "DATASET_NAMES:", "# Edited\nDATASET_NAMES:"),
-        ("src/fastff/layers/mixture.py", '"""Experts', '"""Banks of experts'),
+        ("src/fastff/layers/experts.py", '"""Banks', '"""Collections'),
         (
             "src/fastff/train/loop.py",
             "order = torch.stack",
@@ -73,7 +73,7 @@ def test_an_edit_reruns_what_it_touches(edited, path, old, new, expected):
 
 
 def test_a_line_of_a_layer_trains_anew(edited):
-    edited.edit("src/fastff/layers/mixture.py", "p * hidden", "hidden * p")
+    edited.edit("src/fastff/layers/experts.py", "p * hidden", "hidden * p")
     printed = edited.snakemake("--dry-run").stdout
     assert jobs_in(printed) - {"all"} == trained(*VARIANTS)
     reasons = re.findall(r"rule train:\n(?:    .*\n)*?    reason: (.*)", printed)

@@ -309,7 +309,9 @@ def _node_tree(form: Callable[[NodeTree], Run]) -> Build:
 
 def _node_tree_gathered(layer: NodeTree) -> Run:
     w_in, w_out, activation = layer.w_in, layer.w_out, layer.activation
-    return lambda x: reference.node_tree_with_path(x, w_in, w_out, activation)[0]
+    return lambda x: reference.node_tree_with_path(
+        reference.TreeArguments(x, w_in, w_out, activation)
+    )[0]
 
 
 # Forward and backward pass of a layer: gradients of its inputs and weights

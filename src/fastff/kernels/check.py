@@ -13,13 +13,8 @@ import torch
 from torch import Tensor
 
 from fastff.kernels.activations import CODES
-from fastff.kernels.backends import autocasts
-from fastff.kernels.reference import levels_of
-
-# Whether a tensor is of this dtype, strided, on the CPU and no negative view, in a tenth of the
-# time that asking for each of these takes: a legacy tensor type stands for just that.
-is_cpu_float32 = torch.FloatTensor.__instancecheck__
-is_cpu_int64 = torch.LongTensor.__instancecheck__
+from fastff.kernels.dispatch import autocasts
+from fastff.kernels.reference import ExpertArguments, TreeArguments, levels_of
 
 
 def check_route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
@@ -40,21 +35,16 @@ def check_route_shapes(x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
         _refuse_shape("bias", bias, (n_nodes,))
 
 
-def check_node_tree(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
-) -> None:
-    """Check those of `functions.node_tree`.
-
-    x (..., i), w_in (t, n, i), w_out (t, n, o), b_in (t, n).
-    """
+def check_node_tree(arguments: TreeArguments) -> None:
+    """Check those of `functions.node_tree`, whose inputs are (..., i)."""
+    x, w_in, w_out, _, b_in = arguments
     _same_kind(x, {"w_in": w_in, "w_out": w_out, "b_in": b_in})
-    check_node_tree_shapes(x, w_in, w_out, activation, b_in)
+    check_node_tree_shapes(arguments)
 
 
-def check_node_tree_shapes(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
-) -> None:
+def check_node_tree_shapes(arguments: TreeArguments) -> None:
     """Check as `check_node_tree` does what is known to be alike in all but its shape."""
+    x, w_in, w_out, activation, b_in = arguments
     try:
         n_trees, n_nodes, in_features = w_in.shape
         trees, nodes, out_features = w_out.shape
@@ -73,37 +63,17 @@ def check_node_tree_shapes(
         _refuse_activation(activation)
 
 
-def check_chosen_experts(
-    x: Tensor,
-    expert: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    activation: str,
-    scale: Tensor | None = None,
-    b_in: Tensor | None = None,
-    b_out: Tensor | None = None,
-) -> None:
-    """Check those of `functions.chosen_experts`.
-
-    x (..., i), expert (..., k), int64, w_in (e, h, i), w_out (e, h, o), scale (..., k),
-    b_in (e, h), b_out (e, o).
-    """
+def check_chosen_experts(arguments: ExpertArguments) -> None:
+    """Check those of `functions.chosen_experts`, with rows (..., i), (..., k) of inputs."""
+    x, expert, w_in, w_out, _, scale, b_in, b_out = arguments
     _same_kind(x, {"w_in": w_in, "w_out": w_out, "scale": scale, "b_in": b_in, "b_out": b_out})
     _check_index(expert, x.device)
-    check_chosen_experts_shapes(x, expert, w_in, w_out, activation, scale, b_in, b_out)
+    check_chosen_experts_shapes(arguments)
 
 
-def check_chosen_experts_shapes(
-    x: Tensor,
-    expert: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    activation: str,
-    scale: Tensor | None = None,
-    b_in: Tensor | None = None,
-    b_out: Tensor | None = None,
-) -> None:
+def check_chosen_experts_shapes(arguments: ExpertArguments) -> None:
     """Check as `check_chosen_experts` does what is known to be alike in all but its shape."""
+    x, expert, w_in, w_out, activation, scale, b_in, b_out = arguments
     try:
         n_experts, hidden, in_features = w_in.shape
         experts, units, out_features = w_out.shape
@@ -145,7 +115,7 @@ def check_inputs(x: Tensor, weight: Tensor, in_features: int) -> None:
 
     That is its dtype, which autocast gives any float, and its device.
     """
-    if not isinstance(x, Tensor) or x.layout is not torch.strided:
+    if not _is_strided(x):
         raise TypeError(f"x: {_kind(x)}; allowed is a strided tensor of {weight.dtype}")
     if not _is_of(x, weight.dtype):
         raise TypeError(f"x is of {x.dtype}; allowed is {weight.dtype}, as the layer's weights")
@@ -155,12 +125,12 @@ def check_inputs(x: Tensor, weight: Tensor, in_features: int) -> None:
 
 
 def _same_kind(x: Tensor, others: dict[str, Tensor | None]) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.layout is not torch.strided:
+    if not _is_strided(x) or not x.is_floating_point():
         raise TypeError(f"x: {_kind(x)}; allowed is a strided tensor of floating-point numbers")
     for name, tensor in others.items():
         if tensor is None:
             continue
-        if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
+        if not _is_strided(tensor):
             raise TypeError(f"{name}: {_kind(tensor)}; allowed is a strided tensor of {x.dtype}")
         if not _is_of(tensor, x.dtype):
             raise TypeError(f"{name} is of {tensor.dtype}; allowed is {x.dtype}, as x")
@@ -169,14 +139,15 @@ def _same_kind(x: Tensor, others: dict[str, Tensor | None]) -> None:
 
 
 def _check_index(expert: Tensor, device: torch.device) -> None:
-    if (
-        not isinstance(expert, Tensor)
-        or expert.dtype is not torch.int64
-        or expert.layout is not torch.strided
-    ):
+    if not _is_strided(expert) or expert.dtype is not torch.int64:
         raise TypeError(f"expert: {_kind(expert)}; allowed is a strided tensor of torch.int64")
     if expert.device != device:
         raise ValueError(f"expert is on {expert.device}, x on {device}: they must be on one")
+
+
+def _is_strided(value: object) -> bool:
+    """Return whether a value is a tensor of one shape, whose numbers lie as its strides say."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_nested
 
 
 def _is_of(tensor: Tensor, dtype: torch.dtype) -> bool:
@@ -211,5 +182,7 @@ def _refuse_activation(activation: object) -> NoReturn:
 def _kind(value: object) -> str:
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"
+    if value.is_nested:
+        return f"a nested tensor of {value.dtype}"
     layout = "" if value.layout is torch.strided else f" in the layout {value.layout}"
     return f"a tensor of {value.dtype}{layout}"

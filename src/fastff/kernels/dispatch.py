@@ -1,22 +1,36 @@
-"""The one place that decides how a layer or function is computed: plainly, or by a kernel.
+"""The one place that decides how a layer or function is computed: plainly, or by which kernels.
 
 A kernel is taken only where it gives the same function: for ordinary strided tensors, in a dtype
 and on a device that there are kernels for, with nothing in the way that has to see every operation.
+The kernels are Triton's, numba's, or PyTorch's own.
 """
 
 from __future__ import annotations
 
 import enum
+import functools
 import importlib
+import logging
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from fastff.kernels.backends import autocasts, compiled_for, has_kernels
-from fastff.kernels.check import is_cpu_float32
+from fastff.kernels import portable, tuning
 
-MIN_EXPERTS_PER_CHOICE = 4  # with fewer, one dense product of all is about as fast
+log = logging.getLogger("fastff")
+COMPILED = {
+    "cpu": (torch.float32,),
+    "cuda": (torch.float32, torch.bfloat16, torch.float16),
+}
+PORTABLE = {"cpu": (torch.float64, torch.bfloat16, torch.float16)}
+PACKAGES = {"cpu": "numba", "cuda": "triton"}
+
+# Whether a tensor is of this dtype, strided, on the CPU and no negative view, in a tenth of the
+# time that asking for each of these takes: a legacy tensor type stands for just that.
+is_cpu_float32 = torch.FloatTensor.__instancecheck__
+is_cpu_int64 = torch.LongTensor.__instancecheck__
 
 # names of this module, for one input's sake
 _is_compiling = torch.compiler.is_compiling
@@ -45,13 +59,17 @@ class Form(enum.Enum):
     DIRECT = enum.auto()
 
 
-def form_for(x: Tensor, *others: Tensor | None) -> Form:
-    """Return how to compute a function of inputs `x` and `others`, which are weights and the like.
+_DIRECT = Form.DIRECT
+
+
+def form_for(*tensors: Tensor | None) -> Form:
+    """Return how to compute a function of tensors: inputs x first, then weights and the like.
 
     Indices need no gradient and are left out; None stands for a tensor that isn't there.
     """
     if _is_compiling():
-        return _compiled_form(x, *others)
+        return _compiled_form(*tensors)
+    x = tensors[0]
     if (
         x is None
         or _tracing_state() is not None
@@ -60,7 +78,7 @@ def form_for(x: Tensor, *others: Tensor | None) -> Form:
     ):
         return Form.PLAIN
     fits = True
-    for tensor in (x, *others):
+    for tensor in tensors:
         if tensor is None:
             continue
         kind = type(tensor)
@@ -72,12 +90,12 @@ def form_for(x: Tensor, *others: Tensor | None) -> Form:
             fits = False
     n_modes = _n_modes()
     if n_modes > 0:
-        importlib.import_module("fastff.kernels.flops").tell_counters()
+        importlib.import_module("fastff.kernels.ops").tell_counters()
     if fits and n_modes == 0 and not _any_autocast() and compiled_for("cpu") is not None:
         needs_gradient = _is_grad_enabled() and any(
-            tensor is not None and tensor.requires_grad for tensor in (x, *others)
+            tensor is not None and tensor.requires_grad for tensor in tensors
         )
-        return Form.OPERATOR if needs_gradient else Form.DIRECT
+        return Form.OPERATOR if needs_gradient else _DIRECT
     device_type = x.device.type
     has = has_kernels(device_type, computed_dtype(x))
     if has and (device_type == "cpu" or compiled_for(device_type) is not None):
@@ -87,7 +105,7 @@ def form_for(x: Tensor, *others: Tensor | None) -> Form:
 
 def pays(n_experts: int, n_chosen: int) -> bool:
     """Return whether computing `n_chosen` of the experts alone beats computing all."""
-    return n_experts >= MIN_EXPERTS_PER_CHOICE * n_chosen
+    return n_experts >= tuning.MIN_EXPERTS_PER_CHOICE * n_chosen
 
 
 def computed_dtype(x: Tensor) -> torch.dtype:
@@ -113,11 +131,46 @@ def is_in_transform() -> bool:
 is_in_transform._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def _compiled_form(x: Tensor, *others: Tensor | None) -> Form:
-    if is_exporting() or is_in_transform():
+def _compiled_form(*tensors: Tensor | None) -> Form:
+    x = tensors[0]
+    if x is None or is_exporting() or is_in_transform():
         return Form.PLAIN
-    for tensor in (x, *others):
+    for tensor in tensors:
         if tensor is not None and type(tensor) not in (Tensor, nn.Parameter):
             return Form.PLAIN
     has = has_kernels(x.device.type, computed_dtype(x))
     return Form.OPERATOR if has else Form.PLAIN
+
+
+def has_kernels(device_type: str, dtype: torch.dtype) -> bool:
+    """Return whether kernels were written for tensors of this device and dtype."""
+    return dtype in (*COMPILED.get(device_type, ()), *PORTABLE.get(device_type, ()))
+
+
+def kernels_for(device_type: str, dtype: torch.dtype) -> ModuleType:
+    """Return the module of the kernels, `portable` where none are compiled."""
+    if dtype in COMPILED.get(device_type, ()):
+        return compiled_for(device_type) or portable
+    return portable
+
+
+def autocasts(device_type: str) -> bool:
+    """Return whether autocast is on for a device; "meta" has none to ask for."""
+    return device_type != "meta" and torch.is_autocast_enabled(device_type)
+
+
+@functools.cache
+def compiled_for(device_type: str) -> ModuleType | None:
+    """Return the module of the compiled kernels for "cpu" or "cuda".
+
+    None where the package that compiles them isn't installed, or is broken; the logger "fastff"
+    says so once, as information.
+    """
+    package = PACKAGES[device_type]
+    try:
+        importlib.import_module(package)
+    except (ImportError, OSError) as error:  # OSError: a library beneath that can't be loaded
+        reason = f"{package} can't be imported ({error})"
+        log.info("layers take their plain, slower form on %s: %s", device_type, reason)
+        return None
+    return importlib.import_module(f"fastff.kernels.{package}")

@@ -8,13 +8,10 @@ assertion on the device). How each is computed is `dispatch`'s decision.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from fastff.kernels import ops, reference
-from fastff.kernels.backends import compiled_for
 from fastff.kernels.check import (
     check_chosen_experts,
     check_chosen_experts_shapes,
@@ -22,10 +19,11 @@ from fastff.kernels.check import (
     check_node_tree_shapes,
     check_route,
     check_route_shapes,
-    is_cpu_int64,
 )
-from fastff.kernels.dispatch import Form, computed_dtype, form_for
-from fastff.kernels.ops import contiguous
+from fastff.kernels.dispatch import Form, compiled_for, computed_dtype, form_for, is_cpu_int64
+from fastff.kernels.reference import ExpertArguments, TreeArguments, cast, contiguous
+
+DIRECT = Form.DIRECT  # for one input's sake: Python 3.11 looks an enum's member up slowly
 
 
 def route(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -57,7 +55,8 @@ def node_tree(
         b_in: the nodes' b_j, (t, n).
 
     """
-    return run_node_tree(form_for(x, w_in, w_out, b_in), x, w_in, w_out, activation, b_in)
+    arguments = TreeArguments(x, w_in, w_out, activation, b_in)
+    return run_node_tree(form_for(x, w_in, w_out, b_in), arguments)
 
 
 def chosen_experts(
@@ -87,83 +86,75 @@ def chosen_experts(
         b_out: (e, o).
 
     """
-    form = form_for(x, w_in, w_out, scale, b_in, b_out)
-    return run_chosen_experts(form, x, expert, w_in, w_out, activation, scale, b_in, b_out)
+    arguments = ExpertArguments(x, expert, w_in, w_out, activation, scale, b_in, b_out)
+    return run_chosen_experts(form_for(x, w_in, w_out, scale, b_in, b_out), arguments)
 
 
 def run_route(form: Form, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return what `route` does, computed in the given form."""
-    check = check_route_shapes if form is Form.DIRECT else check_route
+    check = check_route_shapes if form is DIRECT else check_route
     check(x, weight, bias)
     is_batch = x.dim() == 2
     rows = x if is_batch else as_rows(x)
-    if form is Form.DIRECT:
+    if form is DIRECT:
         kernels = compiled_for("cpu")
         assert kernels is not None
         leaf: Tensor = kernels.route(rows, weight.contiguous(), contiguous(bias))
     else:
         with torch.no_grad():  # a leaf has no gradient
             run = ops.route if form is Form.OPERATOR else reference.route
-            leaf = run(*_cast(rows, weight, bias))
+            dtype = computed_dtype(x)
+            leaf = run(rows.to(dtype), weight.to(dtype), cast(bias, dtype))
     return leaf if is_batch else leaf.view(x.shape[:-1])
 
 
-def run_node_tree(
-    form: Form, x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None
-) -> Tensor:
-    """Return what `node_tree` does, computed in the given form."""
-    check = check_node_tree_shapes if form is Form.DIRECT else check_node_tree
-    check(x, w_in, w_out, activation, b_in)
+def run_node_tree(form: Form, arguments: TreeArguments) -> Tensor:
+    """Return what `node_tree` does, of inputs (..., i), computed in the given form."""
+    check = check_node_tree_shapes if form is DIRECT else check_node_tree
+    check(arguments)
+    x = arguments.x
     is_batch = x.dim() == 2
-    rows = x if is_batch else as_rows(x)
-    if form is Form.DIRECT:
+    if not is_batch:
+        arguments = arguments._replace(x=as_rows(x))
+    if form is DIRECT:
         kernels = compiled_for("cpu")
         assert kernels is not None
-        out: Tensor = kernels.node_tree(
-            rows, w_in.contiguous(), w_out.contiguous(), activation, contiguous(b_in)
-        )
+        out: Tensor = kernels.node_tree(arguments)
     else:
-        run = ops.node_tree if form is Form.OPERATOR else reference.node_tree_with_path
-        rows, w_in, w_out, b_in = _cast(rows, w_in, w_out, b_in)
-        out = run(rows, w_in, w_out, activation, b_in)[0]
+        arguments = arguments.to(computed_dtype(x))
+        if form is Form.OPERATOR:
+            out = ops.node_tree(*arguments)[0]
+        else:
+            out = reference.node_tree_with_path(arguments)[0]
     return out if is_batch else with_leading(out, x)
 
 
-def run_chosen_experts(
-    form: Form,
-    x: Tensor,
-    expert: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    activation: str,
-    scale: Tensor | None,
-    b_in: Tensor | None,
-    b_out: Tensor | None,
-) -> Tensor:
-    """Return what `chosen_experts` does, computed in the given form."""
-    if form is Form.DIRECT and is_cpu_int64(expert):
-        check_chosen_experts_shapes(x, expert, w_in, w_out, activation, scale, b_in, b_out)
+def run_chosen_experts(form: Form, arguments: ExpertArguments) -> Tensor:
+    """Return what `chosen_experts` does, of inputs (..., i), computed in the given form."""
+    x, expert, scale = arguments.x, arguments.expert, arguments.scale
+    if form is DIRECT and is_cpu_int64(expert):
+        check_chosen_experts_shapes(arguments)
     else:
-        check_chosen_experts(x, expert, w_in, w_out, activation, scale, b_in, b_out)
+        check_chosen_experts(arguments)
         expert = expert.resolve_neg()  # torch's indexing reads some as they lie in memory
-    rows, choices, scales = x, expert, scale
-    if not (is_batch := x.dim() == 2):
-        rows, choices = as_rows(x), as_rows(expert)
-        scales = None if scale is None else as_rows(scale)
-    if form is Form.DIRECT:
+        arguments = arguments._replace(expert=expert)
+    is_batch = x.dim() == 2
+    if not is_batch:
+        scale = None if scale is None else as_rows(scale)
+        arguments = arguments._replace(x=as_rows(x), expert=as_rows(expert), scale=scale)
+    if form is DIRECT:
         kernels = compiled_for("cpu")
         assert kernels is not None
-        out: Tensor = kernels.chosen_experts(
-            rows, choices, w_in.contiguous(), w_out.contiguous(), activation, scale=scales,
-            b_in=contiguous(b_in), b_out=contiguous(b_out),
-        )  # fmt: skip
+        out: Tensor = kernels.chosen_experts(arguments)
     else:
-        run = ops.chosen_experts if form is Form.OPERATOR else reference.chosen_experts_with_hidden
-        rows, w_in, w_out, scales, b_in, b_out = _cast(rows, w_in, w_out, scales, b_in, b_out)
+        arguments = arguments.to(computed_dtype(x))
         try:
-            out = run(rows, choices, w_in, w_out, activation, scales, b_in, b_out)[0]
+            if form is Form.OPERATOR:
+                out = ops.chosen_experts(*arguments)[0]
+            else:
+                out = reference.chosen_experts_with_hidden(arguments)[0]
         except IndexError:
-            raise reference.no_such_expert(choices, len(w_in)) from None
+            raise reference.no_such_expert(arguments.expert, len(arguments.w_in)) from None
     return out if is_batch else with_leading(out, x)
 
 
@@ -180,15 +171,7 @@ def with_leading(out: Tensor, x: Tensor) -> Tensor:
     An operation in place on a view takes FSDP2's hooks out of the graph.
     """
     shape = (*x.shape[:-1], out.shape[-1])
-    if (
-        torch._C._get_tracing_state() is not None
-    ):  # it takes an operator's list of sizes for constants
+    if torch._C._get_tracing_state() is not None:  # an operator's list of sizes is constant to it
         return out.view(shape)
     shaped: Tensor = torch.ops.aten._unsafe_view(out, shape)
     return shaped
-
-
-def _cast(x: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
-    """Return the arguments in the dtype in which a function of `x` is computed."""
-    dtype = computed_dtype(x)
-    return tuple(None if t is None else t.to(dtype) for t in (x, *others))

@@ -1,4 +1,4 @@
-"""The kernels in plain PyTorch: what a CPU runs in the dtypes that `cpu` doesn't compile.
+"""The kernels in plain PyTorch: what a CPU runs in the dtypes that `numba` doesn't compile.
 
 They visit what the compiled kernels visit, and no more. The chosen experts take a matrix product an
 expert: what `reference` copies for every choice, an expert's weights, stays in place here, and a
@@ -15,37 +15,18 @@ import torch
 from torch import Tensor
 
 from fastff.kernels.activations import ACTIVATIONS, slope
-from fastff.kernels.reference import at_least_float32, no_such_expert
+from fastff.kernels.reference import ExpertArguments, at_least_float32, no_such_expert
 from fastff.kernels.reference import node_tree_backward as node_tree_backward
 from fastff.kernels.reference import node_tree_with_path as node_tree_with_path
 from fastff.kernels.reference import route as route
 
 
-def chosen_experts_with_hidden(
-    x: Tensor,
-    expert: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    activation: str,
-    scale: Tensor | None = None,
-    b_in: Tensor | None = None,
-    b_out: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+def chosen_experts_with_hidden(arguments: ExpertArguments) -> tuple[Tensor, Tensor]:
     """Return outputs (b, o) and hidden units (b, k, h), as in `reference`.
 
     Raises IndexError for an expert that there isn't.
-
-    Args:
-        x: inputs (b, i).
-        expert: indices of the chosen experts, (b, k), int64.
-        w_in: (e, h, i).
-        w_out: (e, h, o).
-        activation: a key of ACTIVATIONS.
-        scale: (b, k).
-        b_in: (e, h).
-        b_out: (e, o).
-
     """
+    x, expert, w_in, w_out, activation, scale, b_in, b_out = arguments
     order, each, parts = _by_expert(expert, len(w_in))
     x_each = x[order // expert.shape[1]]  # a choice each, by expert
     z = x.new_empty(len(order), w_in.shape[1])
@@ -68,32 +49,10 @@ def chosen_experts_with_hidden(
 
 
 def chosen_experts_backward(
-    grad: Tensor,
-    z: Tensor,
-    x: Tensor,
-    expert: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    activation: str,
-    scale: Tensor | None = None,
-    b_in: Tensor | None = None,
-    b_out: Tensor | None = None,
+    grad: Tensor, z: Tensor, arguments: ExpertArguments
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients of x, w_in, w_out, scale, b_in and b_out; None where there was None.
-
-    Args:
-        grad: gradient of the outputs (b, o).
-        z: the hidden units before activation, (b, k, h).
-        x: and the other arguments of `chosen_experts_with_hidden`.
-        expert: (b, k).
-        w_in: (e, h, i).
-        w_out: (e, h, o).
-        activation: a key of ACTIVATIONS.
-        scale: (b, k).
-        b_in: (e, h).
-        b_out: (e, o).
-
-    """
+    """Return the gradients of x, w_in, w_out, scale, b_in and b_out, as in `reference`."""
+    x, expert, w_in, w_out, activation, scale, b_in, b_out = arguments
     order, each, parts = _by_expert(expert, len(w_in))
     row = order // expert.shape[1]
     x_each, grad_each, z = x[row], grad[row], z.flatten(0, 1)[order]  # a choice each, by expert

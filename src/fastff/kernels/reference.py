@@ -10,10 +10,94 @@ k selected, t parallel tree, l level.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from fastff.kernels.activations import ACTIVATIONS, slope
+
+
+class TreeArguments(NamedTuple):
+    """What a node-only tree is computed from: Σ a(z_j) v_j over its paths, z_j = <w_j, x> + b_j.
+
+    Attributes:
+        x: inputs (b, i).
+        w_in: the nodes' w_j in heap order, (t, n, i), in the dtype of `x`, as all weights.
+        w_out: the nodes' v_j, (t, n, o).
+        activation: a, a key of ACTIVATIONS.
+        b_in: the nodes' b_j, (t, n); None is 0.
+
+    """
+
+    x: Tensor
+    w_in: Tensor
+    w_out: Tensor
+    activation: str
+    b_in: Tensor | None = None
+
+    def contiguous(self) -> TreeArguments:
+        """Return the same with all but the inputs as one block of memory each."""
+        x, w_in, w_out, activation, b_in = self
+        return TreeArguments(x, w_in.contiguous(), w_out.contiguous(), activation, contiguous(b_in))
+
+    def to(self, dtype: torch.dtype) -> TreeArguments:
+        """Return the same with all tensors in a dtype."""
+        x, w_in, w_out, activation, b_in = self
+        return TreeArguments(
+            x.to(dtype), w_in.to(dtype), w_out.to(dtype), activation, cast(b_in, dtype)
+        )
+
+
+class ExpertArguments(NamedTuple):
+    """What chosen experts are computed from: Σ s_k E_k(x), E(x) = a(x W_inᵀ + b_in) W_out + b_out.
+
+    Attributes:
+        x: inputs (b, i).
+        expert: indices of the chosen experts, (b, k), int64.
+        w_in: (e, h, i), in the dtype of `x`, as scales and all weights.
+        w_out: (e, h, o).
+        activation: a, a key of ACTIVATIONS.
+        scale: s, (b, k); None is 1.
+        b_in: (e, h); None is 0.
+        b_out: (e, o); None is 0.
+
+    """
+
+    x: Tensor
+    expert: Tensor
+    w_in: Tensor
+    w_out: Tensor
+    activation: str
+    scale: Tensor | None = None
+    b_in: Tensor | None = None
+    b_out: Tensor | None = None
+
+    def contiguous(self) -> ExpertArguments:
+        """Return the same with all but the inputs as one block of memory each."""
+        x, expert, w_in, w_out, activation, scale, b_in, b_out = self
+        return ExpertArguments(
+            x, expert.contiguous(), w_in.contiguous(), w_out.contiguous(), activation,
+            contiguous(scale), contiguous(b_in), contiguous(b_out),
+        )  # fmt: skip
+
+    def to(self, dtype: torch.dtype) -> ExpertArguments:
+        """Return the same with all tensors but the indices in a dtype."""
+        x, expert, w_in, w_out, activation, scale, b_in, b_out = self
+        return ExpertArguments(
+            x.to(dtype), expert, w_in.to(dtype), w_out.to(dtype), activation,
+            cast(scale, dtype), cast(b_in, dtype), cast(b_out, dtype),
+        )  # fmt: skip
+
+
+def contiguous(tensor: Tensor | None) -> Tensor | None:
+    """Return a tensor as one block of memory, None for None."""
+    return None if tensor is None else tensor.contiguous()
+
+
+def cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Return a tensor in a dtype, None for None."""
+    return None if tensor is None else tensor.to(dtype)
 
 
 def levels_of(n_nodes: int) -> int:
@@ -68,23 +152,15 @@ def path_nodes(leaf: Tensor, levels: int) -> Tensor:
     return nodes
 
 
-def node_tree_with_path(
-    x: Tensor, w_in: Tensor, w_out: Tensor, activation: str, b_in: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def node_tree_with_path(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
     """Sum a(z_j) v_j over parallel trees and the nodes j on each tree's path, z_j = <w_j, x> + b_j.
-
-    Args:
-        x: inputs (b, i).
-        w_in: the nodes' w_j, (t, n, i).
-        w_out: the nodes' v_j, (t, n, o).
-        activation: a, a key of ACTIVATIONS.
-        b_in: the nodes' b_j, (t, n); None is 0.
 
     Returns:
         Outputs (b, o), the logits of the visited nodes (t, b, l), at least float32, and the leaves
         reached (t, b).
 
     """
+    x, w_in, w_out, activation, b_in = arguments
     out = x.new_zeros(len(x), w_out.shape[-1], dtype=at_least_float32(x.dtype))
     logits, leaves = [], []
     for tree, (w, v) in enumerate(zip(w_in, w_out, strict=True)):
@@ -98,37 +174,26 @@ def node_tree_with_path(
 
 
 def node_tree_backward(
-    grad: Tensor,
-    x: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    logits: Tensor,
-    leaf: Tensor,
-    activation: str,
-    *,
-    bias: bool = False,
+    grad: Tensor, arguments: TreeArguments, logits: Tensor, leaf: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Return the gradients of x, w_in, w_out and, for `bias`, b_in, given that of the outputs.
+    """Return the gradients of x, w_in, w_out and b_in (None without), given that of the outputs.
 
     The path is a constant. dz_j = a'(z_j) <v_j, grad>, dx = Σ dz_j w_j, dw_j = Σ dz_j x,
     db_j = Σ dz_j and dv_j = Σ a(z_j) grad over the inputs that visit node j.
 
     Args:
         grad: gradient of the outputs of `node_tree_with_path`, (b, o).
-        x: inputs (b, i).
-        w_in: (t, n, i).
-        w_out: (t, n, o).
+        arguments: of `node_tree_with_path`.
         logits: of the visited nodes, (t, b, l).
         leaf: reached in each tree, (t, b).
-        activation: a, a key of ACTIVATIONS.
-        bias: whether there is a b_in, (t, n).
 
     """
+    x, w_in, w_out, activation, b_in = arguments
     dtype = at_least_float32(x.dtype)
     x, grad, logits = x.to(dtype), grad.to(dtype), logits.to(dtype)
     d_x = torch.zeros_like(x)
     d_in, d_out = (torch.zeros_like(w, dtype=dtype) for w in (w_in, w_out))
-    d_b = d_in.new_zeros(w_in.shape[:2]) if bias else None
+    d_b = None if b_in is None else d_in.new_zeros(w_in.shape[:2])
     nodes = path_nodes(leaf, logits.shape[-1])  # (t, b, l)
     for tree in range(len(w_in)):
         hidden = ACTIVATIONS[activation](logits[tree])
@@ -156,32 +221,14 @@ def no_such_expert(expert: Tensor, n_experts: int) -> IndexError:
     return IndexError(f"expert: index {worst} is out of range for {n_experts} experts")
 
 
-def chosen_experts_with_hidden(
-    x: Tensor,
-    expert: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    activation: str,
-    scale: Tensor | None = None,
-    b_in: Tensor | None = None,
-    b_out: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+def chosen_experts_with_hidden(arguments: ExpertArguments) -> tuple[Tensor, Tensor]:
     """Sum s_k E_k(x) over an input's k chosen experts, E(x) = a(x W_inᵀ + b_in) W_out + b_out.
-
-    Args:
-        x: inputs (b, i).
-        expert: indices of the chosen experts, (b, k), int64.
-        w_in: (e, h, i).
-        w_out: (e, h, o).
-        activation: a, a key of ACTIVATIONS.
-        scale: s, (b, k); None is 1.
-        b_in: (e, h).
-        b_out: (e, o).
 
     Returns:
         Outputs (b, o), and the hidden units before activation (b, k, h).
 
     """
+    x, expert, w_in, w_out, activation, scale, b_in, b_out = arguments
     out = x.new_zeros(len(x), w_out.shape[-1])
     hidden = []  # index_select takes no negative index
     for k, e in enumerate(expert.unbind(-1)):
@@ -197,32 +244,17 @@ def chosen_experts_with_hidden(
 
 
 def chosen_experts_backward(
-    grad: Tensor,
-    z: Tensor,
-    x: Tensor,
-    expert: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    activation: str,
-    scale: Tensor | None = None,
-    b_in: Tensor | None = None,
-    b_out: Tensor | None = None,
+    grad: Tensor, z: Tensor, arguments: ExpertArguments
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients of x, w_in, w_out, scale, b_in and b_out; None where there was None.
 
     Args:
-        grad: gradient of the outputs (b, o).
-        z: the hidden units before activation, (b, k, h).
-        x: and the other arguments of `chosen_experts_with_hidden`.
-        expert: (b, k).
-        w_in: (e, h, i).
-        w_out: (e, h, o).
-        activation: a key of ACTIVATIONS.
-        scale: (b, k).
-        b_in: (e, h).
-        b_out: (e, o).
+        grad: gradient of the outputs of `chosen_experts_with_hidden`, (b, o).
+        z: its hidden units before activation, (b, k, h).
+        arguments: of `chosen_experts_with_hidden`.
 
     """
+    x, expert, w_in, w_out, activation, scale, b_in, b_out = arguments
     top_k = expert.shape[1]
     each, z = expert.flatten(), z.flatten(0, 1)  # a choice each: (b k,), (b k, h)
     x_each = x.repeat_interleave(top_k, dim=0)

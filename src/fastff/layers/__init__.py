@@ -1,23 +1,15 @@
 """Gates, banks of experts, and the layers they make: ordinary modules for any model."""
 
-from fastff.layers.bottleneck import Bottleneck
-from fastff.layers.convolutional import Convolutional
-from fastff.layers.experts import Experts
-from fastff.layers.feed_forward import FeedForward
-from fastff.layers.fff import FFF, set_hardening
+from fastff.layers.dense import Convolutional, FeedForward, LinearLayer
+from fastff.layers.experts import Experts, MixtureExperts, SoftMergedExperts
+from fastff.layers.fff import FFF, load_fastfeedforward, set_hardening
 from fastff.layers.gate import Gate
-from fastff.layers.hypercube_gate import HypercubeGate
-from fastff.layers.layer import Layer
-from fastff.layers.linear_gate import LinearGate
-from fastff.layers.linear_layer import LinearLayer
+from fastff.layers.layer import Bottleneck, Layer
 from fastff.layers.losses import aux_loss
-from fastff.layers.mixture import MixtureExperts
 from fastff.layers.moe import MoE
 from fastff.layers.node_tree import NodeTree
-from fastff.layers.noisy_top_k_gate import NoisyTopKGate
-from fastff.layers.pretrained import load_fastfeedforward
 from fastff.layers.routed import RoutedLayer
-from fastff.layers.soft_merged import SoftMergedExperts
+from fastff.layers.softmax_gates import HypercubeGate, LinearGate, NoisyTopKGate
 from fastff.layers.tree_gate import TreeGate
 
 __all__ = [

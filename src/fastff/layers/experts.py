@@ -1,9 +1,9 @@
-"""What a bank of experts is: n small MLPs whose outputs routing weights combine."""
+"""Banks of experts: n small MLPs whose outputs, or weights, routing weights combine."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.check import check_inputs
-from fastff.layers.gate import check_dtype, check_probability, check_sizes
-from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
-from fastff.layers.random import Random
-
-Activation = str | Callable[[Tensor], Tensor]
+from fastff.layers.linear import Random, linear, nonzero_product, uniform_fan_in_
+from fastff.layers.options import (
+    Activation,
+    check_dtype,
+    check_probability,
+    check_sizes,
+    named_activation,
+)
 
 PRELU_SLOPE = 0.25  # where it starts, as in torch.nn.PReLU
 
@@ -189,21 +192,45 @@ class Experts(nn.Module, abc.ABC):
         return {"expert_in": (self.w_in, 0), "expert_out": (self.w_out, 0)}
 
 
-def named_activation(
-    activation: Activation, allowed: Collection[str]
-) -> tuple[str, Callable[[Tensor], Tensor] | None]:
-    """Return an activation's name, and the function where it isn't one of those `allowed`.
+class MixtureExperts(Experts, has_kernels=True):
+    """Weighted sum of the experts' outputs, y = Σ_e p_e E_e(x).
 
-    Raises:
-        ValueError: for a name that isn't allowed.
-        TypeError: for what is neither a name nor a function.
-
+    The weights scale the hidden units, so that the sum over experts and hidden units is one
+    matrix product and no expert's output is stored: memory is O(b e h).
     """
-    if isinstance(activation, str):
-        if activation not in allowed:
-            names = ", ".join(allowed)
-            raise ValueError(f"activation = {activation!r}: allowed are {names}, or a function")
-        return activation, None
-    if not callable(activation):
-        raise TypeError(f"activation = {activation!r}: allowed are a name or a function of tensors")
-    return f"function {getattr(activation, '__name__', type(activation).__name__)}", activation
+
+    def forward(self, x: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:
+        """Return the outputs (..., o) of inputs (..., i) and routing weights (..., e)."""
+        self.check(x, weights)
+        hidden = self.activate(self.pre_activations(x))  # (..., e, h)
+        p = weights.unsqueeze(-1)
+        if sparse:
+            hidden = hidden.masked_fill(p == 0, 0)
+        return self.combine(p * hidden, weights, sparse=sparse)
+
+
+class SoftMergedExperts(Experts, has_kernels=True):
+    """One expert per input, its weights the weighted mean of all: E(x) with W = Σ_e p_e W_e.
+
+    Muqeeth et al., *Soft Merging of Experts with Adaptive Routing*, arXiv 2306.03745. With
+    one-hot weights it is the chosen expert, which is what FastFF evaluated; with the soft
+    weights it is what the SMEAR paper evaluated.
+
+    No merged weight is ever stored, since (Σ p_e W_e) x = Σ p_e (W_e x): memory is O(b e h), not
+    O(b e h i).
+    """
+
+    is_merged = True
+    has_slopes = False  # the slope of merged hidden units would be nobody's
+
+    def forward(self, x: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:
+        """Return the outputs (..., o) of inputs (..., i) and routing weights (..., e)."""
+        self.check(x, weights)
+        p = weights.unsqueeze(-1)  # (..., e, 1)
+        hidden = self.pre_activations(x)
+        if sparse:
+            hidden = hidden.masked_fill(p == 0, 0)
+        merged = self.activate((p * hidden).sum(-2, keepdim=True))  # (..., 1, h)
+        if sparse:
+            merged = merged.where(p != 0, 0)
+        return self.combine(p * merged, weights, sparse=sparse)

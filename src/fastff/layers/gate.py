@@ -1,10 +1,9 @@
-"""What a gate is: routing weights over experts, in a soft and a hard form."""
+"""What gates are, routing weights over experts in a soft and a hard form, and what most share."""
 
 from __future__ import annotations
 
 import abc
 import functools
-import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,10 +12,9 @@ from torch import Tensor, nn
 
 from fastff.kernels.check import check_features, check_inputs
 from fastff.kernels.functions import as_rows, with_leading
+from fastff.layers.linear import Random, linear, parameter, uniform_fan_in_
 from fastff.layers.losses import PendingLosses, record
-from fastff.layers.random import Random
-
-MAX_DEPTH = 24  # 16 million experts
+from fastff.layers.options import check_dtype, check_sizes
 
 
 class Routing(NamedTuple):
@@ -168,11 +166,11 @@ class Gate(nn.Module, abc.ABC):
 
     def hard(self, x: Tensor) -> Tensor:
         """Return the weights (..., e) that inference uses, for inputs (..., i)."""
-        return self.route(x, hard=True, sparse=False).dense(self.n_experts, x.dtype)
+        return routing_of(self, x, hard=True, sparse=False).dense(self.n_experts, x.dtype)
 
     def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the soft weights, and the gate's own loss (...) to add, or None without one."""
-        routing = self.route(x, hard=False, sparse=False)
+        routing = routing_of(self, x, hard=False, sparse=False)
         return routing.dense(self.n_experts, x.dtype), routing.loss
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
@@ -250,6 +248,80 @@ class Gate(nn.Module, abc.ABC):
         return f"in_features={self.in_features}, n_experts={self.n_experts}"
 
 
+class LogitGate(Gate):
+    """A gate that decides by linear logits, z = W x (+ b).
+
+    Args:
+        in_features: size of an input, at least 1.
+        n_experts: number of experts, at least 1.
+        n_logits: rows of `weight`.
+        n_active: how many experts the hard form takes for an input.
+        n_trained: how many the soft form takes; None is all.
+        bias: whether logits have a bias.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Attributes:
+        weight: of the logits, (n_logits, i), uniform in ±1/sqrt(in_features) at first.
+        bias: of the logits, (n_logits,), likewise; None without.
+
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        n_experts: int,
+        *,
+        n_logits: int,
+        n_active: int = 1,
+        n_trained: int | None = None,
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, n_experts, n_active=n_active, n_trained=n_trained)
+        check_dtype(dtype)
+        self.weight = nn.Parameter(torch.empty(n_logits, in_features, device=device, dtype=dtype))
+        self.bias = (
+            nn.Parameter(torch.empty(n_logits, device=device, dtype=dtype)) if bias else None
+        )
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, uniform in ±1/sqrt(in_features), and fill the constants."""
+        for drawn in (self.weight, self.bias):
+            if drawn is not None:
+                uniform_fan_in_(drawn, self.in_features, generator)
+        super().reset_parameters(generator)
+
+    def check_inputs(self, x: Tensor) -> None:
+        """Raise TypeError or ValueError for inputs (..., i) that a single gate can't take."""
+        check_inputs(x, self.weight, self.in_features)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the logits (..., n_logits) of inputs (..., i)."""
+        weight, bias = parameter(self, "weight"), parameter(self, "bias")
+        if weight.dim() == 2:
+            check_inputs(x, weight, self.in_features)
+        z = linear(x, weight)
+        if bias is None:
+            return z
+        biased: Tensor = z + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
+        return biased
+
+    def units(self) -> dict[str, tuple[nn.Parameter, int]]:
+        """Return "gate", a unit per logit."""
+        return {"gate": (self.weight, 0)}
+
+
+def routing_of(gate: Gate, x: Tensor, *, hard: bool, sparse: bool) -> Routing:
+    """Return what the gate's `route` does; TypeError if that is no Routing."""
+    routing = gate.route(x, hard=hard, sparse=sparse)
+    if not isinstance(routing, Routing):
+        name, given = type(gate).__name__, type(routing).__name__
+        raise TypeError(f"route of {name} returned a {given}; allowed is a Routing")
+    return routing
+
+
 def one_hot(index: Tensor, n_experts: int, like: Tensor) -> Tensor:
     """Return weights (..., e) of 1 at `index` (...) and 0 elsewhere, in the dtype of `like`."""
     zeros = like.new_zeros(*index.shape, n_experts)  # F.one_hot looks at values, vmap forbids it
@@ -288,57 +360,3 @@ def route_top_k(
     else:
         scale = None
     return Routing(expert=best.indices, scale=scale, loss=loss)
-
-
-def check_top_k(top_k: int | None, n_experts: int, *, renormalise: bool) -> None:
-    """Raise ValueError for a number of experts that there aren't, or nothing to renormalise."""
-    if top_k is not None:
-        _check_integer("top_k", top_k)
-        if not 1 <= top_k <= n_experts:
-            raise ValueError(f"top_k = {top_k}: must be between 1 and n_experts = {n_experts}")
-    if renormalise and top_k is None:
-        raise ValueError("renormalise = True has no meaning without top_k")
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raise ValueError for the first of `sizes` that is no integer of at least 1."""
-    for name, size in sizes.items():
-        _check_integer(name, size)
-        if size < 1:
-            raise ValueError(f"{name} = {size}: must be at least 1")
-
-
-def check_depth(depth: int) -> None:
-    """Raise ValueError for a depth of a tree that isn't between 1 and MAX_DEPTH."""
-    check_sizes(depth=depth)
-    if depth > MAX_DEPTH:
-        raise ValueError(f"depth = {depth}: must be at most {MAX_DEPTH}")
-
-
-def check_weights(**weights: float) -> None:
-    """Raise ValueError for the first loss weight that isn't a finite number of at least 0."""
-    for name, weight in weights.items():
-        if not _is_number(weight) or not 0 <= weight < float("inf"):
-            raise ValueError(f"{name} = {weight!r}: must be a finite number of at least 0")
-
-
-def check_probability(name: str, value: float, *, below_one: bool = False) -> None:
-    """Raise ValueError for what is no number between 0 and 1, or with `below_one` for 1."""
-    if not _is_number(value) or not 0 <= value <= 1 or (below_one and value == 1):
-        allowed = "at least 0 and below 1" if below_one else "between 0 and 1"
-        raise ValueError(f"{name} = {value!r}: must be {allowed}")
-
-
-def check_dtype(dtype: torch.dtype | None) -> None:
-    """Raise ValueError for parameters' dtype that is not of floating-point numbers."""
-    if dtype is not None and not dtype.is_floating_point:
-        raise ValueError(f"dtype = {dtype}: must be of floating-point numbers")
-
-
-def _check_integer(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):  # NumPy's are
-        raise ValueError(f"{name} = {value!r}: must be an integer")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) or (isinstance(value, Tensor) and value.dim() == 0)

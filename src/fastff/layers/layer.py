@@ -1,4 +1,4 @@
-"""What every layer can do, whether it routes its inputs or not."""
+"""What every layer can do, whether it routes its inputs or not, and two layers in a row."""
 
 from __future__ import annotations
 
@@ -68,3 +68,65 @@ class Layer(nn.Module, abc.ABC):
         Beside each stands which of its dimensions, behind any leading ones, counts its units.
         """
         return {}
+
+
+class Bottleneck(Layer):
+    """head(body(x)): the body's outputs are few enough to look at.
+
+    Routing, nodes and units are those of `routed`, the part that routes.
+
+    Args:
+        body: from inputs to features.
+        head: from features to outputs.
+
+    """
+
+    def __init__(self, body: Layer, head: Layer) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+        self.n_trees, self.n_experts = self.routed.n_trees, self.routed.n_experts
+        self.training_width = body.training_width + head.training_width
+        self.inference_width = body.inference_width + head.inference_width
+
+    @property
+    def routed(self) -> Layer:
+        """The part whose routing counts: the body, or the head where only the head routes."""
+        return self.head if self.head.n_experts > 1 and self.body.n_experts == 1 else self.body
+
+    def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
+        """Return the outputs (..., b, o) of inputs (..., b, i)."""
+        out: Tensor = self.head(self.body(x, hard=hard), hard=hard)
+        return out
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, those of the body before the head's."""
+        self.body.reset_parameters(generator)
+        self.head.reset_parameters(generator)
+
+    def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the soft form's outputs (..., b, o), and the sum of the parts' own losses."""
+        features, loss = self.body.soft_with_loss(x)
+        outputs, more = self.head.soft_with_loss(features)
+        if loss is None or more is None:
+            return outputs, more if loss is None else loss
+        return outputs, loss + more
+
+    def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both forms' outputs (2, ..., b, o), and the hard routing (..., b, t, e)."""
+        features, routing = self.body.soft_and_hard(x)
+        soft = self.head(features[0], hard=False)
+        (_, hard), of_head = self.head.soft_and_hard(features[1])
+        return torch.stack([soft, hard]), routing if self.routed is self.body else of_head
+
+    def node_logits(self, x: Tensor) -> Tensor | None:
+        """Return the node logits of the part that routes, on the hard form's features."""
+        return self.routed.node_logits(x if self.routed is self.body else self.body(x, hard=True))
+
+    def node_weights(self) -> tuple[Tensor, Tensor | None] | None:
+        """Return the node weights and biases of the part that routes."""
+        return self.routed.node_weights()
+
+    def units(self) -> dict[str, tuple[nn.Parameter, int]]:
+        """Return the units of the part that routes."""
+        return self.routed.units()

@@ -7,15 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastff.layers.experts import Activation
-from fastff.layers.fff import count
-from fastff.layers.gate import check_sizes, check_weights
+from fastff.layers.experts import MixtureExperts
+from fastff.layers.gate import LogitGate
 from fastff.layers.linear import wide
-from fastff.layers.linear_gate import LinearGate
-from fastff.layers.logit_gate import LogitGate
-from fastff.layers.mixture import MixtureExperts
-from fastff.layers.noisy_top_k_gate import NoisyTopKGate
-from fastff.layers.routed import RoutedLayer
+from fastff.layers.options import Activation, check_sizes, check_weights
+from fastff.layers.routed import RoutedLayer, count
+from fastff.layers.softmax_gates import LinearGate, NoisyTopKGate
 
 
 class MoE(RoutedLayer):

@@ -9,11 +9,11 @@ from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.check import check_inputs
 from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_node_tree
-from fastff.layers.experts import Activation, named_activation
-from fastff.layers.gate import MAX_DEPTH, check_dtype, check_sizes, one_hot
+from fastff.kernels.reference import TreeArguments
+from fastff.layers.gate import one_hot
 from fastff.layers.layer import Layer
-from fastff.layers.linear import linear, nonzero_product, uniform_fan_in_
-from fastff.layers.parameter import parameter
+from fastff.layers.linear import linear, nonzero_product, parameter, uniform_fan_in_
+from fastff.layers.options import MAX_DEPTH, Activation, check_dtype, check_sizes, named_activation
 from fastff.layers.tree import descend, path_mask
 
 
@@ -99,7 +99,8 @@ class NodeTree(Layer):
             w_out, b_in = parameter(self, "w_out"), parameter(self, "b_in")
             form = form_for(x, w_in, w_out, b_in)
             if form is not Form.PLAIN:
-                return run_node_tree(form, x, w_in, w_out, self.activation, b_in)
+                arguments = TreeArguments(x, w_in, w_out, self.activation, b_in)
+                return run_node_tree(form, arguments)
         return self._sum_paths(self.node_logits(x))
 
     def leaf(self, x: Tensor) -> Tensor:

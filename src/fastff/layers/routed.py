@@ -12,11 +12,12 @@ from fastff.kernels.activations import CODES
 from fastff.kernels.check import check_inputs
 from fastff.kernels.dispatch import Form, form_for, pays
 from fastff.kernels.functions import as_rows, run_chosen_experts, with_leading
+from fastff.kernels.reference import ExpertArguments
 from fastff.layers.experts import Experts
-from fastff.layers.gate import Gate, Routing
+from fastff.layers.gate import Gate, Routing, routing_of
 from fastff.layers.layer import Layer
+from fastff.layers.linear import parameter
 from fastff.layers.losses import record
-from fastff.layers.parameter import parameter
 
 
 class RoutedLayer(Layer):
@@ -86,7 +87,7 @@ class RoutedLayer(Layer):
         if has_no_hooks and (form is not Form.DIRECT or x.dim() != 2):
             check_inputs(x, w_in, self.in_features)  # otherwise the functions' checks are enough
         rows = as_rows(x)
-        routing = gate.route(rows, hard=hard, sparse=form is not Form.PLAIN)
+        routing = routing_of(gate, rows, hard=hard, sparse=form is not Form.PLAIN)
         is_chosen = routing.expert is not None and (routing.scale is None or not self._is_merged)
         needs_zero = not hard and torch.is_grad_enabled() and not _learns(routing)
         if bank is not None and form is not Form.PLAIN and is_chosen:
@@ -145,6 +146,13 @@ class RoutedLayer(Layer):
         return {**self.gate.units(), **self.experts.units()}
 
 
+def count(expert: Tensor, n_experts: int) -> Tensor:
+    """Return how often each expert stands among indices (...), (e,), int64."""
+    expert = expert.flatten()
+    zeros = torch.zeros(n_experts, dtype=torch.long, device=expert.device)
+    return zeros.scatter_add(0, expert, torch.ones_like(expert))
+
+
 class Bank(NamedTuple):
     """The weights of all experts: w_in (e, h, i), w_out (e, h, o), b_in (e, h), b_out (e, o)."""
 
@@ -161,7 +169,8 @@ def _chosen_alone(form: Form, x: Tensor, routing: Routing, bank: Bank, activatio
         form = form_for(x, scale, *bank)
     assert routing.expert is not None
     w_in, w_out, *biases = bank
-    return run_chosen_experts(form, x, routing.expert, w_in, w_out, activation, scale, *biases)
+    arguments = ExpertArguments(x, routing.expert, w_in, w_out, activation, scale, *biases)
+    return run_chosen_experts(form, arguments)
 
 
 def _has_kernels(experts: Experts, n_chosen: int) -> bool:

@@ -8,18 +8,10 @@ from torch import Tensor, nn
 from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_route
 from fastff.kernels.reference import at_least_float32
-from fastff.layers.gate import (
-    Routing,
-    check_depth,
-    check_probability,
-    check_top_k,
-    check_weights,
-    one_hot,
-    route_top_k,
-)
-from fastff.layers.logit_gate import LogitGate
+from fastff.layers.gate import LogitGate, Routing, one_hot, route_top_k
+from fastff.layers.linear import parameter
 from fastff.layers.losses import hardening, load_balance
-from fastff.layers.parameter import parameter
+from fastff.layers.options import check_depth, check_probability, check_top_k, check_weights
 from fastff.layers.tree import (
     NODE_ACTIVATIONS,
     descend,

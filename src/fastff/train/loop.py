@@ -17,7 +17,7 @@ from fastff.data.dataset import Dataset
 from fastff.layers import Layer
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
-from fastff.layers.random import Random
+from fastff.layers.linear import Random
 from fastff.train.build import Sizes, build_model, count_parameters, stack
 from fastff.train.checkpoint import Checkpoint, StackState
 from fastff.train.device import generator

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastff.layers import Layer
-from fastff.layers.random import Random
+from fastff.layers.linear import Random
 from fastff.train.evaluate import Part
 from fastff.train.optimiser import Optimiser
 from fastff.train.recording import GradientRecorder

@@ -33,7 +33,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "runs": RUNS,
     "train": (*RUNS, "fastff.train.tables"),
     "collect": ("fastff.tables.collect",),
-    "bench": ("fastff.bench.run", "fastff.kernels.cpu", "fastff.kernels.cuda"),
+    "bench": ("fastff.bench.run", "fastff.kernels.numba", "fastff.kernels.triton"),
     "analysis": ("fastff.analysis",),
     "claims": ("fastff.analysis.ledger", "fastff.claims.judge", "fastff.claims.spec"),
     "site": ("fastff.site.pages",),

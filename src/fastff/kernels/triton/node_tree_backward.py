@@ -7,16 +7,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastff.kernels import tuning
 from fastff.kernels.activations import CODES
-from fastff.kernels.cuda.grouping import Groups, tile_rows
-from fastff.kernels.cuda.numerics import (
+from fastff.kernels.reference import TreeArguments
+from fastff.kernels.triton.grouping import Groups, tile_rows
+from fastff.kernels.triton.numerics import (
     PRECISION,
     activate,
     activation_slope,
     block_of,
     rows_contiguous,
 )
-from fastff.kernels.cuda.paths import (
+from fastff.kernels.triton.paths import (
     COLUMNS,
     TILE,
     levels_above,
@@ -29,37 +31,26 @@ from fastff.kernels.cuda.paths import (
 
 
 def node_tree_backward(
-    grad: Tensor,
-    x: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    logits: Tensor,
-    leaf: Tensor,
-    activation: str,
-    *,
-    bias: bool = False,
+    grad: Tensor, arguments: TreeArguments, logits: Tensor, leaf: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Return the gradients of x, w_in, w_out and, for `bias`, b_in; the path is a constant.
+    """Return the gradients of x, w_in, w_out and b_in, as in `reference`.
 
     Raises ValueError for a tree of more than MAX_LEVELS levels.
 
     Args:
-        grad: gradient of the outputs (b, o).
-        x: inputs (b, i).
-        w_in: (t, n, i), contiguous.
-        w_out: (t, n, o), contiguous.
+        grad: gradient of the outputs (b, o), with any strides, as the inputs.
+        arguments: weights contiguous.
         logits: of the visited nodes, (t, b, l), float32.
         leaf: reached in each tree, (t, b).
-        activation: a key of ACTIVATIONS.
-        bias: whether there is a b_in, (t, n).
 
     """
+    x, w_in, w_out, activation, b_in = arguments
     grad, x = rows_contiguous(grad), rows_contiguous(x)
     n_trees, levels = len(w_in), logits.shape[-1]
     sums_up = n_trees > 1 and x.dtype != torch.float32
     d_x = torch.empty(x.shape, dtype=torch.float32 if sums_up else x.dtype, device=x.device)
     d_in, d_out = torch.empty_like(w_in), torch.empty_like(w_out)
-    d_b = w_in.new_empty(w_in.shape[:2]) if bias else None
+    d_b = None if b_in is None else torch.empty_like(b_in)
     ones = x.new_ones(1, 1).expand(len(x), 1)
     for tree in range(n_trees):
         groups = path_groups(leaf[tree], levels)
@@ -94,8 +85,8 @@ def _coefficients(
             d_z, hidden, grad, weight, logits, leaf, *groups[:5], groups.n_groups, out_features,
             grad.stride(0), LEVELS=levels, GROUP_LEVEL=levels_above(levels),
             ACTIVATION=CODES[activation], TILE=TILE,
-            BLOCK=block_of(out_features, 128 if grad.element_size() == 2 else 64),
-            num_warps=2, num_stages=3,
+            BLOCK=block_of(out_features, tuning.COEFFICIENTS_BLOCK[grad.element_size()]),
+            **tuning.COEFFICIENTS_LAUNCH,
         )  # fmt: skip
     return d_z, hidden
 
@@ -108,32 +99,38 @@ def _tile_coefficients(
     LEVELS: tl.constexpr, GROUP_LEVEL: tl.constexpr, ACTIVATION: tl.constexpr,
     TILE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Write d_z and hidden (tiles, TILE, COLUMNS), in the dtype of grad; a program a tile.
+
+    grad (b, o) with row stride grad_stride; v (n, o), logit (b, LEVELS) float32 and leaf (b,)
+    int64, contiguous; order to tile_first: the arrays of `Groups`.
+    """
     tile = tl.program_id(0)
     if tile >= tl.load(tile_offsets_ptr + n_groups):
         return
-    group, row, inside = tile_rows(
+    group, row, mask_row = tile_rows(
         order_ptr, offsets_ptr, tile_group_ptr, tile_first_ptr, tile, TILE
     )
-    node, level, exists = path_columns(group, LEVELS, GROUP_LEVEL)
-    column = tl.arange(0, BLOCK)
+    node, level, mask_node = path_columns(group, LEVELS, GROUP_LEVEL)
+    offs_o = tl.arange(0, BLOCK)
     d_hidden = tl.zeros((TILE, COLUMNS), tl.float32)
     for first in range(0, out_features, BLOCK):
-        there = (first + column < out_features)[None, :]
+        mask_o = (first + offs_o < out_features)[None, :]
         grad = tl.load(
-            grad_ptr + row[:, None] * grad_stride + (first + column)[None, :],
-            mask=inside[:, None] & there, other=0,
+            grad_ptr + row[:, None] * grad_stride + (first + offs_o)[None, :],
+            mask=mask_row[:, None] & mask_o, other=0,
         )  # fmt: skip
         v = tl.load(
-            v_ptr + node[:, None] * out_features + (first + column)[None, :],
-            mask=exists[:, None] & there, other=0,
+            v_ptr + node[:, None] * out_features + (first + offs_o)[None, :],
+            mask=mask_node[:, None] & mask_o, other=0,
         )  # fmt: skip
         d_hidden = tl.dot(grad, tl.trans(v), d_hidden, input_precision=PRECISION)
-    leaf = tl.load(leaf_ptr + row, mask=inside, other=0)
-    visited = visits(leaf, inside, node, level, exists, LEVELS)
-    z = tl.load(logit_ptr + row[:, None] * LEVELS + level[None, :], mask=visited, other=0)
-    hidden = tl.where(visited, activate(z, ACTIVATION), 0.0)
-    d_z = tl.where(visited, d_hidden * activation_slope(z, ACTIVATION), 0.0)
+    leaf = tl.load(leaf_ptr + row, mask=mask_row, other=0)
+    mask_visited = visits(leaf, mask_row, node, level, mask_node, LEVELS)
+    offs_z = row[:, None] * LEVELS + level[None, :]
+    z = tl.load(logit_ptr + offs_z, mask=mask_visited, other=0)
+    hidden = tl.where(mask_visited, activate(z, ACTIVATION), 0.0)
+    d_z = tl.where(mask_visited, d_hidden * activation_slope(z, ACTIVATION), 0.0)
     c_row = tile.to(tl.int64) * TILE + tl.arange(0, TILE)
-    place = c_row[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    tl.store(hidden_ptr + place, hidden.to(hidden_ptr.dtype.element_ty))
-    tl.store(d_z_ptr + place, d_z.to(d_z_ptr.dtype.element_ty))
+    offs_c = c_row[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    tl.store(hidden_ptr + offs_c, hidden.to(hidden_ptr.dtype.element_ty))
+    tl.store(d_z_ptr + offs_c, d_z.to(d_z_ptr.dtype.element_ty))

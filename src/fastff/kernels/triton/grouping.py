@@ -20,11 +20,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastff.kernels.cuda.numerics import block_of
+from fastff.kernels import tuning
+from fastff.kernels.triton.numerics import block_of
 
-ROWS = 256  # of one program
 ASSERTING = {"debug": True, "sanitize_overflow": False}  # options to compile assertions, no more
-FEW_GROUPS = 1024  # of which every program adds up the sizes itself, instead of one before all
 
 
 class Groups(NamedTuple):
@@ -62,9 +61,9 @@ def group_rows(group: Tensor, n_groups: int, tile: int) -> Groups:
     """Return the rows sorted by `group` (b,), integers in 0..n_groups-1, in tiles of `tile`."""
     counts = torch.zeros(n_groups, dtype=torch.int32, device=group.device)
     rank = torch.empty_like(group, dtype=torch.int32)
-    grid = (triton.cdiv(len(group), ROWS),)
+    grid = (triton.cdiv(len(group), tuning.SORT_ROWS),)
     if len(group) > 0:
-        _count[grid](group, counts, rank, len(group), n_groups, ROWS=ROWS, **ASSERTING)
+        _count[grid](group, counts, rank, len(group), n_groups, ROWS=tuning.SORT_ROWS, **ASSERTING)
     return group_ranked(group, counts, rank, tile)
 
 
@@ -84,58 +83,67 @@ def group_ranked(group: Tensor, counts: Tensor, rank: Tensor, tile: int) -> Grou
     offsets, tile_offsets = empty(n_groups + 1), empty(n_groups + 1)
     groups = Groups(empty(n_rows), offsets, tile_offsets, empty(max_tiles), empty(max_tiles), tile)
     deterministic = torch.are_deterministic_algorithms_enabled()
-    few = 0 < n_groups <= FEW_GROUPS and n_rows > 0 and not deterministic
+    few = 0 < n_groups <= tuning.FEW_GROUPS and n_rows > 0 and not deterministic
     if not few:
         _offsets[(1,)](
-            counts, offsets, tile_offsets, n_groups, TILE=tile, BLOCK=block_of(n_groups, 4096)
-        )
+            counts, offsets, tile_offsets, n_groups, TILE=tile,
+            BLOCK=block_of(n_groups, tuning.OFFSETS_BLOCK),
+        )  # fmt: skip
     if n_rows == 0:
         return groups
     if deterministic:
         order = torch.sort(group, stable=True).indices
         place = torch.arange(n_rows, dtype=torch.int32, device=group.device)
         rank = rank.scatter(0, order, place - offsets[group[order].long()])
-    _scatter[(triton.cdiv(n_rows, ROWS),)](
+    _scatter[(triton.cdiv(n_rows, tuning.SORT_ROWS),)](
         group, rank, counts, offsets, tile_offsets, groups.order, groups.tile_group,
-        groups.tile_first, n_rows, n_groups, TILE=tile, ROWS=ROWS,
-        BLOCK=block_of(n_groups, FEW_GROUPS) if few else 0,
+        groups.tile_first, n_rows, n_groups, TILE=tile, ROWS=tuning.SORT_ROWS,
+        BLOCK=block_of(n_groups, tuning.FEW_GROUPS) if few else 0,
     )  # fmt: skip
     return groups
 
 
 @triton.jit
 def tile_rows(order_ptr, offsets_ptr, group_ptr, first_ptr, tile, TILE: tl.constexpr):
-    """Return the group of a tile, its rows (TILE,), int64, and which of them there are."""
+    """Return the group of a tile, its rows (TILE,), int64, and which of them there are.
+
+    The pointers are to arrays of `Groups`: order, offsets, tile_group and tile_first.
+    """
     group = tl.load(group_ptr + tile)
-    place = tl.load(first_ptr + tile) + tl.arange(0, TILE)
-    inside = place < tl.load(offsets_ptr + group + 1)
-    return group, tl.load(order_ptr + place, mask=inside, other=0).to(tl.int64), inside
+    offs_sorted = tl.load(first_ptr + tile) + tl.arange(0, TILE)
+    mask_row = offs_sorted < tl.load(offsets_ptr + group + 1)
+    return group, tl.load(order_ptr + offs_sorted, mask=mask_row, other=0).to(tl.int64), mask_row
 
 
 @triton.jit
 def _count(group_ptr, counts_ptr, rank_ptr, n_rows, n_groups, ROWS: tl.constexpr):
+    """Add up counts (e,) int32, from 0, and write rank (b,) int32, of group (b,) int64.
+
+    A program takes ROWS rows.
+    """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    inside = row < n_rows
-    group = tl.load(group_ptr + row, mask=inside, other=0)
-    refused = inside & ((group < 0) | (group >= n_groups))
+    mask_row = row < n_rows
+    group = tl.load(group_ptr + row, mask=mask_row, other=0)
+    refused = mask_row & ((group < 0) | (group >= n_groups))
     assert tl.sum(refused.to(tl.int32)) == 0, "expert: an index is out of range"
-    rank = tl.atomic_add(counts_ptr + group, 1, mask=inside, sem="relaxed")
-    tl.store(rank_ptr + row, rank, mask=inside)
+    rank = tl.atomic_add(counts_ptr + group, 1, mask=mask_row, sem="relaxed")
+    tl.store(rank_ptr + row, rank, mask=mask_row)
 
 
 @triton.jit
 def _offsets(
     counts_ptr, offsets_ptr, tile_offsets_ptr, n_groups, TILE: tl.constexpr, BLOCK: tl.constexpr
 ):
+    """Write offsets and tile_offsets (e + 1,) for counts (e,), all int32; one program."""
     n_rows = 0
     n_tiles = 0
     for start in range(0, n_groups, BLOCK):
-        group = start + tl.arange(0, BLOCK)
-        inside = group < n_groups
-        rows = tl.load(counts_ptr + group, mask=inside, other=0)
+        offs_group = start + tl.arange(0, BLOCK)
+        mask_group = offs_group < n_groups
+        rows = tl.load(counts_ptr + offs_group, mask=mask_group, other=0)
         tiles = (rows + TILE - 1) // TILE
-        tl.store(offsets_ptr + group, n_rows + tl.cumsum(rows) - rows, mask=inside)
-        tl.store(tile_offsets_ptr + group, n_tiles + tl.cumsum(tiles) - tiles, mask=inside)
+        tl.store(offsets_ptr + offs_group, n_rows + tl.cumsum(rows) - rows, mask=mask_group)
+        tl.store(tile_offsets_ptr + offs_group, n_tiles + tl.cumsum(tiles) - tiles, mask=mask_group)
         n_rows += tl.sum(rows)
         n_tiles += tl.sum(tiles)
     tl.store(offsets_ptr + n_groups, n_rows)
@@ -148,29 +156,33 @@ def _scatter(
     order_ptr, tile_group_ptr, tile_first_ptr, n_rows, n_groups,
     TILE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write the order and the tiles; with a BLOCK that holds all groups, the offsets too."""
+    """Write the order and the tiles; with a BLOCK that holds all groups, the offsets too.
+
+    group (b,) int64, rank (b,) and counts (e,), int32; all others as in `Groups`. Without BLOCK,
+    offsets and tile_offsets are read. A program takes ROWS rows.
+    """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    inside = row < n_rows
-    group = tl.load(group_ptr + row, mask=inside, other=0).to(tl.int32)
-    rank = tl.load(rank_ptr + row, mask=inside, other=0)
-    begins = inside & (rank % TILE == 0)
+    mask_row = row < n_rows
+    group = tl.load(group_ptr + row, mask=mask_row, other=0).to(tl.int32)
+    rank = tl.load(rank_ptr + row, mask=mask_row, other=0)
+    begins = mask_row & (rank % TILE == 0)
     if BLOCK > 0:
-        one = tl.arange(0, BLOCK)
-        there = one < n_groups
-        rows = tl.load(counts_ptr + one, mask=there, other=0)
+        offs_group = tl.arange(0, BLOCK)
+        mask_group = offs_group < n_groups
+        rows = tl.load(counts_ptr + offs_group, mask=mask_group, other=0)
         tiles = (rows + TILE - 1) // TILE
         offsets = tl.cumsum(rows) - rows
         tile_offsets = tl.cumsum(tiles) - tiles
         if tl.program_id(0) == 0:
-            tl.store(offsets_ptr + one, offsets, mask=there)
-            tl.store(tile_offsets_ptr + one, tile_offsets, mask=there)
+            tl.store(offsets_ptr + offs_group, offsets, mask=mask_group)
+            tl.store(tile_offsets_ptr + offs_group, tile_offsets, mask=mask_group)
             tl.store(offsets_ptr + n_groups, tl.sum(rows))
             tl.store(tile_offsets_ptr + n_groups, tl.sum(tiles))
         place = tl.gather(offsets, group, 0) + rank
         tile = tl.gather(tile_offsets, group, 0) + rank // TILE
     else:
-        place = tl.load(offsets_ptr + group, mask=inside, other=0) + rank
+        place = tl.load(offsets_ptr + group, mask=mask_row, other=0) + rank
         tile = tl.load(tile_offsets_ptr + group, mask=begins, other=0) + rank // TILE
-    tl.store(order_ptr + place, row, mask=inside)
+    tl.store(order_ptr + place, row, mask=mask_row)
     tl.store(tile_group_ptr + tile, group, mask=begins)
     tl.store(tile_first_ptr + tile, place, mask=begins)

@@ -1,9 +1,9 @@
 """Products with the nodes on each input's path, once the paths are known.
 
-Inputs are sorted by the node that they reach SUBTREE levels above the leaves. All inputs of such
-a group share the nodes above it, one a level, and visit among the few below it. So the nodes that
-a tile of inputs visits are at most 16 + 15 columns of a matrix product, whatever the depth: the
-work follows the visited nodes, and weights are read once per tile.
+Inputs are sorted by the node that they reach `tuning.SUBTREE` levels above the leaves. All inputs
+of such a group share the nodes above it, one a level, and visit among the few below it. So the
+nodes that a tile of inputs visits are at most 16 + 15 columns of a matrix product, whatever the
+depth: the work follows the visited nodes, and weights are read once per tile.
 """
 
 from __future__ import annotations
@@ -13,25 +13,23 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastff.kernels.cuda.grouping import Groups, group_rows, tile_rows
-from fastff.kernels.cuda.numerics import PRECISION, block_of, level_of
+from fastff.kernels import tuning
+from fastff.kernels.triton.grouping import Groups, group_rows, tile_rows
+from fastff.kernels.triton.numerics import PRECISION, block_of, level_of
 
-SUBTREE = 4  # levels from a group's node down
 MAX_LEVELS = 20
-TILE = 32
-SUBTREE_LEVELS = tl.constexpr(SUBTREE)
-BELOW = tl.constexpr(2**SUBTREE)  # columns for the nodes of a group's subtree, and one unused
-ABOVE = tl.constexpr(MAX_LEVELS - SUBTREE)  # columns for the nodes above it
-COLUMNS = tl.constexpr(MAX_LEVELS - SUBTREE + 2**SUBTREE)  # above and below
-ROWS = 32  # that a group's gradient sums at once
-PARTS = 64  # of a node's gradient, added at once
+TILE = tuning.TREE_TILE
+SUBTREE_LEVELS = tl.constexpr(tuning.SUBTREE)
+BELOW = tl.constexpr(2**tuning.SUBTREE)  # columns for the nodes of a group's subtree, one unused
+ABOVE = tl.constexpr(MAX_LEVELS - tuning.SUBTREE)  # columns for the nodes above it
+COLUMNS = tl.constexpr(ABOVE.value + BELOW.value)
 
 
 def levels_above(levels: int) -> int:
     """Return the level of the nodes by which inputs are grouped: the levels above a subtree."""
     if levels > MAX_LEVELS:
         raise ValueError(f"{levels} levels: the kernels take at most {MAX_LEVELS}")
-    return max(0, levels - SUBTREE)
+    return max(0, levels - tuning.SUBTREE)
 
 
 def path_groups(leaf: Tensor, levels: int) -> Groups:
@@ -55,12 +53,11 @@ def path_sum(
 
     """
     features = weight.shape[-1]
-    block = block_of(features, 128)
     if groups.max_tiles > 0:
         _path_sum[(groups.max_tiles,)](
             out, coefficients, weight, *groups[:5], groups.n_groups, features,
-            LEVELS=levels, GROUP_LEVEL=levels_above(levels), ADD=add, TILE=TILE, BLOCK=block,
-            num_warps=4, num_stages=3,
+            LEVELS=levels, GROUP_LEVEL=levels_above(levels), ADD=add, TILE=TILE,
+            BLOCK=block_of(features, tuning.PATH_BLOCK), **tuning.PATH_SUM_LAUNCH,
         )  # fmt: skip
 
 
@@ -82,20 +79,21 @@ def path_outer(
 
     """
     features, above = values.shape[-1], levels_above(levels)
-    block = block_of(features, 128)
+    block = block_of(features, tuning.PATH_BLOCK)
     n_blocks = triton.cdiv(features, block)
     parts = d_w.new_empty(groups.n_groups, above, features, dtype=torch.float32)
     _path_outer[(groups.n_groups, n_blocks)](
         d_w, parts, coefficients, values, groups.order, groups.offsets, groups.tile_offsets,
         features, values.stride(0),
-        LEVELS=levels, GROUP_LEVEL=above, TILE=TILE, ROWS=ROWS, BLOCK=block,
-        num_warps=4, num_stages=2,
+        LEVELS=levels, GROUP_LEVEL=above, TILE=TILE, ROWS=tuning.PATH_OUTER_ROWS, BLOCK=block,
+        **tuning.PATH_OUTER_LAUNCH,
     )  # fmt: skip
     if above > 0:
-        block = block_of(features, 64)
+        block = block_of(features, tuning.PARTS_BLOCK)
         _add_parts[(2**above - 1, triton.cdiv(features, block))](
-            d_w, parts, features, GROUP_LEVEL=above, PARTS=PARTS, BLOCK=block, num_warps=4
-        )
+            d_w, parts, features, GROUP_LEVEL=above, PARTS=tuning.PARTS, BLOCK=block,
+            num_warps=tuning.PARTS_WARPS,
+        )  # fmt: skip
 
 
 @triton.jit
@@ -117,10 +115,10 @@ def subtree_columns(group, LEVELS: tl.constexpr, GROUP_LEVEL: tl.constexpr):
 
 
 @triton.jit
-def visits(leaf, inside, node, level, exists, LEVELS: tl.constexpr):
+def visits(leaf, mask_row, node, level, mask_node, LEVELS: tl.constexpr):
     """Return which rows, by their leaves, visit which nodes, (rows, nodes)."""
     passed = ((leaf[:, None] + (1 << LEVELS)) >> tl.maximum(LEVELS - level, 0)[None, :]) - 1
-    return (passed == node[None, :]) & exists[None, :] & inside[:, None]
+    return (passed == node[None, :]) & mask_node[None, :] & mask_row[:, None]
 
 
 @triton.jit
@@ -148,28 +146,33 @@ def _path_sum(
     LEVELS: tl.constexpr, GROUP_LEVEL: tl.constexpr, ADD: tl.constexpr,
     TILE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Write or add Σ_j c_j w_j over the paths to out (b, f), contiguous; a program a tile.
+
+    c (tiles, TILE, COLUMNS) and w (n, f), contiguous, of one dtype; order to tile_first: the arrays
+    of `Groups`, of e = n_groups groups.
+    """
     tile = tl.program_id(0)
     if tile >= tl.load(tile_offsets_ptr + n_groups):
         return
     c_row = tile.to(tl.int64) * TILE + tl.arange(0, TILE)
     c = tl.load(c_ptr + c_row[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :])
-    group, row, inside = tile_rows(
+    group, row, mask_row = tile_rows(
         order_ptr, offsets_ptr, tile_group_ptr, tile_first_ptr, tile, TILE
     )
-    node, _, exists = path_columns(group, LEVELS, GROUP_LEVEL)
-    column = tl.arange(0, BLOCK)
+    node, _, mask_node = path_columns(group, LEVELS, GROUP_LEVEL)
+    offs_f = tl.arange(0, BLOCK)
     for first in range(0, features, BLOCK):
-        there = (first + column < features)[None, :]
+        mask_f = (first + offs_f < features)[None, :]
         w = tl.load(
-            w_ptr + node[:, None] * features + (first + column)[None, :],
-            mask=exists[:, None] & there, other=0,
+            w_ptr + node[:, None] * features + (first + offs_f)[None, :],
+            mask=mask_node[:, None] & mask_f, other=0,
         )  # fmt: skip
         out = tl.dot(c, w, input_precision=PRECISION)
-        place = row[:, None] * features + (first + column)[None, :]
-        written = inside[:, None] & there
+        offs_out = row[:, None] * features + (first + offs_f)[None, :]
+        mask_out = mask_row[:, None] & mask_f
         if ADD:
-            out += tl.load(out_ptr + place, mask=written, other=0)
-        tl.store(out_ptr + place, out.to(out_ptr.dtype.element_ty), mask=written)
+            out += tl.load(out_ptr + offs_out, mask=mask_out, other=0)
+        tl.store(out_ptr + offs_out, out.to(out_ptr.dtype.element_ty), mask=mask_out)
 
 
 @triton.jit
@@ -179,9 +182,15 @@ def _path_outer(
     LEVELS: tl.constexpr, GROUP_LEVEL: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Write Σ c_j value over a group's rows for its nodes; a program a group and BLOCK columns.
+
+    c (tiles, TILE, COLUMNS), contiguous; value (b, f) with row stride value_stride; order, offsets
+    and tile_offsets as in `Groups`. Written: d_w (n, f) of the nodes in the group's subtree, and
+    parts (e, GROUP_LEVEL, f), float32, for those above; both contiguous.
+    """
     group = tl.program_id(0)
-    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    there = (column < features)[None, :]
+    offs_f = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    mask_f = (offs_f < features)[None, :]
     begin = tl.load(offsets_ptr + group)
     end = tl.load(offsets_ptr + group + 1)
     # the coefficients of a group's tiles follow one another, row by row
@@ -189,27 +198,27 @@ def _path_outer(
     d_w = tl.zeros((COLUMNS, BLOCK), tl.float32)
     for first in range(0, end - begin, ROWS):
         within = first + tl.arange(0, ROWS)
-        inside = (within < end - begin)[:, None]
+        mask_row = (within < end - begin)[:, None]
         row = tl.load(order_ptr + begin + within, mask=within < end - begin, other=0).to(tl.int64)
         c = tl.load(
             c_ptr + within[:, None].to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)[None, :],
-            mask=inside, other=0,
+            mask=mask_row, other=0,
         )  # fmt: skip
         value = tl.load(
-            value_ptr + row[:, None] * value_stride + column[None, :],
-            mask=inside & there, other=0,
+            value_ptr + row[:, None] * value_stride + offs_f[None, :],
+            mask=mask_row & mask_f, other=0,
         )  # fmt: skip
         d_w = tl.dot(tl.trans(c), value, d_w, input_precision=PRECISION)
-    node, level, exists = path_columns(group, LEVELS, GROUP_LEVEL)
+    node, level, mask_node = path_columns(group, LEVELS, GROUP_LEVEL)
     is_above = tl.arange(0, COLUMNS) < ABOVE
     part = group.to(tl.int64) * GROUP_LEVEL + level
     tl.store(
-        parts_ptr + part[:, None] * features + column[None, :], d_w,
-        mask=(exists & is_above)[:, None] & there,
+        parts_ptr + part[:, None] * features + offs_f[None, :], d_w,
+        mask=(mask_node & is_above)[:, None] & mask_f,
     )  # fmt: skip
     tl.store(
-        d_w_ptr + node[:, None] * features + column[None, :], d_w.to(d_w_ptr.dtype.element_ty),
-        mask=(exists & (is_above == 0))[:, None] & there,
+        d_w_ptr + node[:, None] * features + offs_f[None, :], d_w.to(d_w_ptr.dtype.element_ty),
+        mask=(mask_node & (is_above == 0))[:, None] & mask_f,
     )  # fmt: skip
 
 
@@ -218,18 +227,24 @@ def _add_parts(
     d_w_ptr, parts_ptr, features,
     GROUP_LEVEL: tl.constexpr, PARTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Write to d_w (n, f) the sums of parts (e, GROUP_LEVEL, f), float32, both contiguous.
+
+    A program takes a node above the groups and BLOCK columns, PARTS groups at once.
+    """
     node = tl.program_id(0)
     level = level_of(node, GROUP_LEVEL)
     n_parts = 1 << (GROUP_LEVEL - level)  # groups below the node
     first_group = (node + 1 - (1 << level)) * n_parts
-    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    there = column < features
+    offs_f = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    mask_f = offs_f < features
     total = tl.zeros((PARTS, BLOCK), tl.float32)
     for start in range(0, n_parts, PARTS):
-        part = start + tl.arange(0, PARTS)
-        at = ((first_group + part).to(tl.int64) * GROUP_LEVEL + level)[:, None] * features
-        inside = (part < n_parts)[:, None] & there[None, :]
-        total += tl.load(parts_ptr + at + column[None, :], mask=inside, other=0)
+        offs_part = start + tl.arange(0, PARTS)
+        offs_group = ((first_group + offs_part).to(tl.int64) * GROUP_LEVEL + level)[
+            :, None
+        ] * features
+        mask_part = (offs_part < n_parts)[:, None] & mask_f[None, :]
+        total += tl.load(parts_ptr + offs_group + offs_f[None, :], mask=mask_part, other=0)
     d_w = tl.sum(total, axis=0)
-    place = node.to(tl.int64) * features + column
-    tl.store(d_w_ptr + place, d_w.to(d_w_ptr.dtype.element_ty), mask=there)
+    offs_out = node.to(tl.int64) * features + offs_f
+    tl.store(d_w_ptr + offs_out, d_w.to(d_w_ptr.dtype.element_ty), mask=mask_f)

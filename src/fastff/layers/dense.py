@@ -1,4 +1,4 @@
-"""A small convolutional network, over leading dimensions of its parameters as every layer."""
+"""Layers that don't route: what routed ones are compared with, and what stands around them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,89 @@ from torch import Tensor, nn
 
 from fastff.kernels.check import check_inputs
 from fastff.kernels.functions import as_rows, with_leading
+from fastff.layers.experts import MixtureExperts
 from fastff.layers.layer import Layer
 from fastff.layers.linear import linear, uniform_fan_in_
 
 KERNEL, POOL = 3, 2
+
+
+class FeedForward(Layer):
+    """One hidden layer, a(x W_inᵀ) W_out: a bank of one expert that every input goes to.
+
+    Args:
+        in_features: size of an input.
+        hidden_features: hidden units.
+        out_features: size of an output.
+        activation: "relu", "gelu", "selu", "prelu" or "linear".
+        generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
+
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        out_features: int,
+        *,
+        activation: str = "relu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.experts = MixtureExperts(
+            1,
+            in_features,
+            hidden_features,
+            out_features,
+            activation=activation,
+            generator=generator,
+        )
+        self.training_width = self.inference_width = hidden_features
+
+    def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
+        """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
+        self.experts.check_inputs(x)
+        out: Tensor = self.experts(x, x.new_ones(1))
+        return out
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, uniform in ±1/sqrt(fan_in)."""
+        self.experts.reset_parameters(generator)
+
+    def units(self) -> dict[str, tuple[nn.Parameter, int]]:
+        """Return "expert_in" and "expert_out", the one unit of each layer."""
+        return self.experts.units()
+
+
+class LinearLayer(Layer):
+    """x Wᵀ, without bias.
+
+    Args:
+        in_features: size of an input.
+        out_features: size of an output.
+        generator: draws the initial `weight` (o, i), uniform in ±1/sqrt(in_features).
+
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew, uniform in ±1/sqrt(in_features)."""
+        uniform_fan_in_(self.weight, self.in_features, generator)
+
+    def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
+        """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
+        weight = self.weight
+        if weight.dim() != 2:
+            return linear(x, weight)
+        check_inputs(x, weight, self.in_features)
+        return linear(x, weight).contiguous()
 
 
 class Convolutional(Layer):
