@@ -18,6 +18,7 @@ from fastff.analysis.findings_training import (
     describe_shares,
     describe_trees,
 )
+from fastff.analysis.forms import draw_forms
 from fastff.analysis.heat_maps import draw_heat_maps
 from fastff.analysis.leak import draw_leak
 from fastff.analysis.ledger import (
@@ -88,6 +89,7 @@ __all__ = [
     "draw_entropy",
     "draw_epochs",
     "draw_expert_times",
+    "draw_forms",
     "draw_gate_times",
     "draw_gradients",
     "draw_heat_maps",

@@ -16,8 +16,9 @@ from fastff.layers.moe import MoE
 from fastff.layers.node_tree import NodeTree
 from fastff.layers.noisy_top_k_gate import NoisyTopKGate
 from fastff.layers.pretrained import load_fastfeedforward
-from fastff.layers.routed import RoutedLayer
+from fastff.layers.routed import MasterLeafLayer, RoutedLayer
 from fastff.layers.soft_merged import SoftMergedExperts
+from fastff.layers.strided_convolutional import StridedConvolutional
 from fastff.layers.tree_gate import TreeGate
 
 __all__ = [
@@ -31,12 +32,14 @@ __all__ = [
     "Layer",
     "LinearGate",
     "LinearLayer",
+    "MasterLeafLayer",
     "MixtureExperts",
     "MoE",
     "NodeTree",
     "NoisyTopKGate",
     "RoutedLayer",
     "SoftMergedExperts",
+    "StridedConvolutional",
     "TreeGate",
     "aux_loss",
     "load_fastfeedforward",

@@ -10,13 +10,16 @@ from fastff.layers.mixture import MixtureExperts
 
 
 class FeedForward(Layer):
-    """One hidden layer, a(x W_inᵀ) W_out: a bank of one expert that every input goes to.
+    """One hidden layer, a(x W_inᵀ (+ b_in)) W_out (+ b_out).
+
+    It is a bank of one expert, which every input goes to.
 
     Args:
         in_features: size of an input.
         hidden_features: hidden units.
         out_features: size of an output.
         activation: "relu", "gelu", "selu", "prelu" or "linear".
+        bias: whether hidden units and outputs have a bias, or "hidden" or "output" for one of them.
         generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
 
     """
@@ -28,6 +31,7 @@ class FeedForward(Layer):
         out_features: int,
         *,
         activation: str = "relu",
+        bias: bool | str = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -37,6 +41,7 @@ class FeedForward(Layer):
             hidden_features,
             out_features,
             activation=activation,
+            bias=bias,
             generator=generator,
         )
         self.training_width = self.inference_width = hidden_features

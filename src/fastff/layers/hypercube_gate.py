@@ -23,6 +23,7 @@ class HypercubeGate(LogitGate):
         top_k: number of experts kept in the soft form; None keeps all.
         renormalise: softmax over the kept scores only. Needs `top_k`.
         bias: whether logits have a bias.
+        logit_activation: "linear", or "relu" of the logits, as the FastFF study had on MNIST.
         device: of the parameters.
         dtype: of the parameters.
         generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
@@ -39,14 +40,15 @@ class HypercubeGate(LogitGate):
         top_k: int | None = None,
         renormalise: bool = False,
         bias: bool = False,
+        logit_activation: str = "linear",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         check_depth(depth)
         super().__init__(
-            in_features, 2**depth, n_logits=depth, n_trained=top_k, bias=bias, device=device,
-            dtype=dtype,
+            in_features, 2**depth, n_logits=depth, n_trained=top_k, bias=bias,
+            logit_activation=logit_activation, device=device, dtype=dtype,
         )  # fmt: skip
         check_top_k(top_k, 2**depth, renormalise=renormalise)
         self.depth = depth

@@ -35,6 +35,7 @@ from fastff.config.model import (
     Point,
     RoutedSpec,
     SoftMergedSpec,
+    StridedConvolutionalSpec,
     Variant,
 )
 from fastff.layers import (
@@ -47,11 +48,13 @@ from fastff.layers import (
     Layer,
     LinearGate,
     LinearLayer,
+    MasterLeafLayer,
     MixtureExperts,
     NodeTree,
     NoisyTopKGate,
     RoutedLayer,
     SoftMergedExperts,
+    StridedConvolutional,
     TreeGate,
 )
 
@@ -109,13 +112,18 @@ def _routed(spec: RoutedSpec, sizes: Sizes, generator: torch.Generator | None) -
     gate_spec = spec.gate.changed(region_leak=region_leak)
     gate = build_gate(gate_spec, sizes.in_features, depth, generator=generator)
     shape = (gate.n_experts, sizes.in_features, width, sizes.out_features)
-    return RoutedLayer(gate, build_experts(spec.experts, *shape, generator=generator))
+    experts = build_experts(spec.experts, *shape, generator=generator)
+    if spec.master_features is None:
+        return RoutedLayer(gate, experts)
+    shape = (1, sizes.in_features, spec.master_features, sizes.out_features)
+    master = build_experts(spec.experts, *shape, generator=generator)
+    return MasterLeafLayer(gate, experts, master)
 
 
 def _feed_forward(spec: FeedForwardSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
     width = spec.point(sizes.point).hidden_features
     shape = (sizes.in_features, width, sizes.out_features)
-    return FeedForward(*shape, activation=spec.activation, generator=generator)
+    return FeedForward(*shape, activation=spec.activation, bias=spec.bias, generator=generator)
 
 
 def _node_tree(spec: NodeTreeSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
@@ -125,7 +133,7 @@ def _node_tree(spec: NodeTreeSpec, sizes: Sizes, generator: torch.Generator | No
         levels=spec.point(sizes.point).depth + spec.leaf_nodes,
         n_trees=spec.n_trees,
         leaf_nodes=spec.leaf_nodes,
-        bias=False,
+        bias=spec.bias,
         activation=spec.activation,
         generator=generator,
     )
@@ -139,8 +147,18 @@ def _convolutional(
     return Convolutional(sizes.image_shape, spec.channels, sizes.out_features, generator=generator)
 
 
+def _strided_convolutional(
+    spec: StridedConvolutionalSpec, sizes: Sizes, generator: torch.Generator | None
+) -> Layer:
+    if sizes.image_shape is None:
+        raise ValueError("a convolutional model needs inputs that are images, not features")
+    shape = (spec.hidden_features, sizes.out_features)
+    return StridedConvolutional(sizes.image_shape, spec.channels, *shape, generator=generator)
+
+
 def _linear(spec: LinearSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
-    return LinearLayer(sizes.in_features, sizes.out_features, generator=generator)
+    shape = (sizes.in_features, sizes.out_features)
+    return LinearLayer(*shape, bias=spec.bias, generator=generator)
 
 
 def _bottleneck(spec: BottleneckSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
@@ -149,6 +167,7 @@ def _bottleneck(spec: BottleneckSpec, sizes: Sizes, generator: torch.Generator |
     return Bottleneck(
         MODELS[type(spec.body)](spec.body, body, generator),
         MODELS[type(spec.head)](spec.head, head, generator),
+        activation=spec.activation,
     )
 
 
@@ -157,6 +176,7 @@ MODELS: dict[type[Spec], Callable[..., Layer]] = {
     FeedForwardSpec: _feed_forward,
     NodeTreeSpec: _node_tree,
     ConvolutionalSpec: _convolutional,
+    StridedConvolutionalSpec: _strided_convolutional,
     LinearSpec: _linear,
     BottleneckSpec: _bottleneck,
 }
