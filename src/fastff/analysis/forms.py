@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,10 +16,10 @@ from fastff.analysis.summary import summarise
 from fastff.tables.format import COLUMNS, METRICS
 
 ROW_HEIGHT = 0.16  # inches
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {  # colour-blind safe
     "accuracy_soft": {"color": "#de8f05", "marker": "o"},
     "accuracy_hard": {"color": "#0173b2", "marker": "D"},
-}  # colour-blind safe
+}
 
 
 @unless_all_failed

@@ -49,7 +49,8 @@ def _to_plane(name: str, label: str, body: PartSpec) -> Variant:
 
 def _tree(**options: Any) -> TreeGateSpec:
     """Return the gate of the FFF paper's package: products of sigmoids, nodes with biases."""
-    return TreeGateSpec(**{"form": "product", "bias": True} | options)
+    package: dict[str, Any] = {"form": "product", "bias": True}
+    return TreeGateSpec(**package | options)
 
 
 def _hardened() -> list[Variant]:
@@ -64,7 +65,7 @@ def _hardened() -> list[Variant]:
     return found
 
 
-_TOP_2 = {"top_k": 2, "renormalise": True}
+_TOP_2: dict[str, Any] = {"top_k": 2, "renormalise": True}
 
 _VARIANTS = [
     # FastFF study on MNIST
