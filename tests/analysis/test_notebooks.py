@@ -31,11 +31,11 @@ N_LINES = {
     "region_leak": 2,  # forms
     "parallel_trees": 1,
     "width_depth": 2 * 3,  # routed variants and notions of size
-    "study_mnist": 22,  # variants
+    "study_mnist": 8,  # variants
     "fff_table1": 4 + 2,  # variants and shapes
     "fff_table2": 3 * 2,
     "load_balance": 4 * 2,
-    "hardening": 4 * 2,
+    "hardening": 3 * 2,
 }
 
 

@@ -260,6 +260,13 @@ def test_phases_are_as_long_as_the_training():
         Recipe(**PHASED, phases=[{"epochs": 3}])
 
 
+def test_phases_have_the_same_weights():
+    """A step that was captured without a loss would never have it."""
+    phases = [{"epochs": 2, "hardening_weight": 1.0}, {"epochs": 2, "balance_weight": 1.0}]
+    with pytest.raises(ValueError, match="each must give the same weights"):
+        Recipe(**PHASED, phases=phases)
+
+
 CONSTANT = {"schedule": {"kind": "constant"}}
 
 

@@ -80,7 +80,7 @@ class PhaseSpec(Spec):
 
     Attributes:
         epochs: how many.
-        hardening_weight: none leaves that of the recipe or the tree.
+        hardening_weight: where it isn't given, in any phase, it is the recipe's or the tree's.
         balance_weight: likewise.
 
     """
@@ -175,6 +175,10 @@ class Recipe(Spec):
             raise ValueError(
                 f"phases: they have {together} epochs together, but epochs = {self.epochs}; both "
                 "must be the same"
+            )
+        if len({tuple(phase.tree_options()) for phase in self.phases}) > 1:
+            raise ValueError(
+                "phases: each must give the same weights: hardening_weight, balance_weight, or both"
             )
         return self
 
