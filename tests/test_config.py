@@ -14,6 +14,7 @@ from fastff.config.errors import ConfigError
 from fastff.config.load import Config, json_schema, load_config, parse_config
 from fastff.config.model import MAX_DEPTH, Grid, GridPoint
 from fastff.config.presets import PRESETS
+from fastff.config.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = [ROOT / "config" / f"{name}.yaml" for name in ("config", "paper", "reference", "smoke")]
@@ -80,13 +81,16 @@ def test_editors_find_no_fault_in_a_shipped_file(path):
 def test_default_config_has_the_experiments_of_the_study_with_five_seeds():
     config = load_config(ROOT / "config" / "config.yaml")
     assert {"soft_merging", "gate_activation", "expert_distribution"} <= set(config.experiments)
-    assert all(len(experiment.seeds) >= 5 for experiment in config.experiments.values())
+    study = yaml.safe_load((ROOT / "config" / "study.yaml").read_text())["experiments"]
+    assert all(len(config.experiments[name].seeds) >= 5 for name in study)
     assert {experiment.dataset for experiment in config.experiments.values()} == {"mnist5k"}
 
 
 def test_paper_config_is_the_study_with_ten_seeds_on_three_datasets():
     config = load_config(ROOT / "config" / "paper.yaml")
-    assert {len(experiment.seeds) for experiment in config.experiments.values()} == {10}
+    n_seeds = {name: len(experiment.seeds) for name, experiment in config.experiments.items()}
+    assert n_seeds.pop("fff_table2") == 3  # up to 1,000 epochs each
+    assert set(n_seeds.values()) == {10}
     datasets = {experiment.dataset for experiment in config.experiments.values()}
     assert datasets == {"mnist", "fashion_mnist", "cifar10"}
 
@@ -108,14 +112,17 @@ def test_what_the_page_on_configs_shows_is_valid():
     text = (ROOT / "docs" / "configs.md").read_text()
     blocks = [yaml.safe_load(textwrap.dedent(block)) for block in
               re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)]  # fmt: skip
-    mine, variants, recipe = blocks
+    mine, variants, grid, recipe, phases = blocks
     assert mine["extends"] == ["config.yaml"]  # tests/workflow/test_configs.py plans a run of it
     jsonschema.validate(mine, json_schema())
-    shown = GOOD["experiments"]["soft_merging"] | {"dataset": "mnist"} | recipe | variants
+    shown = GOOD["experiments"]["soft_merging"] | {"dataset": "mnist"} | grid | recipe | variants
     block = parse_config(changed(BLOCK, shown)).experiments["soft_merging"]
     assert block.best_of_seeds
     assert block.recipe.early_stopping.patience == 350
     assert block.variants[1].model.gate.top_k == 2
+    assert len(block.grid.points()) == 4 * 4 + 1
+    phased = Recipe.model_validate({"epochs": 400, "batch_size": 1, "learning_rate": 0.1} | phases)
+    assert phased.phase_of(301).balance_weight == 0
 
 
 def test_written_schema_is_the_model_s():
@@ -243,6 +250,17 @@ BAD = [
      f"{BLOCK}.variants[0].model.bottleneck.head: the head sees features, not images"),
     (f"{BLOCK}.grid.region_leak", [0.1, 1.5], f"{BLOCK}.grid.region_leak[1] = 1.5: Input should be "
      "less than or equal to 1"),
+    (f"{BLOCK}.grid.training_width", [16], f"{BLOCK}.grid: one of depth and training_width is ne"),
+    (f"{BLOCK}.grid", {"training_width": [24], "hidden_features": [8]},
+     f"{BLOCK}.grid: training_width = 24 with hidden_features = 8: the one must be a power of 2"),
+    (f"{BLOCK}.grid.also", [{"training_width": 8, "hidden_features": 8}],
+     f"{BLOCK}.grid.also[0]: training_width = 8 with hidden_features = 8: the one must be"),
+    (f"{BLOCK}.variants", [routed(TREE | {"transition_start": "uniform"})],
+     f"{BLOCK}.variants[0].model.routed.gate.tree: transition_start = 'uniform' needs form = 'lea"),
+    (f"{BLOCK}.recipe.phases", [{"epochs": 77}],
+     f"{BLOCK}.recipe: phases: they have 77 epochs together, but epochs = "),
+    (f"{BLOCK}.recipe.select_on_test", True,
+     f"{BLOCK}.recipe: select_on_test = true has a meaning only with early stopping, or a plateau"),
     (f"{BLOCK}.grids", {"moe_mixtrue": {"depth": [1]}},
      f"{BLOCK}: grids: unknown variant 'moe_mixtrue', did you mean 'moe_mixture'?"),
     (f"{BLOCK}.grids", {"moe_mixture": {"depth": []}}, f"{BLOCK}.grids.moe_mixture.depth: There"),

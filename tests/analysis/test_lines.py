@@ -58,7 +58,11 @@ def test_the_first_gates_have_a_colour_each():
     assert len(gates) == len(palette()) == len(colours)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment",
+    # those of the published models have a row for each, not a colour
+    [name for name, block in EXPERIMENTS.items() if set(block.variant_names()) <= set(PRESETS)],
+)
 def test_gates_of_one_experiment_differ_in_colour(experiment):
     variants = EXPERIMENTS[experiment].variants
     found = line_styles([variant.name for variant in variants])

@@ -21,11 +21,13 @@ from fastff.layers import (
     HypercubeGate,
     LinearGate,
     LinearLayer,
+    MasterLeafLayer,
     MixtureExperts,
     NodeTree,
     NoisyTopKGate,
     RoutedLayer,
     SoftMergedExperts,
+    StridedConvolutional,
     TreeGate,
 )
 from fastff.layers.gate import LogitGate
@@ -70,6 +72,14 @@ GATES = {  # with a mixture of experts without bias
     "fff hard-trained": lambda: TreeGate(I, DEPTH, hard_training=True),
     "fff region leak": lambda: TreeGate(I, DEPTH, region_leak=0.3),
     "fff hardening": lambda: TreeGate(I, DEPTH, hardening_weight=0.5),
+    "fff hardening, sum": lambda: TreeGate(
+        I, DEPTH, hardening_weight=0.1, hardening_reduction="sum"
+    ),
+    "fff learned transition, uniform": lambda: TreeGate(
+        I, DEPTH, form="learned_transition", transition_start="uniform", top_k=2, renormalise=True
+    ),
+    "moe relu logits": lambda: LinearGate(I, E, logit_activation="relu"),
+    "hypercube relu logits": lambda: HypercubeGate(I, DEPTH, logit_activation="relu"),
 }
 _TRIED = {type(build()) for build in GATES.values()}
 GATES |= {
@@ -84,6 +94,14 @@ LAYERS |= {
     "fff prelu": lambda: fff(of={"activation": "prelu"}),
     "fff dropout": lambda: fff(of={"dropout": 0.4}),
     "fff hard-trained biases": lambda: fff(hard_training=True, bias=True, of={"bias": True}),
+    "fff hidden biases": lambda: fff(bias=True, of={"bias": "hidden"}),
+    "fff output biases": lambda: fff(of={"bias": "output"}),
+    "moe top-2 output biases": lambda: routed(LinearGate(I, E, top_k=2), bias="output"),
+    "fff beside a master leaf": lambda: MasterLeafLayer(
+        TreeGate(I, DEPTH, bias=True),
+        MixtureExperts(E, I, H, O, bias=True),
+        MixtureExperts(1, I, 2, O, bias=True),
+    ),
     "moe switch biases": lambda: routed(LinearGate(I, E, top_k=1), bias=True, activation="gelu"),
     "moe top-2 prelu": lambda: routed(LinearGate(I, E, top_k=2), activation="prelu"),
     "merged fff": lambda: fff(SoftMergedExperts),
@@ -91,9 +109,21 @@ LAYERS |= {
     "merged moe top-2": lambda: routed(LinearGate(I, E, top_k=2), SoftMergedExperts),
     "node tree": lambda: NodeTree(I, O, levels=DEPTH),
     "node tree relu": lambda: NodeTree(I, O, levels=DEPTH, activation="relu"),
+    "node trees prelu": lambda: NodeTree(I, O, levels=DEPTH, n_trees=2, activation="prelu"),
     "node trees": lambda: NodeTree(I, O, levels=DEPTH, n_trees=2, leaf_nodes=False),
     "feed-forward": lambda: FeedForward(I, H, O),
+    "feed-forward biases": lambda: FeedForward(I, H, O, bias=True, activation="prelu"),
     "linear": lambda: LinearLayer(I, O),
+    "linear bias": lambda: LinearLayer(I, O, bias=True),
+    "strided convolutional": lambda: StridedConvolutional((3, 2, 2), (8,), 8, O),
+    "bottleneck prelu": lambda: Bottleneck(
+        FeedForward(I, H, 7, bias=True), LinearLayer(7, O, bias=True), activation="prelu"
+    ),
+    "bottleneck relu": lambda: Bottleneck(
+        RoutedLayer(TreeGate(I, DEPTH), MixtureExperts(E, I, H, 7)),
+        LinearLayer(7, O),
+        activation="relu",
+    ),
     "convolutional": lambda: Convolutional((3, 2, 2), (4,), O),
     "bottleneck": lambda: Bottleneck(
         RoutedLayer(TreeGate(I, DEPTH), MixtureExperts(E, I, H, 7)), LinearLayer(7, O)

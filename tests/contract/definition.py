@@ -23,6 +23,7 @@ from fastff.layers import (
     NoisyTopKGate,
     RoutedLayer,
     SoftMergedExperts,
+    StridedConvolutional,
     TreeGate,
 )
 
@@ -52,7 +53,7 @@ def output(layer, x, *, hard):
 
 def _output(layer, x, hard):
     if isinstance(layer, Bottleneck):
-        return _output(layer.head, _output(layer.body, x, hard), hard)
+        return _output(layer.head, _features(layer, x, hard), hard)
     if isinstance(layer, RoutedLayer):
         out = experts(layer.experts, x, weights(layer.gate, x, hard=hard))
         if getattr(layer, "master", None) is None:
@@ -67,6 +68,8 @@ def _output(layer, x, hard):
         return _affine(x, layer.weight, getattr(layer, "bias", None))
     if isinstance(layer, Convolutional):
         return _convolutional(layer, x)
+    if isinstance(layer, StridedConvolutional):
+        return experts(layer.experts, _strided(layer, x), x.new_ones(len(x), 1))
     raise TypeError(f"{type(layer).__name__}: no definition in tests/contract/definition.py")
 
 
@@ -123,7 +126,7 @@ def margin(layer, x):
     with torch.no_grad():
         if isinstance(layer, Bottleneck):
             x = x.double()
-            features = torch.stack([_output(layer.body, x, hard) for hard in (False, True)])
+            features = torch.stack([_features(layer, x, hard) for hard in (False, True)])
             in_head = torch.stack([margin(layer.head, f) for f in features]).amin(0)
             return margin(layer.body, x).minimum(in_head)
         if isinstance(layer, RoutedLayer):
@@ -148,7 +151,26 @@ def visited(z):
 
 
 def _logits(gate, x):
+    z = _plain_logits(gate, x)
+    return torch.relu(z) if gate.logit_activation == "relu" else z
+
+
+def _plain_logits(gate, x):
     return _affine(x, gate.weight, getattr(gate, "bias", None))
+
+
+def _features(layer, x, hard):
+    """Return what the head of a bottleneck gets."""
+    features = _output(layer.body, x, hard)
+    return (
+        _prelu(features, layer.slope)
+        if layer.activation == "prelu"
+        else (ACTIVATIONS[layer.activation](features))
+    )
+
+
+def _prelu(z, slope):
+    return torch.where(z > 0, z, slope.double() * z)
 
 
 def _affine(x, weight, bias):
@@ -170,7 +192,7 @@ def _weighted(p, values):
 
 def _activate(bank, hidden):
     if bank.slope is not None:
-        hidden = torch.where(hidden > 0, hidden, bank.slope.double() * hidden)
+        hidden = _prelu(hidden, bank.slope)
     else:
         hidden = ACTIVATIONS[bank.activation](hidden)
     if bank.training and bank.dropout > 0:
@@ -257,7 +279,8 @@ def _node_tree(layer, x):
     trees = layer.w_in.double(), layer.w_out.double(), _biases(layer)
     for w_in, w_out, b_in in zip(*trees, strict=True):
         z = _affine(x, w_in, b_in)
-        hidden = ACTIVATIONS[layer.activation](z)
+        is_prelu = layer.activation == "prelu"
+        hidden = _prelu(z, layer.slope) if is_prelu else ACTIVATIONS[layer.activation](z)
         for row, (way, _) in enumerate(visited(z.detach())):
             for node in way:
                 out = out.index_add(0, torch.tensor([row]), hidden[row, node] * w_out[node][None])
@@ -272,6 +295,16 @@ def _convolutional(layer, x):
     return images.flatten(1) @ layer.w_out.double().mT
 
 
+def _strided(layer, x):
+    images = x.unflatten(-1, layer.image_shape)
+    for number in range(layer.n_convolutions):
+        kernel, bias, slope = (
+            getattr(layer, f"{name}_{number}").double() for name in ("kernel", "bias", "slope")
+        )
+        images = _prelu(F.conv2d(images, kernel, bias, stride=2, padding=1), slope)
+    return images.flatten(1)
+
+
 def _gate_margin(gate, x):
     margins = []
     if isinstance(gate, TreeGate):
@@ -282,7 +315,7 @@ def _gate_margin(gate, x):
         scores = [_leaf_scores(gate, _leaked(gate, z))]
     elif isinstance(gate, HypercubeGate):
         z = _logits(gate, x)
-        margins.append(z.abs().amin(-1))
+        margins.append(_plain_logits(gate, x).abs().amin(-1))
         scores = [_corner_scores(z)]
     elif isinstance(gate, NoisyTopKGate):
         scores = [_noisy_logits(gate, x, hard) for hard in (False, True)]

@@ -12,7 +12,14 @@ import torch
 from blobs import blobs
 from fastff.config.model import GridPoint
 from fastff.config.presets import PRESETS
-from fastff.config.recipe import ConstantSpec, EarlyStoppingSpec, PlateauSpec, Recipe, SgdSpec
+from fastff.config.recipe import (
+    ConstantSpec,
+    EarlyStoppingSpec,
+    PhaseSpec,
+    PlateauSpec,
+    Recipe,
+    SgdSpec,
+)
 from fastff.train.checkpoint import Checkpoint, Checkpoints
 from fastff.train.device import set_precision
 from fastff.train.graceful_shutdown import StoppedError, StopRequest
@@ -35,6 +42,15 @@ RECIPES = {
         schedule=ConstantSpec(),
         validation_samples=64,
         early_stopping=EarlyStoppingSpec(metric="accuracy_hard", patience=3),
+    ),
+    "phases": Recipe(
+        epochs=5,
+        batch_size=64,
+        learning_rate=5e-3,
+        phases=(
+            PhaseSpec(epochs=3, hardening_weight=0.1, balance_weight=1.0),
+            PhaseSpec(epochs=2, hardening_weight=0.3, balance_weight=0.0),
+        ),
     ),
 }
 RECORD = ("gradients", "expert_counts", "nodes")

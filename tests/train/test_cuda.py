@@ -9,7 +9,8 @@ from blobs import blobs
 from fastff.config.job import TrainSpec
 from fastff.config.model import Grid, GridPoint
 from fastff.config.presets import PRESETS
-from fastff.config.recipe import PlateauSpec, Recipe, SgdSpec
+from fastff.config.published import PUBLISHED
+from fastff.config.recipe import PhaseSpec, PlateauSpec, Recipe, SgdSpec
 from fastff.train.device import set_precision
 from fastff.train.job import train
 from fastff.train.loop import results_of, train_stack
@@ -57,6 +58,24 @@ def test_results_agree_with_the_cpu(name):
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_every_recipe_agrees_with_the_cpu(recipe):
     on_cpu, on_cuda = (run(PRESETS["moe_mixture"], device, recipe) for device in ("cpu", "cuda"))
+    for mine, theirs in zip(on_cpu, on_cuda, strict=True):
+        expected = [epoch.train_loss for epoch in mine.epochs]
+        assert [e.train_loss for e in theirs.epochs] == pytest.approx(expected, rel=5e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["study_moe_relu", "study_hypercube", "study_learned_transition", "study_fff_to_plane",
+     "study_node_trees_to_plane", "study_cnn_to_plane", "master_leaf_fff"],
+)  # fmt: skip
+def test_published_models_agree_with_the_cpu(name):
+    """With phases, whose weights a captured step reads."""
+    phases = (
+        PhaseSpec(epochs=2, hardening_weight=0.1, balance_weight=1.0),
+        PhaseSpec(epochs=2, hardening_weight=0.3, balance_weight=0.0),
+    )
+    recipe = Recipe(epochs=4, batch_size=64, learning_rate=5e-3, phases=phases)
+    on_cpu, on_cuda = (run(PUBLISHED[name], device, recipe) for device in ("cpu", "cuda"))
     for mine, theirs in zip(on_cpu, on_cuda, strict=True):
         expected = [epoch.train_loss for epoch in mine.epochs]
         assert [e.train_loss for e in theirs.epochs] == pytest.approx(expected, rel=5e-3, abs=1e-3)

@@ -15,6 +15,7 @@ from fastff.analysis.findings import (
     describe_trees,
     describe_trend,
 )
+from fastff.analysis.forms import draw_forms
 from fastff.analysis.grids import draw_heat_maps, draw_leak, draw_panels
 from fastff.analysis.ledger import (
     count_verdicts,

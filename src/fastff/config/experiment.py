@@ -11,17 +11,20 @@ from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.job import Recording, Seeds
 from fastff.config.model import Grid, GridChange, Variant
 from fastff.config.presets import PRESETS
+from fastff.config.published import PUBLISHED
 from fastff.config.recipe import Recipe
 from fastff.data.names import DATASET_NAMES
+
+NAMED = PRESETS | PUBLISHED
 
 
 def _resolve_variant(value: Any) -> Any:
     """Return the preset of a name; anything else is a variant defined in place."""
     if not isinstance(value, str):
         return value
-    if value not in PRESETS:
-        raise ValueError(unknown(f"variant {value!r}", value, PRESETS))
-    return PRESETS[value].model_dump()
+    if value not in NAMED:
+        raise ValueError(unknown(f"variant {value!r}", value, NAMED))
+    return NAMED[value].model_dump()
 
 
 Products = Annotated[tuple[str, ...], Unique]

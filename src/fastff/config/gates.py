@@ -12,12 +12,14 @@ from pydantic import Field, model_validator
 from fastff.config.base import Spec
 
 NodeActivation = Literal["logsigmoid", "softplus", "relu", "linear"]
+LogitActivation = Literal["linear", "relu"]
 
 
 class GateSpec(Spec):
     """A gate over 2**depth experts. Its fields beside `kind` are the arguments of its class.
 
-    A gate that has a `region_leak` or a `hardening_weight` takes those of grids and recipes.
+    A gate that has a `region_leak`, a `hardening_weight` or a `balance_weight` takes those of grids
+    and recipes.
 
     Attributes:
         takes_depth: whether its class is built for a depth, not for a number of experts.
@@ -77,6 +79,8 @@ class LinearGateSpec(TopKGateSpec):
     """Softmax over one logit per expert: the gate of a mixture of experts."""
 
     kind: Literal["linear"] = "linear"
+    bias: bool = False
+    logit_activation: LogitActivation = "linear"
 
 
 class NoisyTopKGateSpec(GateSpec):
@@ -103,14 +107,19 @@ class HypercubeGateSpec(TopKGateSpec):
     takes_depth: ClassVar[bool] = True
 
     kind: Literal["hypercube"] = "hypercube"
+    bias: bool = False
+    logit_activation: LogitActivation = "linear"
 
 
 class TreeGateSpec(TopKGateSpec):
     """A binary tree of 2**depth leaves, every node one linear logit: the gate of an FFF.
 
     `form` names how the leaf probabilities are computed. Only the transition forms read
-    `node_activation`; the others are the product of sigmoids by definition. `top_k` keeps the
-    best leaves in the soft form; region leak, hardening and hard training are the paper's. `bias`
+    `node_activation`; the others are the product of sigmoids by definition. `transition_start` is
+    that of the learned transition's weights: ones on the paths, or uniform. `top_k` keeps the best
+    leaves in the soft form; region leak, hardening and hard training are the paper's. The entropies
+    that hardening penalises are summed over the batch and the nodes, or over the nodes with a mean
+    over the batch, or their mean is taken. `balance_weight` is of the load-balancing loss. `bias`
     gives every node a threshold of its own, without which a plane is cut through its origin only.
     """
 
@@ -120,9 +129,12 @@ class TreeGateSpec(TopKGateSpec):
     kind: Literal["tree"] = "tree"
     form: Literal["product", "log", "transition", "learned_transition"] = "log"
     node_activation: NodeActivation = "logsigmoid"
+    transition_start: Literal["paths", "uniform"] = "paths"
     bias: bool = False
     region_leak: float = Field(default=0.0, ge=0, le=1)
     hardening_weight: float = Field(default=0.0, ge=0)
+    hardening_reduction: Literal["sum", "batch_mean", "mean"] = "batch_mean"
+    balance_weight: float = Field(default=0.0, ge=0)
     hard_training: bool = False
 
     @model_validator(mode="after")
@@ -132,10 +144,15 @@ class TreeGateSpec(TopKGateSpec):
                 f"node_activation = {self.node_activation!r} needs form = 'transition'; "
                 f"the {self.form} form is 'logsigmoid' by definition"
             )
-        if self.hard_training and (self.top_k is not None or self.hardening_weight > 0):
+        if self.form != "learned_transition" and self.transition_start != "paths":
+            raise ValueError(
+                f"transition_start = {self.transition_start!r} needs form = 'learned_transition'"
+            )
+        penalty = self.hardening_weight + self.balance_weight
+        if self.hard_training and (self.top_k is not None or penalty > 0):
             raise ValueError(
                 "hard_training = true takes one leaf and gives its nodes no gradient, so that "
-                "neither top_k nor hardening_weight has a meaning with it"
+                "neither top_k nor hardening_weight nor balance_weight has a meaning with it"
             )
         return self
 

@@ -25,6 +25,7 @@ from fastff.config.base import Folder, Name, Spec, unknown
 from fastff.config.benchmarks import TIMED_FORMS
 from fastff.config.errors import describe_faults
 from fastff.config.experiment import (
+    NAMED,
     Benchmark,
     Defaults,
     Drawn,
@@ -33,7 +34,6 @@ from fastff.config.experiment import (
     RunsPerJob,
 )
 from fastff.config.job import Sized, TrainSpec
-from fastff.config.presets import PRESETS
 from fastff.config.yaml_file import Layer, located, merge, merge_layers, read_layers
 from fastff.data.download import check_mirror
 from fastff.data.errors import DataError
@@ -241,6 +241,8 @@ class Config(Spec):
                 recipe = block.recipe_of(variant)
             with describe_faults(f"{where}.variants.{variant.name}"):
                 variant = variant.with_gates(**recipe.tree_options())
+                for phase in recipe.phases:
+                    variant.with_gates(**phase.tree_options())
             equal_to: tuple[Sized, ...] = ()
             if variant.name == block.equal_size:
                 equal_to = tuple(
@@ -330,7 +332,7 @@ def json_schema() -> dict[str, Any]:
     schema |= Config.model_json_schema()
     parts = schema["$defs"]
     forms = {form for forms in TIMED_FORMS.values() for form in forms}
-    names = {"Experiment": PRESETS, "EngineBenchmark": PRESETS, "TimingCase": forms}
+    names = {"Experiment": NAMED, "EngineBenchmark": NAMED, "TimingCase": forms}
     for block, allowed in names.items():
         variant = parts[block]["properties"]["variants"]
         variant["items"] = {"anyOf": [{"enum": sorted(allowed)}, variant["items"]]}

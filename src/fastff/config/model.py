@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fastff.config.base import Name, Spec, Unique, any_of
 from fastff.config.gates import GateSpec
@@ -52,22 +52,69 @@ class GridPoint(NamedTuple):
     region_leak: float | None = None
 
 
+class Shape(Spec):
+    """A single point's training width and hidden units of an expert."""
+
+    training_width: Width
+    hidden_features: Width
+
+    @property
+    def depth(self) -> int:
+        """The depth of so many experts. Raises ValueError where no tree has as many."""
+        n_experts, rest = divmod(self.training_width, self.hidden_features)
+        depth = n_experts.bit_length() - 1
+        if rest or n_experts != 2**depth or not 1 <= depth <= MAX_DEPTH:
+            raise ValueError(
+                f"training_width = {self.training_width} with hidden_features = "
+                f"{self.hidden_features}: the one must be a power of 2 times the other, at least "
+                f"2 and at most 2**{MAX_DEPTH} times"
+            )
+        return depth
+
+    @model_validator(mode="after")
+    def _check_depth(self) -> Shape:
+        self.depth  # noqa: B018
+        return self
+
+
 class Grid(Spec):
     """Every depth with every number of hidden units, and with every region leak if there are any.
 
-    A layer of depth d has 2**d experts, whichever its gate.
+    A layer of depth d has 2**d experts, whichever its gate. In place of `depth`, `training_width`
+    can say how many hidden units all experts have together: 2**depth · hidden_features.
+
+    Attributes:
+        also: points beside these.
+
     """
 
-    depth: Depths
+    depth: Depths | None = None
+    training_width: Widths | None = None
     hidden_features: Widths
     region_leak: Rates | None = None
+    also: tuple[Shape, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_depths(self) -> Grid:
+        if (self.depth is None) == (self.training_width is None):
+            raise ValueError("one of depth and training_width is needed, and only one")
+        self.points()
+        return self
 
     def points(self) -> list[GridPoint]:
-        """Return every point, depth first."""
+        """Return every point, depth or training width first, then those of `also`."""
+        if self.depth is not None:
+            shapes = [(depth, width) for depth in self.depth for width in self.hidden_features]
+        else:
+            shapes = [
+                (Shape(training_width=total, hidden_features=width).depth, width)
+                for total in self.training_width or ()
+                for width in self.hidden_features
+            ]
+        shapes += [(shape.depth, shape.hidden_features) for shape in self.also]
         return [
             GridPoint(depth, hidden_features, leak)
-            for depth in self.depth
-            for hidden_features in self.hidden_features
+            for depth, hidden_features in dict.fromkeys(shapes)
             for leak in self.region_leak or (None,)
         ]
 
@@ -76,16 +123,30 @@ class GridChange(Spec):
     """What a single variant's grid has in place of the experiment's."""
 
     depth: Depths | None = None
+    training_width: Widths | None = None
     hidden_features: Widths | None = None
     region_leak: Rates | None = None
+    also: tuple[Shape, ...] | None = None
 
     def applied(self, grid: Grid) -> Grid:
-        """Return the grid with these values in place of its own."""
-        return Grid(**(grid.model_dump() | self.model_dump(exclude_none=True)))
+        """Return the grid with these values in place of its own.
+
+        A depth takes the place of training widths too, and these that of a depth.
+        """
+        values = grid.model_dump()
+        if self.depth is not None or self.training_width is not None:
+            values |= {"depth": None, "training_width": None}
+        return Grid(**(values | self.model_dump(exclude_none=True)))
+
+
+ExpertBias = bool | Literal["hidden", "output"]
 
 
 class ExpertsSpec(Spec):
-    """A bank of experts. Its fields beside `kind` are the arguments of its class."""
+    """A bank of experts. Its fields beside `kind` are the arguments of its class.
+
+    `bias` gives one to hidden units and outputs, or to "hidden" units or the "output" alone.
+    """
 
     kind: str
 
@@ -95,6 +156,7 @@ class MixtureSpec(ExpertsSpec):
 
     kind: Literal["mixture"] = "mixture"
     activation: ExpertActivation = "relu"
+    bias: ExpertBias = False
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -103,6 +165,7 @@ class SoftMergedSpec(ExpertsSpec):
 
     kind: Literal["soft_merged"] = "soft_merged"
     activation: FixedActivation = "relu"
+    bias: ExpertBias = False
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -155,7 +218,9 @@ class LayerSpec(Spec):
 class RoutedSpec(LayerSpec):
     """A gate over a bank of 2**depth experts: an FFF with a tree gate, an MoE with a linear one.
 
-    `depth` and `hidden_features` come from the grid, unless they are given here.
+    `depth` and `hidden_features` come from the grid, unless they are given here. With
+    `master_features` there is one more expert, of so many hidden units, that every input visits;
+    a learned share of the output is its own (load-balanced FFF, arXiv 2405.16836).
     """
 
     kind: Literal["routed"] = "routed"
@@ -163,6 +228,7 @@ class RoutedSpec(LayerSpec):
     experts: AnyExpertsSpec
     depth: Depth | None = None
     hidden_features: Width | None = None
+    master_features: Width | None = None
 
     @property
     def shape(self) -> Point:
@@ -179,10 +245,14 @@ class RoutedSpec(LayerSpec):
 
 
 class FeedForwardSpec(LayerSpec):
-    """A layer with one hidden layer: what the routed ones are compared with."""
+    """A layer with one hidden layer: what the routed ones are compared with.
+
+    `bias` is as an expert's.
+    """
 
     kind: Literal["feed_forward"] = "feed_forward"
     activation: ExpertActivation = "relu"
+    bias: ExpertBias = False
     hidden_features: Width | None = None
 
 
@@ -190,7 +260,8 @@ class NodeTreeSpec(LayerSpec):
     """Parallel trees without leaves, whose nodes are neurons.
 
     With `leaf_nodes` the tree of depth d has d + 1 levels, its last nodes in the leaves' places
-    (UltraFastBERT); without, d levels ("FFF v2" has the activation "linear" as well).
+    (UltraFastBERT); without, d levels ("FFF v2" has the activation "linear" as well). `bias` is of
+    the nodes; outputs have none. All nodes learn one slope of "prelu" together.
     """
 
     hidden_features: ClassVar[int] = 1  # of a node
@@ -198,7 +269,8 @@ class NodeTreeSpec(LayerSpec):
     kind: Literal["node_tree"] = "node_tree"
     leaf_nodes: bool = True
     n_trees: int = Field(default=1, ge=1, le=100_000)
-    activation: FixedActivation = "gelu"
+    activation: ExpertActivation = "gelu"
+    bias: bool = False
     depth: Depth | None = None
 
 
@@ -212,20 +284,39 @@ class ConvolutionalSpec(LayerSpec):
     channels: tuple[Width, ...] = Field(default=(8, 16), min_length=1, max_length=4)
 
 
+class StridedConvolutionalSpec(LayerSpec):
+    """The study's convolutional network: 3 x 3 convolutions of stride 2, then a hidden layer.
+
+    All with PReLU and biases. `channels` are those of each convolution's output.
+    """
+
+    kind: Literal["strided_convolutional"] = "strided_convolutional"
+    channels: tuple[Width, ...] = Field(default=(4, 8, 16, 16), min_length=1, max_length=8)
+    hidden_features: Width = 256
+
+
 class LinearSpec(LayerSpec):
-    """A linear map without bias."""
+    """A linear map, by default without bias."""
 
     kind: Literal["linear"] = "linear"
+    bias: bool = False
 
 
 PartSpec = Annotated[
-    RoutedSpec | FeedForwardSpec | NodeTreeSpec | ConvolutionalSpec | LinearSpec,
+    RoutedSpec
+    | FeedForwardSpec
+    | NodeTreeSpec
+    | ConvolutionalSpec
+    | StridedConvolutionalSpec
+    | LinearSpec,
     Field(discriminator="kind"),
 ]
 
 
 class BottleneckSpec(LayerSpec):
     """A model in two parts with few features between them, to be looked at: 2 are a plane.
+
+    `activation` is of the features; "prelu" learns one slope for all of them.
 
     What is recorded and counted of routing is that of the part that routes: `body`, or `head`
     where the body doesn't.
@@ -235,12 +326,13 @@ class BottleneckSpec(LayerSpec):
     body: PartSpec
     head: PartSpec = LinearSpec()
     features: int = Field(default=2, ge=1, le=1_000_000)
+    activation: Literal["linear", "relu", "prelu"] = "linear"
 
     @field_validator("head")
     @classmethod
     def _check_head(cls, value: PartSpec) -> PartSpec:
-        if isinstance(value, ConvolutionalSpec):
-            raise ValueError("the head sees features, not images: it can't be 'convolutional'")
+        if isinstance(value, ConvolutionalSpec | StridedConvolutionalSpec):
+            raise ValueError(f"the head sees features, not images: it can't be {value.kind!r}")
         return value
 
     @property
@@ -273,7 +365,13 @@ class BottleneckSpec(LayerSpec):
 
 
 ModelSpec = Annotated[
-    RoutedSpec | FeedForwardSpec | NodeTreeSpec | ConvolutionalSpec | LinearSpec | BottleneckSpec,
+    RoutedSpec
+    | FeedForwardSpec
+    | NodeTreeSpec
+    | ConvolutionalSpec
+    | StridedConvolutionalSpec
+    | LinearSpec
+    | BottleneckSpec,
     Field(discriminator="kind"),
 ]
 

@@ -66,10 +66,32 @@ class PlateauSpec(Spec):
 
 
 class EarlyStoppingSpec(Spec):
-    """A run ends after `patience` epochs in which `metric` got no better, with its best epoch."""
+    """A run ends after `patience` epochs in which `metric` got no better, with its best epoch.
 
-    metric: Literal["validation_loss", "accuracy_soft", "accuracy_hard"] = "accuracy_hard"
+    By "train_loss", the mean loss of an epoch's steps, it is trained until it stops improving.
+    """
+
+    metric: Metric = "accuracy_hard"
     patience: int = Field(ge=1)
+
+
+class PhaseSpec(Spec):
+    """Epochs in which the losses of all trees have weights of their own.
+
+    Attributes:
+        epochs: how many.
+        hardening_weight: where it isn't given, in any phase, it is the recipe's or the tree's.
+        balance_weight: likewise.
+
+    """
+
+    epochs: int = Field(ge=1, le=100_000)
+    hardening_weight: float | None = Field(default=None, ge=0)
+    balance_weight: float | None = Field(default=None, ge=0)
+
+    def tree_options(self) -> dict[str, float]:
+        """Return the options that this phase sets for all tree gates."""
+        return self.model_dump(exclude={"epochs"}, exclude_none=True)
 
 
 OptimiserSpec = Annotated[AdamWSpec | SgdSpec, Field(discriminator="kind")]
@@ -88,10 +110,15 @@ class Recipe(Spec):
         schedule: of the learning rate.
         region_leak: of all trees, in place of their own; a grid's goes before it.
         hardening_weight: of all trees, in place of their own.
+        balance_weight: of all trees, in place of their own.
+        phases: parts of the training, one after another, in which trees have other weights of
+            these losses; together as long as `epochs`.
         train_samples: how many of the training samples are used; all by default.
         validation_samples: how many of them are kept aside. Without any, the dataset's test part
             is what is looked at after every epoch, as in the study.
         early_stopping: none by default.
+        select_on_test: whether early stopping and a plateau schedule may look at the test part, as
+            some published results did; by default they need samples that are kept aside.
 
     """
 
@@ -102,9 +129,12 @@ class Recipe(Spec):
     schedule: ScheduleSpec = OneCycleSpec()
     region_leak: float | None = Field(default=None, ge=0, le=1)
     hardening_weight: float | None = Field(default=None, ge=0)
+    balance_weight: float | None = Field(default=None, ge=0)
+    phases: tuple[PhaseSpec, ...] = ()
     train_samples: int | None = Field(default=None, ge=1)
     validation_samples: int = Field(default=0, ge=0)
     early_stopping: EarlyStoppingSpec | None = None
+    select_on_test: bool = False
 
     @field_validator("schedule")
     @classmethod
@@ -115,18 +145,40 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _check_combination(self) -> Recipe:
-        by_validation = self.early_stopping is not None or (
-            isinstance(self.schedule, PlateauSpec) and self.schedule.metric != "train_loss"
+        schedule = self.schedule if isinstance(self.schedule, PlateauSpec) else None
+        by_validation = any(
+            spec is not None and spec.metric != "train_loss"
+            for spec in (self.early_stopping, schedule)
         )
-        if by_validation and self.validation_samples == 0:
+        if by_validation and self.validation_samples == 0 and not self.select_on_test:
             raise ValueError(
                 "validation_samples = 0: early stopping, or a plateau schedule by another metric "
-                "than 'train_loss', needs samples kept aside, or it would choose by the test part"
+                "than 'train_loss', needs samples kept aside, or it would choose by the test part; "
+                "select_on_test = true says that it is to"
+            )
+        if self.select_on_test and not (by_validation and self.validation_samples == 0):
+            raise ValueError(
+                "select_on_test = true has a meaning only with early stopping, or a plateau "
+                "schedule, by another metric than 'train_loss', and without validation_samples"
             )
         if self.early_stopping is not None and isinstance(self.schedule, OneCycleSpec):
             raise ValueError(
                 "early_stopping has no meaning with schedule.kind = 'one_cycle', whose rate is "
                 "planned to the last epoch; allowed with it are 'constant' and 'plateau'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_phases(self) -> Recipe:
+        together = sum(phase.epochs for phase in self.phases)
+        if self.phases and together != self.epochs:
+            raise ValueError(
+                f"phases: they have {together} epochs together, but epochs = {self.epochs}; both "
+                "must be the same"
+            )
+        if len({tuple(phase.tree_options()) for phase in self.phases}) > 1:
+            raise ValueError(
+                "phases: each must give the same weights: hardening_weight, balance_weight, or both"
             )
         return self
 
@@ -167,5 +219,15 @@ class Recipe(Spec):
 
     def tree_options(self) -> dict[str, float]:
         """Return the options that this recipe sets for all tree gates."""
-        given = {"region_leak": self.region_leak, "hardening_weight": self.hardening_weight}
-        return {key: value for key, value in given.items() if value is not None}
+        names = ("region_leak", "hardening_weight", "balance_weight")
+        given = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def phase_of(self, epoch: int) -> PhaseSpec | None:
+        """Return the phase that an epoch, counted from 1, is in; None without phases."""
+        last = 0
+        for phase in self.phases:
+            last += phase.epochs
+            if epoch <= last:
+                return phase
+        return None

@@ -8,8 +8,9 @@ from fastff.layers.layer import Bottleneck, Layer
 from fastff.layers.losses import aux_loss
 from fastff.layers.moe import MoE
 from fastff.layers.node_tree import NodeTree
-from fastff.layers.routed import RoutedLayer
+from fastff.layers.routed import MasterLeafLayer, RoutedLayer
 from fastff.layers.softmax_gates import HypercubeGate, LinearGate, NoisyTopKGate
+from fastff.layers.strided_convolutional import StridedConvolutional
 from fastff.layers.tree_gate import TreeGate
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "Layer",
     "LinearGate",
     "LinearLayer",
+    "MasterLeafLayer",
     "MixtureExperts",
     "MoE",
     "NodeTree",
     "NoisyTopKGate",
     "RoutedLayer",
     "SoftMergedExperts",
+    "StridedConvolutional",
     "TreeGate",
     "aux_loss",
     "load_fastfeedforward",

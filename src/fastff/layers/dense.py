@@ -19,13 +19,16 @@ KERNEL, POOL = 3, 2
 
 
 class FeedForward(Layer):
-    """One hidden layer, a(x W_inᵀ) W_out: a bank of one expert that every input goes to.
+    """One hidden layer, a(x W_inᵀ (+ b_in)) W_out (+ b_out).
+
+    It is a bank of one expert, which every input goes to.
 
     Args:
         in_features: size of an input.
         hidden_features: hidden units.
         out_features: size of an output.
         activation: "relu", "gelu", "selu", "prelu" or "linear".
+        bias: whether hidden units and outputs have a bias, or "hidden" or "output" for one of them.
         generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
 
     """
@@ -37,6 +40,7 @@ class FeedForward(Layer):
         out_features: int,
         *,
         activation: str = "relu",
+        bias: bool | str = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -46,6 +50,7 @@ class FeedForward(Layer):
             hidden_features,
             out_features,
             activation=activation,
+            bias=bias,
             generator=generator,
         )
         self.training_width = self.inference_width = hidden_features
@@ -66,34 +71,46 @@ class FeedForward(Layer):
 
 
 class LinearLayer(Layer):
-    """x Wᵀ, without bias.
+    """x Wᵀ (+ b).
 
     Args:
         in_features: size of an input.
         out_features: size of an output.
-        generator: draws the initial `weight` (o, i), uniform in ±1/sqrt(in_features).
+        bias: whether outputs have a bias.
+        generator: draws the initial `weight` (o, i) and `bias` (o,), uniform in
+            ±1/sqrt(in_features).
 
     """
 
     def __init__(
-        self, in_features: int, out_features: int, *, generator: torch.Generator | None = None
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = False,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.in_features = in_features
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the parameters anew, uniform in ±1/sqrt(in_features)."""
-        uniform_fan_in_(self.weight, self.in_features, generator)
+        for drawn in (self.weight, self.bias):
+            if drawn is not None:
+                uniform_fan_in_(drawn, self.in_features, generator)
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
-        weight = self.weight
+        weight, bias = self.weight, self.bias
         if weight.dim() != 2:
-            return linear(x, weight)
+            out = linear(x, weight)
+            return out if bias is None else out + bias.unsqueeze(-2)
         check_inputs(x, weight, self.in_features)
-        return linear(x, weight).contiguous()
+        out = linear(x, weight).contiguous()
+        return out if bias is None else out + bias
 
 
 class Convolutional(Layer):

@@ -13,6 +13,7 @@ from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.check import check_inputs
 from fastff.layers.linear import Random, linear, nonzero_product, uniform_fan_in_
 from fastff.layers.options import (
+    PRELU_SLOPE,
     Activation,
     check_dtype,
     check_probability,
@@ -20,7 +21,7 @@ from fastff.layers.options import (
     named_activation,
 )
 
-PRELU_SLOPE = 0.25  # where it starts, as in torch.nn.PReLU
+BIASES = (True, False, "hidden", "output")
 
 
 class Experts(nn.Module, abc.ABC):
@@ -38,7 +39,7 @@ class Experts(nn.Module, abc.ABC):
             a function (or module) of tensors, which no kernel computes.
         dropout: in training mode, the probability with which a hidden unit is left out for a
             sample, after the activation; the others are scaled up by 1 / (1 - dropout).
-        bias: whether hidden units and outputs have a bias.
+        bias: whether hidden units and outputs have a bias, or "hidden" or "output" for one of them.
         device: of the parameters.
         dtype: of the parameters.
         generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
@@ -68,7 +69,7 @@ class Experts(nn.Module, abc.ABC):
         *,
         activation: Activation = "relu",
         dropout: float = 0.0,
-        bias: bool = False,
+        bias: bool | str = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
@@ -82,6 +83,9 @@ class Experts(nn.Module, abc.ABC):
         self.activation, self.own_activation = named_activation(activation, allowed)
         check_probability("dropout", dropout, below_one=True)
         check_dtype(dtype)
+        if bias not in BIASES:
+            raise ValueError(f"bias = {bias!r}: allowed are True, False, 'hidden' and 'output'")
+        self.bias = bias
         self.n_experts = n_experts
         self.in_features = in_features
         self.hidden_features = hidden_features
@@ -95,8 +99,8 @@ class Experts(nn.Module, abc.ABC):
         e, i, h, o = n_experts, in_features, hidden_features, out_features
         self.w_in = empty(e, h, i)
         self.w_out = empty(e, h, o)
-        self.b_in = empty(e, h) if bias else None
-        self.b_out = empty(e, o) if bias else None
+        self.b_in = empty(e, h) if bias in (True, "hidden") else None
+        self.b_out = empty(e, o) if bias in (True, "output") else None
         self.slope = empty(e, 1) if activation == "prelu" else None
         self.reset_parameters(generator)
 
@@ -176,7 +180,8 @@ class Experts(nn.Module, abc.ABC):
             return out
         out = linear(weighted.flatten(-2), w_out.mT)
         if self.b_out is not None:
-            out = out + weights @ self.b_out
+            is_for_all = weights.dim() == 1 and self.b_out.dim() == 3  # of a stack's inputs
+            out = out + (weights.unsqueeze(0) if is_for_all else weights) @ self.b_out
         return out.contiguous() if w_out.dim() == 2 else out
 
     def extra_repr(self) -> str:
@@ -184,7 +189,7 @@ class Experts(nn.Module, abc.ABC):
         return (
             f"n_experts={self.n_experts}, in_features={self.in_features}, "
             f"hidden_features={self.hidden_features}, out_features={self.out_features}, "
-            f"activation={self.activation!r}, bias={self.b_in is not None}"
+            f"activation={self.activation!r}, bias={self.bias!r}"
         )
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fastff.layers.experts import MixtureExperts
 from fastff.layers.linear import wide
 from fastff.layers.options import Activation, check_depth, check_sizes, check_weights
-from fastff.layers.routed import RoutedLayer, count
+from fastff.layers.routed import MasterLeafLayer, count
 from fastff.layers.tree import node_entropies
 from fastff.layers.tree_gate import TreeGate
 
@@ -23,7 +23,7 @@ SHAPES = {
 IGNORED = ("depth", "node_usage", "leaf_usage")
 
 
-class FFF(RoutedLayer):
+class FFF(MasterLeafLayer):
     """A fast feed-forward layer: a binary tree routes every input to one of 2**depth small MLPs.
 
     In training mode all leaves are mixed by the probabilities of their paths, in evaluation mode
@@ -115,44 +115,14 @@ class FFF(RoutedLayer):
             balance_weight=balance, hard_training=hard_training, device=device, dtype=dtype,
             generator=generator,
         )  # fmt: skip
-        super().__init__(
-            gate, MixtureExperts(2**depth, in_features, leaf_width, out_features, **options)
-        )
+        experts = MixtureExperts(2**depth, in_features, leaf_width, out_features, **options)
+        master = None
+        if master_leaf_width:
+            master = MixtureExperts(1, in_features, master_leaf_width, out_features, **options)
+        super().__init__(gate, experts, master)
         self.depth = depth
         self.leaf_width = leaf_width
         self.master_leaf_width = master_leaf_width
-        self.master = None
-        if master_leaf_width:
-            self.master = MixtureExperts(1, in_features, master_leaf_width, out_features, **options)
-            self.mix = nn.Parameter(
-                torch.zeros(1, device=device, dtype=dtype)
-            )  # FSDP has no scalars
-            self.training_width += master_leaf_width
-            self.inference_width += master_leaf_width
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the parameters anew; the master leaf gets half of the output."""
-        super().reset_parameters(generator)
-        if self.master is not None:
-            self.master.reset_parameters(generator)
-            nn.init.zeros_(self.mix)
-
-    def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
-        """Return the outputs (..., o) of inputs (..., i).
-
-        `hard` chooses the form; by default soft in training mode, hard in evaluation mode.
-        """
-        return self._mix(x, super().forward(x, hard=hard))
-
-    def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the soft form's outputs (..., b, o), and the layer's own loss (...), if any."""
-        outputs, loss = super().soft_with_loss(x)
-        return self._mix(x, outputs), loss
-
-    def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both forms' outputs (2, ..., b, o), and the hard routing (..., b, 1, e)."""
-        outputs, routing = super().soft_and_hard(x)
-        return self._mix(x, outputs), routing
 
     def leaf(self, x: Tensor) -> Tensor:
         """Return the leaf (...), int64, that each input (..., i) is routed to."""
@@ -183,16 +153,6 @@ class FFF(RoutedLayer):
             kind = type(self.gate).__name__
             raise TypeError(f"gate: a {kind}; allowed is a TreeGate, whose leaves these are")
         return self.gate
-
-    def _mix(self, x: Tensor, outputs: Tensor) -> Tensor:
-        """Return k · outputs + (1 - k) · master(x), (..., o), or the outputs without a master."""
-        if self.master is None:
-            return outputs
-        k = self.mix.sigmoid().to(outputs.dtype)
-        k = k if k.dim() == 1 else k.unsqueeze(-2)  # (r, 1, 1) for a stack of runs
-        ones = x.new_ones(1).expand(*x.shape[:-1], 1)
-        mixed: Tensor = k * outputs + (1 - k) * self.master(x, ones)
-        return mixed
 
 
 def set_hardening(model: nn.Module, weight: float) -> None:

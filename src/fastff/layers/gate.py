@@ -16,6 +16,8 @@ from fastff.layers.linear import Random, linear, parameter, uniform_fan_in_
 from fastff.layers.losses import PendingLosses, record
 from fastff.layers.options import check_dtype, check_sizes
 
+LOGIT_ACTIVATIONS = ("linear", "relu")
+
 
 class Routing(NamedTuple):
     """Where a gate sends a batch: the weights of all experts, or the chosen experts alone.
@@ -249,7 +251,7 @@ class Gate(nn.Module, abc.ABC):
 
 
 class LogitGate(Gate):
-    """A gate that decides by linear logits, z = W x (+ b).
+    """A gate that decides by linear logits, z = W x (+ b), or by their ReLU.
 
     Args:
         in_features: size of an input, at least 1.
@@ -258,6 +260,7 @@ class LogitGate(Gate):
         n_active: how many experts the hard form takes for an input.
         n_trained: how many the soft form takes; None is all.
         bias: whether logits have a bias.
+        logit_activation: "linear", or "relu" of the logits.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -276,11 +279,16 @@ class LogitGate(Gate):
         n_active: int = 1,
         n_trained: int | None = None,
         bias: bool = False,
+        logit_activation: str = "linear",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, n_experts, n_active=n_active, n_trained=n_trained)
         check_dtype(dtype)
+        if logit_activation not in LOGIT_ACTIVATIONS:
+            allowed = ", ".join(LOGIT_ACTIVATIONS)
+            raise ValueError(f"logit_activation = {logit_activation!r}: allowed are {allowed}")
+        self.logit_activation = logit_activation
         self.weight = nn.Parameter(torch.empty(n_logits, in_features, device=device, dtype=dtype))
         self.bias = (
             nn.Parameter(torch.empty(n_logits, device=device, dtype=dtype)) if bias else None
@@ -303,10 +311,9 @@ class LogitGate(Gate):
         if weight.dim() == 2:
             check_inputs(x, weight, self.in_features)
         z = linear(x, weight)
-        if bias is None:
-            return z
-        biased: Tensor = z + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
-        return biased
+        if bias is not None:
+            z = z + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
+        return z.relu() if self.logit_activation == "relu" else z
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
         """Return "gate", a unit per logit."""

@@ -21,6 +21,7 @@ from fastff.kernels.dispatch import is_exporting, is_in_transform
 from fastff.layers.linear import wide
 from fastff.layers.tree import node_entropies
 
+HARDENING_REDUCTIONS = ("sum", "batch_mean", "mean")
 N_RECENT = 32  # losses of one layer that are kept where no graph keeps them
 
 _clock = itertools.count(1)  # tells which of two records and calls of `aux_loss` came first
@@ -82,13 +83,24 @@ def load_balance(weights: Tensor, expert: Tensor) -> Tensor:
     return n_experts * (counts * summed).sum(-1) / both
 
 
-def hardening(z: Tensor) -> Tensor:
-    """Return the batch mean of the summed entropies of the nodes in nats, (...) of (..., b, n).
+def hardening(z: Tensor, reduction: str = "batch_mean") -> Tensor:
+    """Return the entropies of the nodes' decisions in nats, reduced to (...) from (..., b, n).
 
     Belcak & Wattenhofer, arXiv 2308.14711, section 2.3. An empty batch has a loss of 0.
+
+    Args:
+        z: node logits, (..., b, n).
+        reduction: one of HARDENING_REDUCTIONS. "sum" is over the batch and the nodes, as the paper
+            writes it; "batch_mean" divides this by b, as the cross-entropy is; "mean" divides it by
+            b n, as the paper's package and the load-balanced FFF (arXiv 2405.16836) do.
+
     """
-    entropies = node_entropies(wide(z)).sum(-1)  # (..., b)
-    return entropies.mean(-1) if z.shape[-2] else entropies.sum(-1)
+    n_rows, n_nodes = z.shape[-2:]
+    total = node_entropies(wide(z)).sum(-1)  # (..., b)
+    if reduction == "sum" or n_rows == 0:
+        return total.sum(-1)
+    mean = total.mean(-1)
+    return mean / n_nodes if reduction == "mean" else mean
 
 
 def record(layer: nn.Module, out: Tensor, loss: Tensor) -> Tensor:

@@ -13,7 +13,14 @@ from fastff.kernels.reference import TreeArguments
 from fastff.layers.gate import one_hot
 from fastff.layers.layer import Layer
 from fastff.layers.linear import linear, nonzero_product, parameter, uniform_fan_in_
-from fastff.layers.options import MAX_DEPTH, Activation, check_dtype, check_sizes, named_activation
+from fastff.layers.options import (
+    MAX_DEPTH,
+    PRELU_SLOPE,
+    Activation,
+    check_dtype,
+    check_sizes,
+    named_activation,
+)
 from fastff.layers.tree import descend, path_mask
 
 
@@ -27,7 +34,7 @@ class NodeTree(Layer):
 
     Training and inference use the same path; its choice gets no gradient, the nodes on it do.
     Kernels compute these alone; in a dtype or on a device without kernels, and for an activation
-    of one's own, all nodes are computed.
+    that learns or is one's own, all nodes are computed.
 
     Args:
         in_features: size of an input.
@@ -37,7 +44,8 @@ class NodeTree(Layer):
         bias: whether nodes have a bias; outputs have none.
         leaf_nodes: whether the nodes of the last level stand in the leaves' places, and so decide
             nothing; only what counts as a leaf depends on it.
-        activation: "gelu", "relu", "selu", "linear", or a function of tensors.
+        activation: "gelu", "relu", "selu", "linear", "prelu", whose one slope (1,) all nodes learn
+            together, or a function of tensors.
         device: of the parameters.
         dtype: of the parameters.
         generator: draws the initial parameters: `w_in` (t, n, i) and `b_in` (t, n) uniform in
@@ -66,7 +74,7 @@ class NodeTree(Layer):
         if levels > MAX_DEPTH:
             raise ValueError(f"levels = {levels}: must be at most {MAX_DEPTH}")
         check_dtype(dtype)
-        self.activation, self.own_activation = named_activation(activation, ACTIVATIONS)
+        self.activation, self.own_activation = named_activation(activation, [*ACTIVATIONS, "prelu"])
         self.in_features = in_features
         self.out_features = out_features
         self.levels = levels
@@ -81,21 +89,25 @@ class NodeTree(Layer):
         self.w_in = empty(n_trees, n_nodes, in_features)
         self.w_out = empty(n_trees, n_nodes, out_features)
         self.b_in = empty(n_trees, n_nodes) if bias else None
+        self.slope = empty(1) if activation == "prelu" else None
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the parameters anew, uniform in ±1/sqrt(fan_in)."""
+        """Draw the parameters anew, uniform in ±1/sqrt(fan_in); the slope starts at 0.25."""
         uniform_fan_in_(self.w_in, self.in_features, generator)
         uniform_fan_in_(self.w_out, self.n_trees * self.levels, generator)
         if self.b_in is not None:
             uniform_fan_in_(self.b_in, self.in_features, generator)
+        if self.slope is not None:
+            nn.init.constant_(self.slope, PRELU_SLOPE)
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., o) of inputs (..., i); both forms are the same."""
         w_in = parameter(self, "w_in")
         if w_in.dim() != 3:
             return self._sum_paths(self.node_logits(x))
-        if self.own_activation is None and type(self).node_logits is NodeTree.node_logits:
+        is_fixed = self.own_activation is None and self.slope is None
+        if is_fixed and type(self).node_logits is NodeTree.node_logits:
             w_out, b_in = parameter(self, "w_out"), parameter(self, "b_in")
             form = form_for(x, w_in, w_out, b_in)
             if form is not Form.PLAIN:
@@ -142,13 +154,20 @@ class NodeTree(Layer):
     def _sum_paths(self, z: Tensor) -> Tensor:
         """Return the outputs (..., o) for node logits (..., t, n)."""
         mask = path_mask(z.detach())
-        activate = self.own_activation or ACTIVATIONS[self.activation]
+        hidden = self._activate(z)
         if self.w_out.dim() != 3:
-            visited = activate(z) * mask
+            visited = hidden * mask
             stacked: Tensor = visited.flatten(-2) @ self.w_out.flatten(-3, -2)
             return stacked
         is_visited = mask != 0
-        visited = activate(z).masked_fill(~is_visited, 0)
+        visited = hidden.masked_fill(~is_visited, 0)
         return nonzero_product(
             visited.flatten(-2), is_visited.flatten(-2), self.w_out.flatten(0, 1)
         )
+
+    def _activate(self, z: Tensor) -> Tensor:
+        """Return a(z) of node logits (..., t, n)."""
+        if self.slope is None:
+            return (self.own_activation or ACTIVATIONS[self.activation])(z)
+        slope = self.slope if self.slope.dim() == 1 else self.slope[..., None, None]  # (r, 1, 1, 1)
+        return torch.where(z > 0, z, slope * z)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 MAX_DEPTH = 24  # 16 million experts
+PRELU_SLOPE = 0.25  # where it starts, as in torch.nn.PReLU
 
 Activation = str | Callable[[Tensor], Tensor]
 

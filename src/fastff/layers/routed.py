@@ -146,6 +146,65 @@ class RoutedLayer(Layer):
         return {**self.gate.units(), **self.experts.units()}
 
 
+class MasterLeafLayer(RoutedLayer):
+    """A routed layer beside a master leaf, an expert that every input visits.
+
+    The output is k · routed + (1 - k) · master, k = sigmoid(`mix`), a learned number (1,) that
+    starts at 0 (Charalampopoulos et al., arXiv 2405.16836).
+
+    Args:
+        gate: as in `RoutedLayer`.
+        experts: as in `RoutedLayer`.
+        master: a bank of one expert, of the same features; None for none.
+
+    """
+
+    def __init__(self, gate: Gate, experts: Experts, master: Experts | None) -> None:
+        super().__init__(gate, experts)
+        self.master = master
+        if master is not None:
+            w_in = master.w_in
+            self.mix = nn.Parameter(  # FSDP has no scalars
+                torch.zeros(1, device=w_in.device, dtype=w_in.dtype)
+            )
+            self.training_width += master.hidden_features
+            self.inference_width += master.hidden_features
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the parameters anew; the master leaf gets half of the output."""
+        super().reset_parameters(generator)
+        if self.master is not None:
+            self.master.reset_parameters(generator)
+            nn.init.zeros_(self.mix)
+
+    def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
+        """Return the outputs (..., o) of inputs (..., i).
+
+        `hard` chooses the form; by default soft in training mode, hard in evaluation mode.
+        """
+        return self._mix(x, super().forward(x, hard=hard))
+
+    def soft_with_loss(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the soft form's outputs (..., b, o), and the layer's own loss (...), if any."""
+        outputs, loss = super().soft_with_loss(x)
+        return self._mix(x, outputs), loss
+
+    def soft_and_hard(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both forms' outputs (2, ..., b, o), and the hard routing (..., b, 1, e)."""
+        outputs, routing = super().soft_and_hard(x)
+        return self._mix(x, outputs), routing
+
+    def _mix(self, x: Tensor, outputs: Tensor) -> Tensor:
+        """Return k · outputs + (1 - k) · master(x), (..., o), or the outputs without a master."""
+        if self.master is None:
+            return outputs
+        k = self.mix.sigmoid().to(outputs.dtype)
+        k = k if k.dim() == 1 else k.unsqueeze(-2)  # (r, 1, 1) for a stack of runs
+        ones = x.new_ones(1).expand(*x.shape[:-1], 1)
+        mixed: Tensor = k * outputs + (1 - k) * self.master(x, ones)
+        return mixed
+
+
 def count(expert: Tensor, n_experts: int) -> Tensor:
     """Return how often each expert stands among indices (...), (e,), int64."""
     expert = expert.flatten()

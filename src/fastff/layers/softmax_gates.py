@@ -32,6 +32,7 @@ class LinearGate(LogitGate):
         renormalise: softmax over the kept logits only. Needs `top_k`.
         balance_weight: of the Switch loss n Σ_e f_e P_e, see `losses.load_balance`.
         bias: whether logits have a bias.
+        logit_activation: "linear", or "relu" of the logits, as the FastFF study had on MNIST.
         device: of the parameters.
         dtype: of the parameters.
         generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
@@ -47,13 +48,14 @@ class LinearGate(LogitGate):
         renormalise: bool = False,
         balance_weight: float = 0.0,
         bias: bool = False,
+        logit_activation: str = "linear",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(
             in_features, n_experts, n_logits=n_experts, n_active=top_k or 1, n_trained=top_k,
-            bias=bias, device=device, dtype=dtype,
+            bias=bias, logit_activation=logit_activation, device=device, dtype=dtype,
         )  # fmt: skip
         check_top_k(top_k, n_experts, renormalise=renormalise)
         check_weights(balance_weight=balance_weight)
@@ -181,6 +183,7 @@ class HypercubeGate(LogitGate):
         top_k: number of experts kept in the soft form; None keeps all.
         renormalise: softmax over the kept scores only. Needs `top_k`.
         bias: whether logits have a bias.
+        logit_activation: "linear", or "relu" of the logits, as the FastFF study had on MNIST.
         device: of the parameters.
         dtype: of the parameters.
         generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
@@ -197,14 +200,15 @@ class HypercubeGate(LogitGate):
         top_k: int | None = None,
         renormalise: bool = False,
         bias: bool = False,
+        logit_activation: str = "linear",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         check_depth(depth)
         super().__init__(
-            in_features, 2**depth, n_logits=depth, n_trained=top_k, bias=bias, device=device,
-            dtype=dtype,
+            in_features, 2**depth, n_logits=depth, n_trained=top_k, bias=bias,
+            logit_activation=logit_activation, device=device, dtype=dtype,
         )  # fmt: skip
         check_top_k(top_k, 2**depth, renormalise=renormalise)
         self.depth = depth

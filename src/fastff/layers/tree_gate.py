@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +11,8 @@ from fastff.kernels.dispatch import Form, form_for
 from fastff.kernels.functions import run_route
 from fastff.kernels.reference import at_least_float32
 from fastff.layers.gate import LogitGate, Routing, one_hot, route_top_k
-from fastff.layers.linear import parameter
-from fastff.layers.losses import hardening, load_balance
+from fastff.layers.linear import parameter, uniform_fan_in_
+from fastff.layers.losses import HARDENING_REDUCTIONS, hardening, load_balance
 from fastff.layers.options import check_depth, check_probability, check_top_k, check_weights
 from fastff.layers.tree import (
     NODE_ACTIVATIONS,
@@ -22,6 +24,7 @@ from fastff.layers.tree import (
 )
 
 FORMS = ("product", "log", "transition", "learned_transition")
+TRANSITION_STARTS = ("paths", "uniform")
 MAX_MATRIX_DEPTH = 14  # 2 GiB
 SMALLEST = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
 
@@ -37,8 +40,8 @@ class TreeGate(LogitGate):
 
     - "product", "log": the product of sigmoids, and its logarithm as a sum, level by level;
     - "transition": softmax(a([-z, z]) Tᵀ) with the 0/1 matrix T of the paths;
-    - "learned_transition": the same with learned non-negative weights in place of T's ones, which
-      they start from (FastFF, 2024).
+    - "learned_transition": the same with T ∘ relu(W) in place of T, for learned weights W of the
+      paths, which the hard form doesn't read (FastFF, 2024).
 
     Args:
         in_features: size of an input.
@@ -46,12 +49,17 @@ class TreeGate(LogitGate):
             transition forms, whose matrix has 2**(2 depth + 1) numbers.
         form: how the soft weights are computed, see above.
         node_activation: a of the transition forms: "logsigmoid", "softplus", "relu" or "linear".
+        transition_start: of the learned transition's W: "paths" starts from ones on the paths, as
+            the plain transition; "uniform" in ±1/sqrt(2 e) for e leaves, as the study did, so that
+            about half of the paths' weights start at 0.
         bias: whether nodes have a bias.
         top_k: number of leaves kept in the soft form; None keeps all. The hard form is one leaf.
         renormalise: softmax over the kept leaves only. Needs `top_k`.
         region_leak: in training mode, the probability with which a node's two sides are swapped,
             for each sample on its own (section 2.3 of the paper).
-        hardening_weight: of the hardening loss, the batch mean of the summed node entropies.
+        hardening_weight: of the hardening loss, the entropies of the nodes.
+        hardening_reduction: of these over batch and nodes: "sum", "batch_mean" (the sum over nodes,
+            the mean over the batch) or "mean", see `losses.hardening`.
         balance_weight: of the load-balancing loss of the leaves, see `losses.load_balance`.
         hard_training: train with the hard form: leaves learn, nodes get a gradient of 0. Without
             `top_k` and losses.
@@ -70,11 +78,13 @@ class TreeGate(LogitGate):
         *,
         form: str = "log",
         node_activation: str = "logsigmoid",
+        transition_start: str = "paths",
         bias: bool = False,
         top_k: int | None = None,
         renormalise: bool = False,
         region_leak: float = 0.0,
         hardening_weight: float = 0.0,
+        hardening_reduction: str = "batch_mean",
         balance_weight: float = 0.0,
         hard_training: bool = False,
         device: torch.device | str | None = None,
@@ -94,6 +104,18 @@ class TreeGate(LogitGate):
             raise ValueError(f"node_activation = {node_activation!r}: allowed are {allowed}")
         if "transition" not in form and node_activation != "logsigmoid":
             raise ValueError(f"node_activation = {node_activation!r} needs form = 'transition'")
+        if transition_start not in TRANSITION_STARTS:
+            allowed = ", ".join(TRANSITION_STARTS)
+            raise ValueError(f"transition_start = {transition_start!r}: allowed are {allowed}")
+        if form != "learned_transition" and transition_start != "paths":
+            raise ValueError(
+                f"transition_start = {transition_start!r} needs form = 'learned_transition'"
+            )
+        if hardening_reduction not in HARDENING_REDUCTIONS:
+            allowed = ", ".join(HARDENING_REDUCTIONS)
+            raise ValueError(
+                f"hardening_reduction = {hardening_reduction!r}: allowed are {allowed}"
+            )
         check_probability("region_leak", region_leak)
         check_weights(hardening_weight=hardening_weight, balance_weight=balance_weight)
         check_top_k(top_k, 2**depth, renormalise=renormalise)
@@ -110,11 +132,13 @@ class TreeGate(LogitGate):
         self.depth = depth
         self.form = form
         self.node_activation = node_activation
+        self.transition_start = transition_start
         self.top_k = top_k
         self.renormalise = renormalise
         self.region_leak = region_leak
         self.hardening_weight: float | Tensor = hardening_weight
-        self.balance_weight = balance_weight
+        self.hardening_reduction = hardening_reduction
+        self.balance_weight: float | Tensor = balance_weight
         self.hard_training = hard_training
         self.register_constants(device)
         if form == "learned_transition":
@@ -124,9 +148,13 @@ class TreeGate(LogitGate):
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the parameters anew; the weights of the learned transition start from ones."""
+        """Draw the parameters anew, those of a learned transition as `transition_start` says."""
         super().reset_parameters(generator)
-        if self.form == "learned_transition":
+        if self.form != "learned_transition":
+            return
+        if self.transition_start == "uniform":
+            uniform_fan_in_(self.transition, 2 * self.n_experts, generator)
+        else:
             with torch.no_grad():
                 self.transition.copy_(self.matrix)
 
@@ -185,15 +213,22 @@ class TreeGate(LogitGate):
         check_weights(hardening_weight=weight)
         if self.hard_training:
             raise ValueError("hard_training = True gives nodes no gradient: it has no hardening")
-        current = self.hardening_weight
+        self.hardening_weight = self._filled(self.hardening_weight, weight)
+
+    def set_balance(self, weight: float) -> None:
+        """Set the weight of the load-balancing loss, as a tensor that compiled code reads."""
+        check_weights(balance_weight=weight)
+        if self.hard_training:
+            raise ValueError("hard_training = True gives nodes no gradient: it has no balance")
+        self.balance_weight = self._filled(self.balance_weight, weight)
+
+    def _filled(self, current: float | Tensor, weight: float) -> Tensor:
+        """Return the tensor `current` filled with a weight, or a new one on the nodes' device."""
         if isinstance(current, Tensor) and current.device == self.weight.device:
-            current.fill_(weight)
-        else:
-            with torch.inference_mode(False):
-                dtype = at_least_float32(self.weight.dtype)
-                self.hardening_weight = torch.full(
-                    (), weight, device=self.weight.device, dtype=dtype
-                )
+            return current.fill_(weight)
+        with torch.inference_mode(False):
+            dtype = at_least_float32(self.weight.dtype)
+            return torch.full((), weight, device=self.weight.device, dtype=dtype)
 
     def extra_repr(self) -> str:
         """Return what describes the gate."""
@@ -208,20 +243,16 @@ class TreeGate(LogitGate):
 
     def _loss(self, z: Tensor) -> Tensor | None:
         """Return the weighted losses (...) of node logits (..., b, n), or None without any."""
-        loss = None
-        weight = self.hardening_weight
-        if isinstance(weight, Tensor):  # a copy, since it may be filled before the backward pass
-            loss = weight.clone() * hardening(z)
-        elif weight > 0:
-            loss = weight * hardening(z)
-        if self.balance_weight > 0:
+        losses = []
+        if (weight := _loss_weight(self.hardening_weight)) is not None:
+            losses.append(weight * hardening(z, self.hardening_reduction))
+        if (weight := _loss_weight(self.balance_weight)) is not None:
             if self.form == "product":
                 weights = product_form(z)
             else:
                 weights = self._log_weights(z).softmax(-1)
-            balance = self.balance_weight * load_balance(weights, descend(z).unsqueeze(-1))
-            loss = balance if loss is None else loss + balance
-        return loss
+            losses.append(weight * load_balance(weights, descend(z).unsqueeze(-1)))
+        return functools.reduce(torch.add, losses) if losses else None
 
     def _log_weights(self, z: Tensor) -> Tensor:
         if self.form == "product":
@@ -232,3 +263,10 @@ class TreeGate(LogitGate):
         if self.form == "learned_transition":
             matrix = matrix * self.transition.relu()
         return transition_form(z, matrix, self.node_activation)
+
+
+def _loss_weight(weight: float | Tensor) -> float | Tensor | None:
+    """Return the weight that a loss is multiplied with, None for a loss that isn't computed."""
+    if isinstance(weight, Tensor):
+        return weight.clone()  # it may be filled before the backward pass
+    return weight if weight > 0 else None

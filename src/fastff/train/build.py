@@ -35,6 +35,7 @@ from fastff.config.model import (
     NodeTreeSpec,
     RoutedSpec,
     SoftMergedSpec,
+    StridedConvolutionalSpec,
 )
 from fastff.data.dataset import Dataset
 from fastff.layers import (
@@ -47,11 +48,13 @@ from fastff.layers import (
     Layer,
     LinearGate,
     LinearLayer,
+    MasterLeafLayer,
     MixtureExperts,
     NodeTree,
     NoisyTopKGate,
     RoutedLayer,
     SoftMergedExperts,
+    StridedConvolutional,
     TreeGate,
 )
 
@@ -112,12 +115,17 @@ def _routed(spec: RoutedSpec, sizes: Sizes, generator: torch.Generator | None) -
     depth, width, _ = spec.shape
     gate = build_gate(spec.gate, sizes.in_features, depth, generator=generator)
     shape = (gate.n_experts, sizes.in_features, width, sizes.out_features)
-    return RoutedLayer(gate, build_experts(spec.experts, *shape, generator=generator))
+    experts = build_experts(spec.experts, *shape, generator=generator)
+    if spec.master_features is None:
+        return RoutedLayer(gate, experts)
+    shape = (1, sizes.in_features, spec.master_features, sizes.out_features)
+    master = build_experts(spec.experts, *shape, generator=generator)
+    return MasterLeafLayer(gate, experts, master)
 
 
 def _feed_forward(spec: FeedForwardSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
     shape = (sizes.in_features, spec.shape.hidden_features, sizes.out_features)
-    return FeedForward(*shape, activation=spec.activation, generator=generator)
+    return FeedForward(*shape, activation=spec.activation, bias=spec.bias, generator=generator)
 
 
 def _node_tree(spec: NodeTreeSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
@@ -127,7 +135,7 @@ def _node_tree(spec: NodeTreeSpec, sizes: Sizes, generator: torch.Generator | No
         levels=spec.shape.depth + spec.leaf_nodes,
         n_trees=spec.n_trees,
         leaf_nodes=spec.leaf_nodes,
-        bias=False,
+        bias=spec.bias,
         activation=spec.activation,
         generator=generator,
     )
@@ -141,8 +149,18 @@ def _convolutional(
     return Convolutional(sizes.image_shape, spec.channels, sizes.out_features, generator=generator)
 
 
+def _strided_convolutional(
+    spec: StridedConvolutionalSpec, sizes: Sizes, generator: torch.Generator | None
+) -> Layer:
+    if sizes.image_shape is None:
+        raise ValueError("a convolutional model needs inputs that are images, not features")
+    shape = (spec.hidden_features, sizes.out_features)
+    return StridedConvolutional(sizes.image_shape, spec.channels, *shape, generator=generator)
+
+
 def _linear(spec: LinearSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
-    return LinearLayer(sizes.in_features, sizes.out_features, generator=generator)
+    shape = (sizes.in_features, sizes.out_features)
+    return LinearLayer(*shape, bias=spec.bias, generator=generator)
 
 
 def _bottleneck(spec: BottleneckSpec, sizes: Sizes, generator: torch.Generator | None) -> Layer:
@@ -151,6 +169,7 @@ def _bottleneck(spec: BottleneckSpec, sizes: Sizes, generator: torch.Generator |
     return Bottleneck(
         build_model(spec.body, body, generator=generator),
         build_model(spec.head, head, generator=generator),
+        activation=spec.activation,
     )
 
 
@@ -159,6 +178,7 @@ MODELS: dict[type[LayerSpec], Callable[..., Layer]] = {
     FeedForwardSpec: _feed_forward,
     NodeTreeSpec: _node_tree,
     ConvolutionalSpec: _convolutional,
+    StridedConvolutionalSpec: _strided_convolutional,
     LinearSpec: _linear,
     BottleneckSpec: _bottleneck,
 }

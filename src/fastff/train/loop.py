@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fastff.config.job import Recording
 from fastff.config.model import ModelSpec
-from fastff.config.recipe import PlateauSpec, Recipe
+from fastff.config.recipe import PhaseSpec, PlateauSpec, Recipe
 from fastff.data.dataset import Dataset
-from fastff.layers import Layer
+from fastff.layers import Layer, TreeGate
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
 from fastff.layers.linear import Random
@@ -132,6 +132,7 @@ def train_stack(
     for epoch in range(state.epoch + 1, recipe.epochs + 1):
         order = torch.stack([torch.randperm(n_samples, generator=g) for g in orders])  # (r, n)
         step.start_epoch(order)
+        set_loss_weights(model, recipe.phase_of(epoch))
         model.train()
         for _ in range(n_steps):
             step()
@@ -175,6 +176,18 @@ def results_of(training: Training) -> list[RunResult]:
 
 def _build(spec: ModelSpec, seed: int, data: Dataset) -> Layer:
     return build_model(spec, Sizes.of(data), generator=generator(seed, "initialisation"))
+
+
+def set_loss_weights(model: Layer, phase: PhaseSpec | None) -> None:
+    """Give all trees of a stack a phase's weights of their losses, which a captured step reads."""
+    if phase is None:
+        return
+    for module in model.modules():
+        if isinstance(module, TreeGate):
+            if phase.hardening_weight is not None:
+                module.set_hardening(phase.hardening_weight)
+            if phase.balance_weight is not None:
+                module.set_balance(phase.balance_weight)
 
 
 def _mean_loss(histories: Sequence[Sequence[EpochResult]], epoch: int) -> float:

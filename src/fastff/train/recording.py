@@ -161,7 +161,7 @@ def snapshots(
             visits.append(path_mask(z[:, :n]).sum(1).long())  # (r, t, n)
             entropies.append(node_entropies(z[:, :n]).double().sum(1))
         if "projections" in record and isinstance(model, Bottleneck):
-            features.append(model.body(x, hard=True)[:, :n])
+            features.append(model.features(x, hard=True)[:, :n])
             experts.append(routing[:, :, 0].argmax(-1))
 
     found: dict[str, Tensor] = {}
