@@ -13,7 +13,13 @@ from snakemake.utils import update_config, validate
 
 from fastff.claims.load import load_claims
 from fastff.config.errors import ConfigError
-from fastff.config.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, n_runs, settings, train_jobs
+from fastff.config.jobs import (
+    BENCH_SETTINGS,
+    TRAIN_SETTINGS,
+    n_runs,
+    settings,
+    train_jobs,
+)
 from fastff.config.yaml_file import config_text, keep, yaml_text
 from fastff.config.load import parse_config
 from fastff.config.yaml_file import Layer, merge_layers, read_layers
