@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.lines import LineStyle, add_legend, draw_band, heading, line_styles
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, theme, width_of, wrap
-from fastff.analysis.summary import labels_of, require_one, require_one_shape, summarise
+from fastff.analysis.summary import labels_of, require_one, require_one_shape, summarise_epochs
 from fastff.tables.schema import PRINTED
 
 PANEL_HEIGHT = 1.75  # inches
@@ -49,10 +49,7 @@ def draw_epochs(epochs: pd.DataFrame, title: str) -> Figure:
     """
     require_one_shape(epochs)
     styles = line_styles(list(labels_of(epochs)))
-    summaries = {epoch: summarise(rows, EPOCH_METRICS) for epoch, rows in epochs.groupby("epoch")}
-    summary = pd.concat(
-        [rows.assign(epoch=epoch) for epoch, rows in summaries.items()], ignore_index=True
-    )
+    summary = summarise_epochs(epochs, EPOCH_METRICS)
     with theme():
         size = (width_of(len(EPOCH_METRICS)), 1.1 + PANEL_HEIGHT)
         figure = Figure(figsize=size, layout="constrained")

@@ -13,7 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fastff.analysis.failed import first_seed, unless_all_failed
-from fastff.analysis.style import CENTRE, TWO_COLUMNS, class_colours, leaf_colours, theme, wrap
+from fastff.analysis.style import (
+    CENTRE,
+    TWO_COLUMNS,
+    class_colours,
+    evenly,
+    leaf_colours,
+    theme,
+    wrap,
+)
 from fastff.analysis.summary import labels_of, require_one, require_one_shape
 from fastff.tables.format import show
 
@@ -77,10 +85,9 @@ def draw_leak_projections(runs: pd.DataFrame, projections: pd.DataFrame, title: 
     for column in ("variant", "depth", "hidden_features"):
         require_one(runs, column)
     seed = first_seed(runs)
-    leaks = np.sort(runs["region_leak"].unique())
-    places = np.linspace(0, len(leaks) - 1, min(len(leaks), MOST_LEAKS)).round().astype(int)
+    leaks = evenly(np.sort(runs["region_leak"].unique()), MOST_LEAKS)
     columns = []
-    for leak in leaks[places]:
+    for leak in leaks:
         key = {"seed": seed, "region_leak": leak}
         run = runs[(runs[list(key)] == pd.Series(key)).all(axis=1)].iloc[0]
         points = projections[(projections[list(key)] == pd.Series(key)).all(axis=1)]

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from fastff.analysis.failed import unless_all_failed
 from fastff.analysis.planes import add_point_legend, draw_points, finite
-from fastff.analysis.style import CENTRE, TWO_COLUMNS, class_colours, leaf_colours, theme, wrap
+from fastff.analysis.style import (
+    CENTRE,
+    TWO_COLUMNS,
+    class_colours,
+    evenly,
+    leaf_colours,
+    theme,
+    wrap,
+)
 from fastff.analysis.summary import labels_of, require_one_shape
 
 Points = NDArray[np.float64]  # (n, 2)
@@ -151,21 +159,21 @@ def draw_regions(nodes: pd.DataFrame, projections: pd.DataFrame, title: str) -> 
     epochs = np.intersect1d(trees["epoch"], points["epoch"])
     if len(epochs) == 0:
         raise ValueError(f"nodes and projections of {variant} have no epoch in common")
-    places = np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_PANELS)).round().astype(int)
+    epochs = evenly(epochs, MOST_PANELS)
     classes = np.sort(points["class"].unique())
     by_class = dict(zip(classes, class_colours(len(classes)), strict=True))
     by_leaf = [_tint(colour) for colour in leaf_colours(int(points["n_experts"].iloc[0]))]
 
     with theme():
-        n_columns = min(MOST_COLUMNS, len(places))
-        n_rows = -(-len(places) // n_columns)
+        n_columns = min(MOST_COLUMNS, len(epochs))
+        n_rows = -(-len(epochs) // n_columns)
         panel = (TWO_COLUMNS - LEGENDS) / MOST_COLUMNS
         size = (LEGENDS + panel * n_columns, 0.8 + (panel + 0.2) * n_rows)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-        for axes in grid[len(places) :]:
+        for axes in grid[len(epochs) :]:
             axes.set_axis_off()
-        for axes, epoch in zip(grid, epochs[places], strict=False):
+        for axes, epoch in zip(grid, epochs, strict=False):
             shown = finite(points[points["epoch"] == epoch])
             if shown.empty:
                 axes.annotate("diverged", **CENTRE)

@@ -24,12 +24,20 @@ from fastff.analysis.style import (
     LIMIT,
     TWO_COLUMNS,
     class_colours,
+    evenly,
     leaf_colours,
     theme,
     width_of,
     wrap,
 )
-from fastff.analysis.summary import labels_of, mean_ci, require_one, require_one_shape, summarise
+from fastff.analysis.summary import (
+    labels_of,
+    mean_ci,
+    require_one,
+    require_one_shape,
+    summarise,
+    summarise_epochs,
+)
 from fastff.tables.read import Tidy, failed
 from fastff.tables.schema import HEAD, PRINTED
 
@@ -275,10 +283,7 @@ def entropy_over_epochs(expert_counts: pd.DataFrame) -> pd.DataFrame:
     """
     trees = distribution_per_tree(expert_counts)
     per_run = trees.groupby([*HEAD, "epoch"], sort=False, as_index=False)["entropy"].mean()
-    epochs = [
-        summarise(rows, ["entropy"]).assign(epoch=epoch) for epoch, rows in per_run.groupby("epoch")
-    ]
-    return pd.concat(epochs, ignore_index=True)
+    return summarise_epochs(per_run, ["entropy"])
 
 
 def _stack(axes: Axes, samples: pd.DataFrame, colours: list[str]) -> None:
@@ -328,14 +333,14 @@ def draw_trees(expert_counts: pd.DataFrame, title: str) -> Figure:
     entropies = trees.pivot(index="epoch", columns="tree", values="entropy")
     order = entropies.iloc[-1].sort_values(kind="stable").index
     epochs = entropies.index.to_numpy()
-    places = np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_EPOCHS)).round().astype(int)
+    drawn = evenly(epochs, MOST_EPOCHS)
     most = float(np.log2(expert_counts["n_experts"].iloc[0]))
     with theme():
         size = (TWO_COLUMNS, 1.5 + MAP_HEIGHT + TREES_HEIGHT)
         figure = Figure(figsize=size, layout="constrained")
-        cells = figure.add_gridspec(2, len(places), height_ratios=[MAP_HEIGHT, TREES_HEIGHT])
-        maps = [figure.add_subplot(cells[0, place]) for place in range(len(places))]
-        for axes, epoch in zip(maps, epochs[places], strict=True):
+        cells = figure.add_gridspec(2, len(drawn), height_ratios=[MAP_HEIGHT, TREES_HEIGHT])
+        maps = [figure.add_subplot(cells[0, place]) for place in range(len(drawn))]
+        for axes, epoch in zip(maps, drawn, strict=True):
             shares = samples[samples["epoch"] == epoch]
             table = shares.pivot(index="tree", columns="expert", values="share").loc[order]
             image = axes.imshow(100 * table, cmap="rocket_r", vmin=0, vmax=100, aspect="auto")
@@ -356,7 +361,7 @@ def draw_trees(expert_counts: pd.DataFrame, title: str) -> Figure:
         below.set_ylim(0, 1.08 * most)
         below.set_xlabel("epoch")
         below.set_ylabel(PRINTED["entropy"].heading)
-        below.xaxis.set_major_locator(FixedLocator(epochs[places].tolist()))
+        below.xaxis.set_major_locator(FixedLocator(drawn.tolist()))
         seeds = f"{title}, maps of seed {first['seed'].iloc[0]}"
         figure.suptitle(wrap(heading(expert_counts, seeds), TWO_COLUMNS, heading=True))
         handles = [

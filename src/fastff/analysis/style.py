@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from fastff.files import atomic_path
 
@@ -106,6 +108,13 @@ def leaf_colours(n_leaves: int) -> list[str]:
         shades = sns.color_palette(cmap, n).as_hex()
         found += [str(shades[order.index(leaf)]) for leaf in range(n)]
     return found
+
+
+def evenly(values: NDArray[Any], most: int) -> NDArray[Any]:
+    """Return at most so many of the values, evenly chosen: the first and the last among them."""
+    places = np.linspace(0, len(values) - 1, min(len(values), most)).round().astype(int)
+    chosen: NDArray[Any] = values[places]
+    return chosen
 
 
 def width_of(n_columns: int) -> float:

@@ -84,6 +84,12 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str], *, best: bool = False)
     return pd.DataFrame(rows)
 
 
+def summarise_epochs(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return what `summarise` does of each epoch of a table, with the column `epoch`."""
+    epochs = [summarise(rows, metrics).assign(epoch=n) for n, rows in table.groupby("epoch")]
+    return pd.concat(epochs, ignore_index=True)
+
+
 def _of_best_run(group: pd.DataFrame, metric: str) -> float:
     by_seed = group.sort_values("seed")
     if by_seed[CHOICE].isna().all():
