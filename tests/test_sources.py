@@ -241,8 +241,8 @@ COMMAND_LINE = {
         ("train", "cli/train.py"),
         ("collect", "cli/commands.py"),
         ("bench", "cli/commands.py"),
-        ("claims", "cli/claims.py"),
-        ("site", "cli/site.py"),
+        ("claims", "cli/results.py"),
+        ("site", "cli/results.py"),
     ],
 )
 def test_a_stage_has_all_that_its_command_calls(stage, path):

@@ -9,8 +9,6 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from fastff.cli.artifact import add_artifact
-from fastff.cli.claims import add_claims
 from fastff.cli.commands import (
     add_bench,
     add_collect,
@@ -19,9 +17,8 @@ from fastff.cli.commands import (
     add_progress,
     add_schema,
 )
-from fastff.cli.site import add_site
+from fastff.cli.results import add_artifact, add_claims, add_costs, add_site, add_verify
 from fastff.cli.train import add_reference, add_train
-from fastff.cli.verify import add_verify
 from fastff.config.errors import ConfigError
 from fastff.data.errors import DataError
 from fastff.workflow.caches import redirect_caches
@@ -64,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_reference(commands)
     add_verify(commands)
     add_plan(commands)
+    add_costs(commands)
     add_artifact(commands)
     add_progress(commands)
     add_site(commands)

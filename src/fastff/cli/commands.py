@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from fastff.cli.arguments import add_config, add_device, positive, with_settings
+from fastff.cli.arguments import Commands, add_config, add_device, positive, with_settings
 from fastff.config.jobs import BENCH_SETTINGS, named_benchmark
 from fastff.config.load import json_schema, load_config
 from fastff.data.names import DATASET_NAMES
@@ -17,7 +17,7 @@ from fastff.data.names import DATASET_NAMES
 log = logging.getLogger("fastff")
 
 
-def add_prepare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_prepare(commands: Commands) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser(
         "prepare",
@@ -40,7 +40,7 @@ def _prepare(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_collect(commands: Commands) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser(
         "collect",
@@ -59,7 +59,7 @@ def _collect(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_bench(commands: Commands) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser(
         "bench",
@@ -99,7 +99,7 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_plan(commands: Commands) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser(
         "plan",
@@ -157,7 +157,7 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_progress(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_progress(commands: Commands) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser(
         "progress",
@@ -177,7 +177,7 @@ def _progress(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_schema(commands: Commands) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser(
         "schema",

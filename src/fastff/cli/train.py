@@ -9,7 +9,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from fastff.cli.arguments import add_config, add_device, positive, with_settings
+from fastff.cli.arguments import Commands, add_config, add_device, positive, with_settings
 from fastff.config.errors import ConfigError
 from fastff.config.load import load_config
 
@@ -17,7 +17,7 @@ log = logging.getLogger("fastff")
 MAX_SECONDS = 1e6  # between checkpoints: more than any job takes
 
 
-def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_train(commands: Commands) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser(
         "train",
@@ -124,7 +124,7 @@ def _report_failures(lines: list[str], options: argparse.Namespace) -> int:
     return 1
 
 
-def add_reference(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_reference(commands: Commands) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser(
         "reference",
