@@ -62,7 +62,7 @@ class HypercubeGate(LogitGate):
 
         The hard form is the corner of the logits' signs.
         """
-        z = self.logits(x)
+        z = self.activated_logits(x)
         if not hard:
             scores = z @ self.constant("signs", like=z).mT
             return route_top_k(

@@ -67,7 +67,7 @@ class LinearGate(LogitGate):
 
         In training mode the soft form has the balance loss, of each batch (..., b, i).
         """
-        logits = self.logits(x)
+        logits = self.activated_logits(x)
         if self.top_k is None and hard:
             best = logits.argmax(-1, keepdim=sparse)
             if sparse:
