@@ -49,7 +49,13 @@ def test_mappings_are_merged_all_else_is_replaced_and_null_removes(changes, merg
 
 def test_keys_that_null_does_not_remove_are_those_where_it_overrides_something():
     """An experiment's overrides the config's, its recipe's the defaults'."""
-    recipe = {"region_leak", "hardening_weight", "train_samples", "early_stopping"}
+    recipe = {
+        "region_leak",
+        "hardening_weight",
+        "balance_weight",
+        "train_samples",
+        "early_stopping",
+    }
     assert {"runs_per_job"} | recipe == NULL_IS_A_VALUE
 
 

@@ -107,10 +107,10 @@ class LinearLayer(Layer):
         weight, bias = self.weight, self.bias
         if weight.dim() != 2:
             out = linear(x, weight)
-            return out if bias is None else out + bias.unsqueeze(-2)
+            return out if bias is None else out + bias.unsqueeze(-2).to(out.dtype)
         check_inputs(x, weight, self.in_features)
         out = linear(x, weight).contiguous()
-        return out if bias is None else out + bias
+        return out if bias is None else out + bias.to(out.dtype)
 
 
 class Convolutional(Layer):

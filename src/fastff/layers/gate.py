@@ -306,13 +306,19 @@ class LogitGate(Gate):
         check_inputs(x, self.weight, self.in_features)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return the logits (..., n_logits) of inputs (..., i)."""
+        """Return the logits (..., n_logits) of inputs (..., i), before their activation."""
         weight, bias = parameter(self, "weight"), parameter(self, "bias")
         if weight.dim() == 2:
             check_inputs(x, weight, self.in_features)
         z = linear(x, weight)
-        if bias is not None:
-            z = z + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
+        if bias is None:
+            return z
+        biased: Tensor = z + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
+        return biased
+
+    def activated_logits(self, x: Tensor) -> Tensor:
+        """Return the activations of the logits, (..., n_logits), of inputs (..., i)."""
+        z = self.logits(x)
         return z.relu() if self.logit_activation == "relu" else z
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:

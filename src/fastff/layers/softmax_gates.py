@@ -69,7 +69,7 @@ class LinearGate(LogitGate):
 
         In training mode the soft form has the balance loss, of each batch (..., b, i).
         """
-        logits = self.logits(x)
+        logits = self.activated_logits(x)
         if self.top_k is None and hard:
             best = logits.argmax(-1, keepdim=sparse)
             if sparse:
@@ -222,7 +222,7 @@ class HypercubeGate(LogitGate):
 
         The hard form is the corner of the logits' signs.
         """
-        z = self.logits(x)
+        z = self.activated_logits(x)
         if not hard:
             scores = z @ self.constant("signs", like=z).mT
             return route_top_k(

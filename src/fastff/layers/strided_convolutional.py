@@ -84,10 +84,10 @@ class StridedConvolutional(Layer):
         check_inputs(x, self.experts.w_in, self.in_features)
         return with_leading(self._output(as_rows(x)), x)
 
-    def _convolutions(self) -> list[tuple[nn.Parameter, ...]]:
+    def _convolutions(self) -> list[tuple[Tensor, ...]]:
         """Return kernel (..., o, c, y, x), bias (..., o) and slope (..., 1) of each convolution."""
         return [
-            tuple(self.get_parameter(f"{name}_{number}") for name in ("kernel", "bias", "slope"))
+            tuple(getattr(self, f"{name}_{number}") for name in ("kernel", "bias", "slope"))
             for number in range(self.n_convolutions)
         ]
 
