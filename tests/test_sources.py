@@ -188,7 +188,7 @@ def test_a_digest_is_of_one_stage(digests):
         ("kernels/cuda/numerics.py", "", "ADDED = 1\n", {"bench"}),
         ("bench/plain.py", "", "ADDED = 1\n", {"bench"}),
         ("analysis/style.py", "", "ADDED = 1\n", {"analysis"}),
-        ("claims/bootstrap.py", "", "ADDED = 1\n", {"claims"}),
+        ("claims/times.py", "", "ADDED = 1\n", {"claims"}),
         ("site/static/site.css", "figure img", "/* edited */ figure img", {"site"}),
     ],
 )  # fmt: skip
@@ -230,7 +230,7 @@ COMMAND_LINE = {
         "fastff.config.jobs",
         "fastff.workflow.digests",
     ),
-    *("fastff.claims.load", "fastff.claims.readme"),
+    "fastff.claims.page",
     *("fastff.progress.line", "fastff.progress.messages"),
 }
 

@@ -22,14 +22,6 @@ def claim_parameters():
         "title": claim_title(),
         "ledger": f"{RESULTS}/claims.csv",
         "figures": FIGURES,
-        "published": {
-            name: claim.published.value
-            for name, claim in CLAIMS.claims.items()
-            if claim.published.value is not None
-        },
-        "rules": {
-            name: CLAIMS.rules[claim.rule].says for name, claim in CLAIMS.claims.items()
-        },
     }
 
 

@@ -1,99 +1,208 @@
-"""The ledger: every claim with its effect, interval, test and verdict."""
+"""The ledger: every claim with what was published, what the results here say, and the verdict."""
 
 from __future__ import annotations
 
+import json
 import logging
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from fastff.claims.estimate import Estimate, NotTestableError
-from fastff.claims.runs import estimate_of_runs
-from fastff.claims.spec import Claim, ClaimsFile
-from fastff.claims.speed import estimate_of_times
-from fastff.claims.statistics import CrossingSpec, OfRuns, SpeedupSpec
-from fastff.claims.tables import Tables
-from fastff.claims.verdict import NOT_TESTABLE, judge
+from fastff.analysis.distribution import distribution
+from fastff.analysis.ledger import COUNTS, NUMBERS, TEXTS
+from fastff.analysis.timings import read_times
+from fastff.claims.file import (
+    Claim,
+    ClaimsFile,
+    CrossingSpec,
+    PairedSpec,
+    SlopeSpec,
+    Speed,
+    SpeedupSpec,
+)
+from fastff.claims.runs import Estimate, NotTestedError, estimate_of_runs
+from fastff.claims.times import TimeEstimate, estimate_of_times
+from fastff.claims.verdict import NOT_TESTED, judge
+from fastff.tables.read import RUN, load_table
+from fastff.tables.schema import MEASURES
 
 log = logging.getLogger(__name__)
 
 COLUMNS = (
-    *("claim", "source", "statement", "published", "experiment", "target", "device", "statistic"),
-    *("effect", "low", "high", "unit", "n", "p_value", "p_holm", "verdict", "reason"),
+    *("claim", "kind", "source", "statement", "published", "published_value", "mark"),
+    *("published_dataset", "dataset", "model", "form", "experiment", "target"),
+    *("device", "dtype", "batch", "statistic", "effect", "low", "high", "unit", "n"),
+    *("prediction_low", "prediction_high", "p_value", "p_holm", "n_shapes", "n_agree"),
+    *("exception", "study_t", "study_p", "decided", "verdict", "reason"),
+    *("rules_commit", "runs_commit"),
 )
-NUMBERS = ("effect", "low", "high", "p_value", "p_holm")
 DIGITS = 6  # significant ones that are written: the last bits differ between processors
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Folders with results, as the workflow writes them and the repository holds them.
+
+    Attributes:
+        folders: each has `tidy/<experiment>/<table>.csv` (or `.csv.xz`) and
+            `benchmarks/<benchmark>.csv`, or one of the two. An experiment is in one of them; a
+            benchmark's rows of several machines may be in several.
+        only: the experiments and benchmarks that may be read; None for all that there are.
+
+    """
+
+    folders: Sequence[Path]
+    only: Collection[str] | None = None
+
+    def runs(self, experiment: str, metrics: Collection[str]) -> tuple[pd.DataFrame, str]:
+        """Return the runs of an experiment with the metrics, and the commit that they are of.
+
+        Raises:
+            NotTestedError: where there are none.
+            TidyError: for a table that can't be read.
+
+        """
+        roots = [root for root in self.folders if any((root / "tidy" / experiment).glob("runs.*"))]
+        if not roots or not self._may_read(experiment):
+            raise NotTestedError(f"no runs of experiment {experiment}")
+        folder = roots[0] / "tidy" / experiment
+        runs = load_table(folder, "runs")
+        if not set(metrics).isdisjoint(MEASURES):
+            measures = distribution(load_table(folder, "expert_counts"))[[*RUN, *MEASURES]]
+            runs = runs.merge(measures, on=list(RUN), how="left", validate="one_to_one")
+        return runs, _commit(roots[0] / "provenance.json")
+
+    def times(self, benchmark: str) -> pd.DataFrame:
+        """Return the rows of a benchmark, of all machines, with `training_width`.
+
+        Raises:
+            NotTestedError: where there are none.
+            TidyError: for a table that can't be read.
+
+        """
+        paths = [folder / "benchmarks" / f"{benchmark}.csv" for folder in self.folders]
+        found = [path for path in paths if path.exists()]
+        if not found or not self._may_read(benchmark):
+            raise NotTestedError(f"no measurements of {benchmark}")
+        rows = pd.concat([read_times(path) for path in found], ignore_index=True)
+        return rows.rename(columns={"width": "training_width"})
+
+    def _may_read(self, name: str) -> bool:
+        return self.only is None or name in self.only
 
 
 def ledger(claims: ClaimsFile, tables: Tables) -> pd.DataFrame:
     """Return a row per claim, in the order of the file, with the columns of COLUMNS.
 
-    `p_holm` is the p-value corrected after Holm over all claims of the ledger that have a test.
-    Where a claim is not testable, `effect`, `low`, `high`, `p_value`, `p_holm` are NaN, `n` is 0,
-    and `reason` says why.
+    `p_holm` is the p-value corrected after Holm, over the replications that have a test, and apart
+    over all other claims. Of a claim that isn't tested, the numbers are NaN and the counts 0, and
+    `reason` says why. A replication whose runs are of another dataset than the published ones is a
+    generalisation in this ledger, without a published value to compare with.
 
     Raises:
         TidyError: for a table that is there, but can't be read.
 
     """
-    found = {name: _estimate(claims, claim, tables) for name, claim in claims.claims.items()}
-    holm = holm_corrected({n: e.p_value for n, e in found.items() if isinstance(e, Estimate)})
     rows = []
     for name, claim in claims.claims.items():
-        estimate = found[name]
-        row = _described(name, claim, claims)
-        if isinstance(estimate, str):
-            row |= dict.fromkeys(NUMBERS, np.nan) | {"unit": "", "n": 0}
-            row |= {"verdict": NOT_TESTABLE, "reason": estimate}
-        else:
-            p_holm = holm.get(name, np.nan)
-            value = claim.published.value
-            share = estimate.effect / value if value else np.nan
-            numbers = asdict(estimate) | dict(estimate.more) | {"p_holm": p_holm, "share": share}
-            verdict, why = judge(claims.rules[claim.rule], numbers)
-            row |= {key: numbers[key] for key in (*NUMBERS, "unit", "n")}
-            row |= {"verdict": verdict, "reason": f"{why} ({estimate.detail})"}
-        rows.append(row)
+        row: dict[str, Any] = dict.fromkeys(NUMBERS, np.nan) | dict.fromkeys(COUNTS, 0)
+        row |= dict.fromkeys(TEXTS, "") | _described(name, claim, claims)
+        try:
+            row |= _tested(claims, claim, tables)
+        except NotTestedError as reason:
+            row |= {"verdict": NOT_TESTED, "reason": str(reason)}
         log.info("%s: %s", name, row["verdict"])
+        rows.append(row)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
+    replicated = table["kind"] == "replication"
+    for group in (replicated, ~replicated):
+        tested = group & table["p_value"].notna()
+        if tested.any():
+            p_values = table.loc[tested, "p_value"]
+            table.loc[tested, "p_holm"] = multipletests(p_values, method="holm")[1]
     for column in NUMBERS:
         table[column] = [float(f"{value:.{DIGITS}g}") for value in table[column]]
     return table
 
 
-def holm_corrected(p_values: dict[str, float]) -> dict[str, float]:
-    """Return the p-values corrected after Holm; those that are NaN are left out."""
-    tested = {name: p for name, p in p_values.items() if not np.isnan(p)}
-    if not tested:
-        return {}
-    corrected = multipletests(list(tested.values()), method="holm")[1]
-    return dict(zip(tested, map(float, corrected), strict=True))
+def _tested(claims: ClaimsFile, claim: Claim, tables: Tables) -> dict[str, Any]:
+    """Return what a row has of a claim's test. Raises NotTestedError."""
+    spec, expects = claim.statistic, claim.expects
+    if spec is None or expects is None:
+        raise NotTestedError(str(claim.not_tested))
+    published = None if claim.published is None else claim.published.value
+    found: Estimate | TimeEstimate
+    if isinstance(spec, SpeedupSpec | CrossingSpec):
+        times = tables.times(claim.block)
+        found = estimate_of_times(times, spec, str(claim.device), claims.least_processes)
+        row: dict[str, Any] = {"dataset": found.machine}
+    else:
+        assert not isinstance(expects, Speed)
+        runs, commit = tables.runs(claim.block, spec.metrics())
+        found = estimate_of_runs(
+            runs,
+            spec,
+            expects,
+            least_seeds=claims.least_seeds,
+            best_of=claim.published.best_of if claim.published is not None else None,
+        )
+        row = {"dataset": found.dataset, "runs_commit": commit, "exception": found.exception}
+        row |= {"n_shapes": found.n_shapes, "n_agree": found.n_agree}
+        row |= dict(zip(("prediction_low", "prediction_high"), found.prediction, strict=True))
+        row |= {"p_value": found.p_value}
+        row |= dict(zip(("study_t", "study_p"), found.over_shapes, strict=True))
+        if claim.published is not None and found.dataset != claim.published.dataset:
+            row["kind"] = "generalisation" if claim.kind == "replication" else claim.kind
+            published = None
+    verdict, reason = judge(found, expects, published)
+    numbers = {key: getattr(found, key) for key in ("effect", "low", "high", "unit", "n")}
+    return row | numbers | {"verdict": verdict, "reason": reason}
 
 
-def _estimate(claims: ClaimsFile, claim: Claim, tables: Tables) -> Estimate | str:
-    """Return what the claim's statistic is, or why there is none."""
-    spec = claim.statistic
-    try:
-        if isinstance(spec, SpeedupSpec | CrossingSpec):
-            return estimate_of_times(tables.times(claim.block), spec, str(claim.device))
-        runs = tables.runs(claim.block, spec.metric)
-        return estimate_of_runs(runs, spec, claims.least_seeds, claims.bootstrap)
-    except NotTestableError as reason:
-        return str(reason)
-
-
-def _described(name: str, claim: Claim, claims: ClaimsFile) -> dict[str, object]:
-    spec = claim.statistic
-    said = f"{spec.kind} of {spec.metric}" if isinstance(spec, OfRuns) else spec.kind
-    return {
+def _described(name: str, claim: Claim, claims: ClaimsFile) -> dict[str, Any]:
+    """Return what a row has of the claims file."""
+    row: dict[str, Any] = {
         "claim": name,
+        "kind": claim.kind,
         "source": f"{claims.sources[claim.source]}, {claim.where}",
         "statement": claim.statement,
-        "published": claim.published.text,
+        "model": claim.model,
         "experiment": claim.block,
         "target": claim.target or claim.block,
-        "device": claim.device or "any",
-        "statistic": said,
+        "device": claim.device or "",
+        "decided": claim.decided,
+        "rules_commit": (claims.registered or "") if claim.decided == "before" else "",
     }
+    if claim.published is not None:
+        row |= {"published": claim.published.text, "mark": claim.published.mark}
+        row["published_dataset"] = claim.published.dataset or ""
+        if claim.published.value is not None:
+            row["published_value"] = claim.published.value
+    spec = claim.statistic
+    if isinstance(spec, PairedSpec | SlopeSpec):
+        row["statistic"] = f"{spec.kind} of {spec.metric}"
+        row["form"] = " against ".join(dict.fromkeys(map(form_of, spec.metrics())))
+    elif spec is not None:
+        sides = (f"{side.variant} ({side.mode})" for side in (spec.treatment, spec.baseline))
+        row["statistic"] = f"{spec.kind}, {' against '.join(sides)}"
+        row |= {key: str(spec.where.get(key, "")) for key in ("dtype", "batch")}
+    return row
+
+
+def form_of(metric: str) -> str:
+    """Return the form of the layer that a metric is of: measures of experts are of hard choices."""
+    soft = metric.endswith("_soft") or metric in ("train_loss", "validation_loss")
+    return "soft" if soft else "hard"
+
+
+def _commit(provenance: Path) -> str:
+    """Return the commit that a reference's runs were made with, "" for those of this machine."""
+    if not provenance.exists():
+        return ""
+    record: Mapping[str, Any] = json.loads(provenance.read_text(encoding="utf-8"))
+    return str(record.get("commit", ""))

@@ -1,71 +1,103 @@
-"""From numbers to a verdict, by the rule that the claims file gives."""
+"""From numbers to one of five words, the same for every kind of claim."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from fastff.analysis.ledger import VERDICTS
-from fastff.claims.spec import Alternatives, Bound, Rule
+from fastff.claims.file import Direction, Equivalence, Speed
+from fastff.claims.runs import Estimate
+from fastff.claims.times import TimeEstimate
 
-REPRODUCES, IN_PART, DOES_NOT, NOT_TESTABLE = VERDICTS
-
-NAMES = {
-    "effect": "the effect",
-    "low": "the interval's lower end",
-    "high": "the interval's upper end",
-    "p_holm": "Holm's p",
-    "share": "the share of the published value",
-    "slowest": "the least speed-up",
-    "fastest": "the largest speed-up",
-    "last": "the speed-up at the last point",
-}
+REPLICATES, SAME_DIRECTION, INCONCLUSIVE, CONTRADICTED, NOT_TESTED = VERDICTS
+FACTOR = 1.5  # a speed-up within it of the published one replicates
+Verdict = tuple[str, str]  # the word, and why
 
 
-def judge(rule: Rule, numbers: Mapping[str, float]) -> tuple[str, str]:
-    """Return the verdict, and why: the conditions that hold, or those that fail.
+def judge_direction(found: Estimate, expects: Direction, published: float | None) -> Verdict:
+    """Return the verdict on a claim that an effect is above or below 0.
 
-    Args:
-        rule: of the claim.
-        numbers: at least those that the rule asks for; NaN where there is none.
-
+    It `replicates` where the interval lies beyond 0 on the claim's side and the published value in
+    the interval of one run, has the `same direction` where only the first holds or no value was
+    published, is `contradicted` where the interval lies on the other side of 0 or wholly inside the
+    margin, and is else `inconclusive`.
     """
-    if holds(rule.reproduces, numbers):
-        return REPRODUCES, _describe(rule.reproduces, numbers, met=True)
-    if holds(rule.in_part, numbers):
-        return IN_PART, _describe(rule.reproduces, numbers, met=False)
-    return DOES_NOT, _describe(rule.in_part, numbers, met=False)
-
-
-def holds(alternatives: Alternatives, numbers: Mapping[str, float]) -> bool:
-    """Return whether all conditions of one of the alternatives hold."""
-    return any(
-        all(bound.holds(numbers[key]) for key, bound in conditions.items())
-        for conditions in alternatives
-    )
-
-
-def _describe(alternatives: Alternatives, numbers: Mapping[str, float], *, met: bool) -> str:
-    """Return the conditions of the first alternative that holds, or what fails in each."""
-    said = []
-    for conditions in alternatives:
-        whole = holds((conditions,), numbers)
-        if met and not whole:
-            continue
-        said.append(
-            ", ".join(
-                _say(key, bound, numbers[key], met=met)
-                for key, bound in conditions.items()
-                if bound.holds(numbers[key]) == met
-            )
+    sign = 1 if expects.kind == "higher" else -1
+    nearest, farthest = sorted((sign * found.low, sign * found.high))
+    if nearest > 0:
+        if published is None:
+            return SAME_DIRECTION, "the interval lies on the claim's side; no value to compare"
+        low, high = found.prediction
+        where = f"{published:g} in the interval of one run, {low:.3g} to {high:.3g}"
+        if low <= published <= high:
+            return REPLICATES, f"the interval lies on the claim's side, the published {where}"
+        return (
+            SAME_DIRECTION,
+            f"the interval lies on the claim's side, but not the published {where}",
         )
-        if met:
-            break
-    return "; ".join(said)
+    if farthest < 0:
+        return CONTRADICTED, "the interval lies on the other side of 0"
+    if max(abs(found.low), abs(found.high)) < expects.margin:
+        return CONTRADICTED, f"the interval lies within {expects.margin:g} of 0"
+    return INCONCLUSIVE, "the interval holds 0"
 
 
-def _say(key: str, bound: Bound, value: float, *, met: bool) -> str:
-    limits = [f"above {bound.above:g}"] if bound.above is not None else []
-    limits += [f"below {bound.below:g}"] if bound.below is not None else []
-    number = "missing" if math.isnan(value) else f"{value:.3g}"
-    return f"{NAMES[key]} is {number}, {'' if met else 'not '}{' and '.join(limits)}"
+def judge_equivalence(found: Estimate, expects: Equivalence) -> Verdict:
+    """Return the verdict on a claim that an effect is as good as none: two one-sided tests."""
+    margin = f"{expects.margin:g} of 0"
+    if max(abs(found.low), abs(found.high)) < expects.margin:
+        return REPLICATES, f"the 90 % interval lies within {margin}"
+    if found.low > expects.margin or found.high < -expects.margin:
+        return CONTRADICTED, f"the 90 % interval lies wholly farther than {margin}"
+    return INCONCLUSIVE, f"the 90 % interval reaches farther than {margin}, but not wholly"
+
+
+def judge_speed(found: TimeEstimate, expects: Speed, published: float | None) -> Verdict:
+    """Return the verdict on a claim of a speed-up or of where two curves cross.
+
+    A speed-up is a direction, above 1, that `replicates` within a factor of 1.5 of the published. A
+    crossing `replicates` at the published place or the one beside it; and that there is none, where
+    no process has one.
+    """
+    processes = f"{found.n_overtaken} of {found.n} processes"
+    if expects.kind == "faster":
+        if found.high < 1:
+            return CONTRADICTED, "the interval lies below 1: slower"
+        if found.low <= 1:
+            return INCONCLUSIVE, "the interval holds 1"
+        if published is None:
+            return SAME_DIRECTION, "faster; no value to compare"
+        if max(found.effect / published, published / found.effect) <= FACTOR:
+            return (
+                REPLICATES,
+                f"faster, within a factor of {FACTOR:g} of the published {published:g}",
+            )
+        return SAME_DIRECTION, f"faster, not within a factor of {FACTOR:g} of {published:g}"
+    overtakes = expects.kind == "overtakes"
+    if 0 < found.n_overtaken < found.n:
+        return INCONCLUSIVE, f"it overtakes in {processes}"
+    if (found.n_overtaken == found.n) != overtakes:
+        return CONTRADICTED, f"it overtakes in {processes}"
+    if not overtakes:
+        return REPLICATES, "it never overtakes"
+    if not found.slower_first:
+        return SAME_DIRECTION, "it is faster, but from the first point on"
+    if published is not None and abs(found.effect - published) <= 1:
+        return REPLICATES, f"it overtakes beside the published place, {published:g}"
+    more = "" if published is None else f", not beside the published place, {published:g}"
+    return SAME_DIRECTION, f"it overtakes{more}"
+
+
+def judge(
+    found: Estimate | TimeEstimate,
+    expects: Direction | Equivalence | Speed,
+    published: float | None,
+) -> Verdict:
+    """Return the verdict on an estimate, and why, by what the claim expects."""
+    if isinstance(expects, Speed):
+        assert isinstance(found, TimeEstimate)
+        return judge_speed(found, expects, published)
+    assert isinstance(found, Estimate) and math.isfinite(found.effect)
+    if isinstance(expects, Equivalence):
+        return judge_equivalence(found, expects)
+    return judge_direction(found, expects, published)

@@ -35,10 +35,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "collect": ("fastff.tables.collect",),
     "bench": ("fastff.bench.run", "fastff.kernels.cpu", "fastff.kernels.cuda"),
     "analysis": ("fastff.analysis",),
-    "claims": (
-        *("fastff.analysis.ledger", "fastff.claims.ledger", "fastff.claims.spec"),
-        "fastff.claims.tables",
-    ),
+    "claims": (*("fastff.analysis.ledger", "fastff.claims.file", "fastff.claims.ledger"),),
     "site": ("fastff.site.build",),
 }
 # What stages read of the package beside its modules.
