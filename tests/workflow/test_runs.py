@@ -41,7 +41,10 @@ def test_the_ledger_says_what_the_tables_can_test(finished):
     stem = finished.folder / "results" / "tiny" / "claims"
     ledger = load_ledger(stem.with_suffix(".csv")).set_index("claim")
     tested = ledger[ledger["verdict"] != "not tested"]  # of three seeds
-    assert list(tested.index) == ["merged_tree_beats_mixed_tree", "merging_gains_at_small_depth"]
+    assert list(tested.index) == [
+        "merged_tree_beats_mixed_tree",
+        "merging_raises_accuracy_at_depths_1_and_2",
+    ]
     row = tested.iloc[0]
     assert (row["n"], row["n_shapes"], row["dataset"]) == (3, 4, "mnist5k")
     assert row["kind"] == "generalisation"  # the published value is of CIFAR-10

@@ -102,7 +102,7 @@ def ledger(claims: ClaimsFile, tables: Tables) -> pd.DataFrame:
     `p_holm` is the p-value corrected after Holm, over the replications that have a test, and apart
     over all other claims. Of a claim that isn't tested, the numbers are NaN and the counts 0, and
     `reason` says why. A replication whose runs are of another dataset than the published ones is a
-    generalisation in this ledger, without a published value to compare with.
+    generalisation in this ledger. Only a replication is compared with the published value.
 
     Raises:
         TidyError: for a table that is there, but can't be read.
@@ -135,7 +135,7 @@ def _tested(claims: ClaimsFile, claim: Claim, tables: Tables) -> dict[str, Any]:
     spec, expects = claim.statistic, claim.expects
     if spec is None or expects is None:
         raise NotTestedError(str(claim.not_tested))
-    published = None if claim.published is None else claim.published.value
+    kind = claim.kind
     found: Estimate | TimeEstimate
     if isinstance(spec, SpeedupSpec | CrossingSpec):
         times = tables.times(claim.block)
@@ -157,8 +157,11 @@ def _tested(claims: ClaimsFile, claim: Claim, tables: Tables) -> dict[str, Any]:
         row |= {"p_value": found.p_value}
         row |= dict(zip(("study_t", "study_p"), found.over_shapes, strict=True))
         if claim.published is not None and found.dataset != claim.published.dataset:
-            row["kind"] = "generalisation" if claim.kind == "replication" else claim.kind
-            published = None
+            kind = "generalisation"
+    published = None  # of another model, data or form
+    if claim.published is not None and kind == "replication":
+        published = claim.published.value
+    row["kind"] = kind
     verdict, reason = judge(found, expects, published)
     numbers = {key: getattr(found, key) for key in ("effect", "low", "high", "unit", "n")}
     return row | numbers | {"verdict": verdict, "reason": reason}
