@@ -187,7 +187,7 @@ def test_a_digest_is_of_one_stage(digests):
         ("kernels/triton/numerics.py", "", "ADDED = 1\n", {"bench"}),
         ("bench/measure.py", "", "ADDED = 1\n", {"bench"}),
         ("analysis/style.py", "", "ADDED = 1\n", {"analysis"}),
-        ("claims/estimate.py", "", "ADDED = 1\n", {"claims"}),
+        ("claims/times.py", "", "ADDED = 1\n", {"claims"}),
         ("site/templates/index.rst.j2", "compared.", "compared here.", {"site"}),
     ],
 )  # fmt: skip
@@ -229,7 +229,7 @@ COMMAND_LINE = {
         "fastff.config.jobs",
         "fastff.workflow.digests",
     ),
-    *("fastff.claims.load", "fastff.claims.readme"),
+    "fastff.claims.page",
     "fastff.workflow.progress",
 }
 

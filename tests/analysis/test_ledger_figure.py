@@ -16,48 +16,52 @@ from fastff.analysis import (
     to_markdown,
 )
 from fastff.analysis.ledger import VERDICTS
+from fastff.claims.ledger import COUNTS, NUMBERS
+from fastff.tables.schema import LEDGER
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "claims.csv"
-PUBLISHED = {"smear_improves_fff": 4.04, "speed": 220.0, "depth": 11.0}
 
 
-def row(claim, unit, effect, low, high, verdict=VERDICTS[0]):
-    return {
-        "claim": claim, "source": "A paper, Table 1", "statement": f"The {claim} | claim.",
-        "published": "a number", "experiment": "race", "target": "race", "device": "cuda",
-        "statistic": "speedup", "effect": effect, "low": low, "high": high, "unit": unit, "n": 3,
-        "p_value": np.nan, "p_holm": np.nan, "verdict": verdict, "reason": "because",
+def row(claim, unit, effect, low, high, verdict=VERDICTS[0], published=np.nan):
+    texts = dict.fromkeys(LEDGER.texts, "") | {
+        "claim": claim, "kind": "replication", "source": "A paper, Table 1",
+        "statement": f"The {claim} | claim.", "published": "a number", "experiment": "race",
+        "target": "race", "device": "cuda", "dataset": "A GPU", "dtype": "float32", "batch": "32",
+        "statistic": "speedup", "unit": unit, "decided": "before", "verdict": verdict,
+        "reason": "because",
     }  # fmt: skip
+    numbers = dict.fromkeys(NUMBERS, np.nan) | {"effect": effect, "low": low, "high": high}
+    return texts | numbers | dict.fromkeys(COUNTS, 0) | {"n": 3, "published_value": published}
 
 
 @pytest.fixture
 def table() -> pd.DataFrame:
     speeds = pd.DataFrame(
         [
-            row("speed", "×", 41.26, 38.0, 45.0, VERDICTS[1]),
-            row("slow", "×", 0.8, 0.7, 0.9, VERDICTS[2]),
+            row("speed", "×", 41.26, 38.0, 45.0, VERDICTS[1], 220.0),
+            row("slow", "×", 0.8, 0.7, 0.9, VERDICTS[3]),
             row("depth", "depth", 9.0, 8.0, np.nan),
-            row("never", "depth", np.nan, np.nan, np.nan, VERDICTS[2]),
-            row("unknown", "", np.nan, np.nan, np.nan, VERDICTS[3]),
+            row("never", "depth", np.nan, np.nan, np.nan),
+            row("unknown", "", np.nan, np.nan, np.nan, VERDICTS[4]),
         ]
     )
     known = load_ledger(REFERENCE)
-    known = known[known["device"] == "any"]
+    known = known[known["device"] == ""]
     return pd.concat([known, speeds], ignore_index=True)
 
 
 def test_the_figure_has_a_panel_per_unit_and_nothing_overlaps(table):
-    figure = draw_ledger(table, PUBLISHED, "Which claims hold? · fashion_mnist")
+    figure = draw_ledger(table, "Which claims hold? · fashion_mnist")
     drawn = table[table["effect"].notna()]
     assert len(figure.axes) == drawn["unit"].nunique()
     labels = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]
     assert sorted(labels) == sorted(name.replace("_", " ") for name in drawn["claim"])
     assert faults(figure) == []
-    assert "without an effect: 2 of" in figure.legends[0].get_title().get_text()
+    assert "without an effect: " in figure.legends[0].get_title().get_text()
 
 
 def test_the_figure_shows_effect_interval_and_published_value(table):
-    figure = draw_ledger(table[table["unit"] == "×"], PUBLISHED, "Speed")
+    figure = draw_ledger(table[table["unit"] == "×"], "Speed")
     (axes,) = figure.axes
     assert axes.get_xscale() == "log"
     shown = [tuple(line.get_xdata()) for line in axes.lines]
@@ -67,9 +71,9 @@ def test_the_figure_shows_effect_interval_and_published_value(table):
 
 
 def test_the_figure_of_nothing_says_so(table):
-    figure = draw_ledger(table[table["effect"].isna()], PUBLISHED, "Nothing")
+    figure = draw_ledger(table[table["effect"].isna()], "Nothing")
     assert [text.get_text() for text in figure.axes[0].texts] == [
-        "no claim is testable on this data"
+        "no claim is tested by these results"
     ]
 
 
@@ -79,7 +83,7 @@ def test_the_figure_of_nothing_says_so(table):
         ("speed", "41.3× [38, 45]"),
         ("depth", "depth 9 [8, –]"),
         ("unknown", "–"),
-        ("smear_improves_fff", "-1.02 % [-3.11, +1.01]"),
+        ("merged_tree_beats_mixed_tree", "-0.808 % [-2.86, +1.24]"),
     ],
 )
 def test_the_table_shows_the_effect_with_its_unit(claim, here, table):
@@ -92,16 +96,31 @@ def test_a_bar_in_a_statement_does_not_end_its_cell(table):
     assert r"The speed \| claim." in " ".join(lines)
 
 
+def test_the_table_says_what_the_numbers_are_of(table):
+    shown = shown_ledger(table)
+    assert len(shown.columns) <= 9
+    assert shown["data"].iloc[-5] == "A GPU, float32, batch 32"
+    place = list(table["claim"]).index("merged_tree_beats_mixed_tree")
+    row = shown.iloc[place]
+    assert (row["data"], row["form"], row["shapes"]) == ("fashion_mnist", "hard", "8 of 12")
+
+
 def test_every_claim_is_a_line(table):
-    lines = describe_ledger(table, {"speed": "Be fast."}).splitlines()
+    lines = describe_ledger(table).splitlines()
     assert len(lines) == len(table)
     assert lines[-5] == (
-        "- **reproduces in part**: The speed | claim. *A paper, Table 1: a number.* Here, `race`, "
-        "cuda, speedup 41.3× [38, 45]: because. Rule: Be fast."
+        "- **same direction** (replication): The speed | claim. *A paper, Table 1: a number.* "
+        "Here, A GPU: speedup 41.3× [38, 45]. Because."
     )
-    assert lines[-4].endswith(": because.")
+    assert lines[-2].endswith("a number.* Because.")
     assert "nan" not in "".join(lines)
-    assert count_verdicts(table.tail(5)) == (
-        "5 claims: reproduces 1, reproduces in part 1, does not reproduce 2, "
-        "not testable on this data 1."
+    after = table.assign(decided="after")
+    assert "chosen with results at hand" in describe_ledger(after)
+
+
+def test_verdicts_are_counted_by_kind(table):
+    speeds = table.tail(5).assign(kind=["replication"] * 3 + ["ours"] * 2)
+    assert count_verdicts(speeds) == (
+        "3 replications: 1 replicates, 1 same direction, 1 contradicted. "
+        "2 ours: 1 replicates, 1 not tested."
     )

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from fastff.claims.spec import BootstrapSpec, CrossingSpec, PairedSpec, SlopeSpec, SpeedupSpec
+from fastff.claims.file import CrossingSpec, Direction, PairedSpec, SlopeSpec, SpeedupSpec
 
-BOOTSTRAP = BootstrapSpec(resamples=2000)
+HIGHER = Direction(kind="higher")
 
 
 def runs_of(variant: str, values: np.ndarray, widths=None, depth=1, leaks=None) -> pd.DataFrame:
-    """Return runs of accuracies (n_points, n_seeds); a point is a width, or a region leak."""
-    n_points, n_seeds = values.shape
-    widths = widths or [2 ** (2 + place) for place in range(n_points)]
-    leaks = leaks or [0.0] * n_points
+    """Return runs of accuracies (n_shapes, n_seeds); a shape is a width, or a region leak."""
+    n_shapes, n_seeds = values.shape
+    widths = widths or [2 ** (2 + place) for place in range(n_shapes)]
+    leaks = leaks or [0.0] * n_shapes
     rows = [
         {
             "dataset": "mnist5k", "variant": variant, "depth": depth,
             "hidden_features": widths[place], "region_leak": leaks[place], "seed": seed,
             "training_width": 2**depth * widths[place], "accuracy_hard": values[place, seed],
+            "accuracy_soft": values[place, seed] + 0.01,
         }
-        for place in range(n_points)
+        for place in range(n_shapes)
         for seed in range(n_seeds)
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -32,19 +35,19 @@ def both_sides(treatment: np.ndarray, baseline: np.ndarray) -> pd.DataFrame:
     return pd.concat([runs_of("new", treatment), runs_of("old", baseline)], ignore_index=True)
 
 
-def paired(kind="difference", over="points", **more) -> PairedSpec:
-    values = {"kind": kind, "metric": "accuracy_hard", "over": over}
+def paired(kind="difference", **more) -> PairedSpec:
+    values = {"kind": kind, "metric": "accuracy_hard"}
     values["pairs"] = [{"treatment": "new", "baseline": "old"}]
     return PairedSpec.model_validate(values | more)
 
 
 def slope(**more) -> SlopeSpec:
-    values = {"kind": "slope", "metric": "accuracy_hard", "variant": "new", "over": "seeds"}
+    values = {"kind": "slope", "metric": "accuracy_hard", "variant": "new"}
     return SlopeSpec.model_validate(values | {"along": "hidden_features"} | more)
 
 
-def timed(variant: str, times: dict[int, float], spread: float = 0.0, **more) -> list[dict]:
-    """Return rows of a benchmark: a median by depth, with quartiles at that relative distance."""
+def timed(variant: str, times: Mapping[int, float], noise=(1.0, 1.01, 0.99), **more) -> list[dict]:
+    """Return rows of a benchmark by depth, of as many processes as there are factors of noise."""
     row = {
         "case": "gates", "op": "gate", "variant": variant, "label": variant, "device": "cuda",
         "dtype": "float32", "mode": "graph", "batch": 32, "in_features": 1024,
@@ -54,18 +57,27 @@ def timed(variant: str, times: dict[int, float], spread: float = 0.0, **more) ->
     }  # fmt: skip
     return [
         row
-        | {"depth": depth, "n_experts": 2**depth, "median_us": median}
-        | {"q25_us": (1 - spread) * median, "q75_us": (1 + spread) * median}
+        | {"depth": depth, "n_experts": 2**depth, "median_us": factor * median}
+        | {"q25_us": factor * median, "q75_us": factor * median, "process": process}
         | more
         for depth, median in times.items()
+        for process, factor in enumerate(noise)
     ]
 
 
-def speedup(**more) -> SpeedupSpec:
-    values = {"kind": "speedup", "treatment": "fast", "baseline": "slow", "along": "depth"}
-    return SpeedupSpec.model_validate(values | more)
+def speedup(at=(3,), **more) -> SpeedupSpec:
+    return SpeedupSpec.model_validate({"kind": "speedup", "at": at} | _sides() | more)
 
 
-def crossing(**more) -> CrossingSpec:
-    values = {"kind": "crossing", "treatment": "fast", "baseline": "slow", "along": "depth"}
-    return CrossingSpec.model_validate(values | more)
+def crossing(last=4, **more) -> CrossingSpec:
+    return CrossingSpec.model_validate({"kind": "crossing", "last": last} | _sides() | more)
+
+
+def _sides() -> dict:
+    sides = {side: {"variant": side, "mode": "graph"} for side in ("fast", "slow")}
+    return {
+        "treatment": sides["fast"],
+        "baseline": sides["slow"],
+        "along": "depth",
+        "where": {"case": "gates"},
+    }

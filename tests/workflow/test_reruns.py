@@ -13,7 +13,7 @@ VARIANTS = {
 LEDGER = {"ledger", "draw_claims"}
 DRAWN = {f"draw_{name}" for name in TINY.drawn()} | {"draw_claims"}
 # What claims are about; of the other experiments of the tiny config there are none.
-CLAIMED = {"soft_merging", "gate_activation", "hypercube"}
+CLAIMED = {"soft_merging", "gate_activation"}
 CONFIG = "config/tiny.yaml"
 
 
@@ -61,7 +61,7 @@ def test_what_changes_no_result_reruns_nothing(edited):
     [
         ("src/fastff/analysis/style.py", "\nimport ", "\nimport sys\nimport ", DRAWN),
         ("src/fastff/config/presets.py", '"hypercube, mixture"', '"Hypercube"', DRAWN),
-        ("src/fastff/claims/estimate.py", "\nimport ", "\nimport sys\nimport ", LEDGER),
+        ("src/fastff/claims/times.py", "\nimport ", "\nimport sys\nimport ", LEDGER),
         ("config/claims.yaml", "statement: Linear", "statement: The linear", LEDGER),
         (CONFIG, "title: Soft merging", "title: Merging", {"draw_soft_merging"}),
         ("notebooks/gate_activation.ipynb", '"cells"', ' "cells"', {"draw_gate_activation"}),

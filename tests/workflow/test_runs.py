@@ -40,19 +40,23 @@ def test_every_product_is_there_and_whole(finished):
 def test_the_ledger_says_what_the_tables_can_test(finished):
     stem = finished.folder / "results" / "tiny" / "claims"
     ledger = load_ledger(stem.with_suffix(".csv")).set_index("claim")
-    tested = ledger[ledger["verdict"] != "not testable on this data"]
-    assert list(tested.index) == ["smear_improves_fff"]  # of three seeds
-    assert tested["n"].iloc[0] == 4
-    assert tested["low"].iloc[0] < tested["effect"].iloc[0] < tested["high"].iloc[0]
-    assert "mnist5k, 4 points of the grid, 3 seeds" in tested["reason"].iloc[0]
+    tested = ledger[ledger["verdict"] != "not tested"]  # of three seeds
+    assert list(tested.index) == [
+        "merged_tree_beats_mixed_tree",
+        "merging_raises_accuracy_at_depths_1_and_2",
+    ]
+    row = tested.iloc[0]
+    assert (row["n"], row["n_shapes"], row["dataset"]) == (3, 4, "mnist5k")
+    assert row["kind"] == "generalisation"  # the published value is of CIFAR-10
+    assert row["low"] < row["effect"] < row["high"]
     reasons = ledger["reason"]
-    assert reasons["smear_improves_moe_switch"] == "variant moe_soft_merged was not trained"
-    assert reasons["hypercube_beats_tree"] == "2 seeds; at least 3 are needed"
-    assert reasons["more_region_leak_costs_more"] == "no runs of experiment region_leak"
+    assert reasons["merged_moe_beats_learned_router"] == "variant moe_soft_merged was not trained"
+    assert reasons["relu_beats_softplus_mixed"] == ("2 seeds; at least 3 are needed")
+    assert reasons["leak_costs_accuracy"] == "no runs of experiment study_mnist"
     assert reasons["fff_is_220_times_as_fast_as_feed_forward"] == (
         "no measurements of layer_benchmark"
     )
-    assert "| not testable on this data |" in stem.with_suffix(".md").read_text()
+    assert "| not tested |" in stem.with_suffix(".md").read_text()
     assert r"\toprule" in stem.with_suffix(".tex").read_text()
     for end, start in ((".pdf", b"%PDF"), (".png", b"\x89PNG"), (".svg", b"<?xml")):
         figure = finished.folder / "figures" / "tiny" / f"claims{end}"
@@ -151,7 +155,10 @@ def test_a_bad_claim_is_refused_before_any_job(tmp_path):
     done = tree.snakemake(check=False)
     assert done.returncode != 0
     printed = done.stdout + done.stderr
-    assert "claims.smear_improves_fff.experiment = 'soft_mergin': unknown experiment" in printed
+    assert (
+        "claims.merged_tree_beats_mixed_tree.experiment = 'soft_mergin': unknown experiment"
+        in printed
+    )
     assert "did you mean 'soft_merging'?" in printed
     assert "Traceback" not in printed
     assert not (tree.folder / "results").exists()

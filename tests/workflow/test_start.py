@@ -10,7 +10,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from trees import ROOT, TINY, TINY_PATH
 
-from fastff.claims.load import load_claims
+from fastff.claims.file import load_claims
 from fastff.config.load import Config, load_config
 from fastff.files import hold
 from fastff.workflow.layout import Layout, from_here

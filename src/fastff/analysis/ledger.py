@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import pandas as pd
 
@@ -11,8 +11,9 @@ from fastff.tables.format import DASH, SavedTable, show_digits, show_p, write_ta
 from fastff.tables.read import TidyError, read_table
 from fastff.tables.schema import LEDGER
 
-VERDICTS = ("reproduces", "reproduces in part", "does not reproduce", "not testable on this data")
-WIDTHS = {"claim": 5.5, "source": 2.6, "published": 3.0, "verdict": 1.9}  # cm, in LaTeX
+VERDICTS = ("replicates", "same direction", "inconclusive", "contradicted", "not tested")
+KINDS = {"replication": "replications", "generalisation": "generalisations", "ours": "ours"}
+WIDTHS = {"claim": 4.6, "source": 2.2, "published": 2.6, "data": 1.8}  # cm, in LaTeX
 
 
 def load_ledger(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -24,38 +25,55 @@ def load_ledger(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     """
     table = read_table(path, LEDGER)
-    for verdict in table["verdict"]:
-        if verdict not in VERDICTS:
-            raise TidyError(
-                f"{os.fspath(path)}: column verdict has {verdict!r}; allowed are "
-                f"{', '.join(VERDICTS)}"
-            )
+    for column, allowed in (("verdict", VERDICTS), ("kind", KINDS)):
+        for value in table[column]:
+            if value not in allowed:
+                raise TidyError(
+                    f"{os.fspath(path)}: column {column} has {value!r}; allowed are "
+                    f"{', '.join(allowed)}"
+                )
     return table
 
 
 def shown_ledger(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the ledger as a reader wants it: claim, source, published, here, p, verdict."""
+    """Return the ledger as a reader wants it: who said what, on which data, and the verdict."""
     rows = table.to_dict("records")
     return pd.DataFrame(
         {
+            "kind": table["kind"],
             "claim": table["statement"],
             "source": table["source"],
-            "published": table["published"],
+            "published": [row["published"] or DASH for row in rows],
+            "data": [_data(row) for row in rows],
+            "form": [row["form"] or DASH for row in rows],
             "here": [show_effect(row) for row in rows],
-            "p (Holm)": [show_p(row["p_holm"]) for row in rows],
+            "shapes": [_shapes(row) for row in rows],
             "verdict": table["verdict"],
         }
     )
 
 
-def show_effect(row: dict[str, object]) -> str:
+def _data(row: Mapping[Hashable, object]) -> str:
+    """Return what a claim's numbers are of: a dataset, or a machine, dtype and batch."""
+    what = [str(row["dataset"])] if row["dataset"] else []
+    what += [str(row["dtype"])] if row["dtype"] else []
+    what += [f"batch {row['batch']}"] if row["batch"] else []
+    return ", ".join(what) or DASH
+
+
+def _shapes(row: Mapping[Hashable, object]) -> str:
+    """Return how many of the shapes agree with the effect's sign."""
+    return f"{row['n_agree']} of {row['n_shapes']}" if row["n_shapes"] else DASH
+
+
+def show_effect(row: Mapping[Hashable, object]) -> str:
     """Return a claim's effect with its interval and unit, as text."""
     effect, low, high = (float(str(row[key])) for key in ("effect", "low", "high"))
     if pd.isna(effect):
         return DASH
     unit, sign = str(row["unit"]), ""
-    if unit == "depth":
-        return f"depth {effect:g} [{show_digits(low)}, {show_digits(high)}]"
+    if row["device"] and unit != "×":
+        return f"{unit} {effect:g} [{show_digits(low)}, {show_digits(high)}]"
     if unit != "×":
         unit, sign = f" {unit}", "+"
     number, start, end = (f"{value:{sign}.3g}" for value in (effect, low, high))
@@ -67,30 +85,43 @@ def write_ledger(table: pd.DataFrame, stem: str | os.PathLike[str]) -> SavedTabl
     return write_table(table, stem, shown=shown_ledger(table), widths=WIDTHS)
 
 
-def describe_ledger(table: pd.DataFrame, rules: Mapping[str, str]) -> str:
-    """Return a line per claim: the verdict, the numbers on both sides, why, and the rule.
+def describe_ledger(table: pd.DataFrame) -> str:
+    """Return a line per claim: the verdict, the numbers on both sides, and why.
 
     Args:
         table: what `load_ledger` returned.
-        rules: the rule of a claim in words, by the claim's name.
 
     """
     lines = []
     for row in table.to_dict("records"):
-        where = "" if row["device"] == "any" else f", {row['device']}"
-        tested = f"`{row['experiment']}`{where}"
-        if not pd.isna(row["effect"]):
-            tested += f", {row['statistic']} {show_effect(row)}"
-        rule = f" Rule: {rules[row['claim']]}" if row["claim"] in rules else ""
-        lines.append(
-            f"- **{row['verdict']}**: {row['statement']} *{row['source']}: {row['published']}.* "
-            f"Here, {tested}: {row['reason']}.{rule}"
+        said = f": {row['published']}" if row["published"] else ""
+        line = (
+            f"- **{row['verdict']}** ({row['kind']}): {row['statement']} *{row['source']}{said}.*"
         )
+        if not pd.isna(row["effect"]):
+            where = ", ".join(str(row[key]) for key in ("dataset", "model", "form") if row[key])
+            line += f" Here, {where}: {row['statistic']} {show_effect(row)}"
+            if not pd.isna(row["p_holm"]):
+                line += f", p (Holm) {show_p(row['p_holm'])}"
+            if row["n_shapes"] > 1:
+                line += f", {_shapes(row)} shapes of its sign"
+                line += f" (but {row['exception']})" if row["exception"] else ""
+            if not pd.isna(row["study_t"]):
+                line += f"; over shapes t = {row['study_t']:.3g}, p = {show_p(row['study_p'])}"
+            line += "."
+        line += f" {row['reason'][:1].upper()}{row['reason'][1:]}."
+        line += " The rule was chosen with results at hand." if row["decided"] == "after" else ""
+        lines.append(line)
     return "\n".join(lines)
 
 
 def count_verdicts(table: pd.DataFrame) -> str:
-    """Return how many claims have which verdict, as a sentence."""
-    counts = table["verdict"].value_counts()
-    said = [f"{verdict} {counts[verdict]}" for verdict in VERDICTS if verdict in counts]
-    return f"{len(table)} claims: {', '.join(said)}."
+    """Return how many claims of which kind have which verdict, as a sentence each."""
+    sentences = []
+    for kind, name in KINDS.items():
+        verdicts = table.loc[table["kind"] == kind, "verdict"]
+        if len(verdicts):
+            counts = verdicts.value_counts()
+            said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts]
+            sentences.append(f"{len(verdicts)} {name}: {', '.join(said)}.")
+    return " ".join(sentences)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,9 +14,10 @@ from fastff.analysis.ledger import VERDICTS
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, theme, wrap
 
 ROW_HEIGHT, PANEL_HEIGHT = 0.18, 0.5  # inches of a claim, and of a panel's own axis and title
-SHOWN = VERDICTS[:3]
-MARKERS = dict(zip(SHOWN, "oDs", strict=True))
-COLOURS = dict(zip(SHOWN, ("#0173b2", "#56b4e9", "#d55e00"), strict=True))  # colour-blind safe
+SHOWN = VERDICTS[:4]
+MARKERS = dict(zip(SHOWN, "oDvs", strict=True))
+# colour-blind safe; grey decides nothing
+COLOURS = dict(zip(SHOWN, ("#0173b2", "#56b4e9", "#949494", "#d55e00"), strict=True))
 AXES = {
     "%": "relative change (%)",
     "points": "difference (percentage points)",
@@ -28,16 +28,15 @@ AXES = {
 PUBLISHED: dict[str, Any] = {"marker": "|", "markersize": 9.0, "markeredgewidth": 1.4}
 
 
-def draw_ledger(table: pd.DataFrame, published: Mapping[str, float], title: str) -> Figure:
+def draw_ledger(table: pd.DataFrame, title: str) -> Figure:
     """Return the figure: a row per claim that has an effect, a panel per unit.
 
     Args:
         table: what `load_ledger` returned.
-        published: the published value of those claims that have one, in the claim's unit.
         title: what the figure shows.
 
     """
-    rows = table[table["effect"].notna()].assign(published=table["claim"].map(published))
+    rows = table[table["effect"].notna()]
     groups = [group for _, group in rows.groupby("unit", sort=False)]
     heights = [len(group) * ROW_HEIGHT + PANEL_HEIGHT for group in groups] or [1.0]
     without = len(table) - len(rows)
@@ -48,7 +47,7 @@ def draw_ledger(table: pd.DataFrame, published: Mapping[str, float], title: str)
         for axes, group in zip(panels, groups, strict=False):
             _draw_group(axes, group)
         if not groups:
-            panels[0].annotate("no claim is testable on this data", **CENTRE)
+            panels[0].annotate("no claim is tested by these results", **CENTRE)
             panels[0].set_axis_off()
         figure.suptitle(wrap(title, TWO_COLUMNS, heading=True))
         handles = [
@@ -61,7 +60,7 @@ def draw_ledger(table: pd.DataFrame, published: Mapping[str, float], title: str)
             loc="outside lower center",
             ncols=len(handles),
             title=wrap(
-                "bars: 95 % interval of the bootstrap; of speeds, range of the quartiles" + note,
+                "bars: interval for the mean over seeds; of speeds, over processes" + note,
                 TWO_COLUMNS,
             ),
         )
@@ -75,8 +74,9 @@ def _draw_group(axes: Axes, group: pd.DataFrame) -> None:
         colour = COLOURS[row["verdict"]]
         axes.plot([row["low"], row["high"]], [place, place], color=colour)
         axes.plot(row["effect"], place, color=colour, marker=MARKERS[row["verdict"]])
-        if not pd.isna(row["published"]):
-            axes.plot(row["published"], place, linestyle="", color="black", **PUBLISHED)
+        same = row["device"] or row["dataset"] == row["published_dataset"]
+        if same and not pd.isna(row["published_value"]):
+            axes.plot(row["published_value"], place, linestyle="", color="black", **PUBLISHED)
     axes.set_yticks(range(len(group)), [name.replace("_", " ") for name in group["claim"]])
     axes.set_ylim(len(group) - 0.4, -0.6)
     axes.grid(visible=True, axis="x")

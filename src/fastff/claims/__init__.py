@@ -1,1 +1,1 @@
-"""The ledger: which claims of the papers hold for the results of a config, and by which rule."""
+"""The ledger: what was published, what the runs here say of it, and by which rule."""

@@ -1,8 +1,13 @@
-"""Statistics of runs: paired tests and slopes over grid points and seeds."""
+"""Statistics of runs: the unit is the seed, the shapes tell how general an effect is.
+
+16 shapes that share 7 baselines are not 16 samples, but ten seeds are ten. So every seed gives one
+number, the mean of its paired effects over the shapes, and intervals and tests are those of Student
+over these numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +15,221 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from fastff.analysis.summary import paired_change
-from fastff.claims.estimate import Estimate, NotTestableError, interval
-from fastff.claims.spec import BootstrapSpec, PairedSpec, RunStatistic, SlopeSpec
-from fastff.tables.schema import PRINTED, SHAPE
+from fastff.claims.file import Direction, Equivalence, PairedSpec, RunStatistic, SlopeSpec
+from fastff.tables.schema import SHAPE
 
 Array = NDArray[np.float64]
+LEVEL = 0.95
+# Unit of a metric's differences, and what they are multiplied with.
+UNITS = {
+    "accuracy": ("points", 100.0),
+    "loss": ("nats", 1.0),
+    "entropy": ("bits", 1.0),
+    "experts": ("experts", 1.0),
+}
+
+
+class NotTestedError(Exception):
+    """The data at hand can't test a claim; the message says why."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An effect, and how sure it is.
+
+    Attributes:
+        effect: in `unit`: the mean over seeds.
+        low: end of the interval for the mean.
+        high: the other end.
+        prediction: ends of the 95 % interval for one more run of each side, or for the best of more
+            runs: what a published number is compared with.
+        p_value: against no effect; of an equivalence, against an effect outside the margin.
+        n: how many seeds.
+        unit: of effect and intervals.
+        dataset: that the runs are of.
+        n_shapes: over which a seed's effect is the mean.
+        n_agree: how many of them have a mean over seeds of the effect's sign.
+        exception: the shape whose mean is farthest on the other side; "" where all agree.
+        over_shapes: the study's own test, over shapes: t and p; NaN for a single shape.
+
+    """
+
+    effect: float
+    low: float
+    high: float
+    prediction: tuple[float, float]
+    p_value: float
+    n: int
+    unit: str
+    dataset: str
+    n_shapes: int
+    n_agree: int
+    exception: str
+    over_shapes: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Effects shape by shape and seed by seed, (n_shapes, n_seeds), and the shapes in words.
+
+    `samples`, (n_shapes, n_seeds, k), are what they are of.
+    """
+
+    values: Array
+    samples: Array
+    shapes: Sequence[str]
+    over_shapes: tuple[float, float] = (np.nan, np.nan)
+
+
+def unit_of(metric: str) -> tuple[str, float]:
+    """Return the unit of a metric's differences, and what they are multiplied with."""
+    return next((unit for part, unit in UNITS.items() if part in metric), ("", 1.0))
+
+
+def estimate_of_runs(
+    runs: pd.DataFrame,
+    spec: RunStatistic,
+    expects: Direction | Equivalence,
+    *,
+    least_seeds: int,
+    best_of: int | None = None,
+) -> Estimate:
+    """Return a statistic of runs with its intervals and test.
+
+    - "change": `100 (a - b) / b` of a seed's runs `a` of the treatment and `b` of the baseline;
+      "difference": `a - b`; each the mean over the shapes;
+    - "slope": the least-squares slope of a seed's runs, the mean over the other shapes.
+
+    The interval is Student's over the seeds, at 95 %; of a one-sided claim at 90 %, so that each
+    end is a bound at 95 %; and of an equivalence at 90 %, the interval of two one-sided tests at
+    5 %.
+
+    Args:
+        runs: the runs table of an experiment, with the metrics.
+        spec: which statistic.
+        expects: what the claim says of it.
+        least_seeds: fewer don't test anything.
+        best_of: where the published number is of the best of so many runs of each side.
+
+    Raises:
+        NotTestedError: for too few seeds, a value that is not finite (a run that diverged), or
+            seeds that all have the same effect.
+
+    """
+    effects = _slopes(runs, spec) if isinstance(spec, SlopeSpec) else _changes(runs, spec)
+    values = effects.values
+    n_shapes, n_seeds = values.shape
+    if n_seeds < least_seeds:
+        raise NotTestedError(f"{n_seeds} seeds; at least {least_seeds} are needed")
+    if not np.isfinite(values).all():
+        raise NotTestedError("a run has failed, or its metric is not finite")
+    seeds = values.mean(axis=0)
+    if np.allclose(seeds, seeds[0], rtol=1e-9, atol=1e-12):
+        raise NotTestedError("all seeds have the same effect, so that no interval is known")
+    effect = float(seeds.mean())
+    two_sided = isinstance(expects, Direction) and expects.sided == "two"
+    low, high = mean_interval(seeds, LEVEL if two_sided else 2 * LEVEL - 1)
+    means = values.mean(axis=1)
+    against = means * np.sign(effect) <= 0
+    worst = int(np.argmin(means * np.sign(effect)))
+    return Estimate(
+        effect=effect,
+        low=low,
+        high=high,
+        prediction=prediction_interval(seeds)
+        if best_of is None
+        else best_interval(effects.samples, best_of, unit_of(spec.metric)[1]),
+        p_value=_p_value(seeds, expects),
+        n=n_seeds,
+        unit=_unit(spec),
+        dataset=str(runs["dataset"].iloc[0]),
+        n_shapes=n_shapes,
+        n_agree=int(n_shapes - against.sum()),
+        exception=f"{effects.shapes[worst]}: {means[worst]:+.3g}" if against[worst] else "",
+        over_shapes=effects.over_shapes,
+    )
+
+
+def mean_interval(seeds: Array, level: float = LEVEL) -> tuple[float, float]:
+    """Return Student's interval for the mean of numbers (n,), one per seed."""
+    return _interval(seeds, level, np.sqrt(1 / len(seeds)))
+
+
+def prediction_interval(seeds: Array, level: float = LEVEL) -> tuple[float, float]:
+    """Return the interval that one more number like those of (n,) lies in."""
+    return _interval(seeds, level, np.sqrt(1 + 1 / len(seeds)))
+
+
+def best_interval(
+    samples: Array, best_of: int, scale: float, level: float = LEVEL
+) -> tuple[float, float]:
+    """Return the interval for the difference of two sides, each the best of so many runs.
+
+    A run of each side is normal, with the mean and the spread of its seeds; from 10,000 draws.
+
+    Args:
+        samples: (n_shapes, n_seeds, 2), the larger the better; the shapes' mean is what counts.
+        best_of: runs of each side.
+        scale: what differences are multiplied with.
+        level: of the interval.
+
+    """
+    draw = np.random.default_rng(0)
+    mean, spread = samples.mean(axis=1), samples.std(axis=1, ddof=1)  # (n_shapes, 2)
+    drawn = draw.standard_normal((10_000, best_of, *mean.shape))
+    best = (mean + spread * drawn).max(axis=1)  # (10,000, n_shapes, 2)
+    found = scale * (best[..., 0] - best[..., 1]).mean(axis=1)
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _interval(seeds: Array, level: float, factor: float) -> tuple[float, float]:
+    centre, n = float(seeds.mean()), len(seeds)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * seeds.std(ddof=1) * factor)
+    return centre - half, centre + half
+
+
+def _p_value(seeds: Array, expects: Direction | Equivalence) -> float:
+    def one_sided(than: float, alternative: str) -> float:
+        return float(stats.ttest_1samp(seeds, than, alternative=alternative).pvalue)
+
+    if isinstance(expects, Equivalence):
+        return max(one_sided(-expects.margin, "greater"), one_sided(expects.margin, "less"))
+    if expects.sided == "two":
+        return one_sided(0.0, "two-sided")
+    return one_sided(0.0, "greater" if expects.kind == "higher" else "less")
+
+
+def _changes(runs: pd.DataFrame, spec: PairedSpec) -> Effects:
+    samples, shapes = paired_samples(runs, spec)
+    change = samples[..., 0] - samples[..., 1]
+    if spec.kind == "change":
+        if (samples[..., 1] == 0).any():
+            raise NotTestedError("a baseline is 0, so that no change is relative to it")
+        change = 100 * change / samples[..., 1]
+    else:
+        change = unit_of(spec.metric)[1] * change
+    of_study = (np.nan, np.nan)
+    sides = samples.mean(axis=1)
+    difference = sides[:, 0] - sides[:, 1]
+    if len(sides) > 1 and not np.allclose(difference, difference[0], rtol=1e-9, atol=1e-12):
+        tested = stats.ttest_rel(sides[:, 0], sides[:, 1])
+        of_study = (float(tested.statistic), float(tested.pvalue))
+    return Effects(change, samples, shapes, of_study)
+
+
+def _slopes(runs: pd.DataFrame, spec: SlopeSpec) -> Effects:
+    samples, places, shapes = slope_samples(runs, spec)
+    centred = places - places.mean()
+    slopes = samples @ (unit_of(spec.metric)[1] * centred / (centred**2).sum())
+    return Effects(slopes, samples, shapes)
+
+
+def _unit(spec: RunStatistic) -> str:
+    unit = unit_of(spec.metric)[0]
+    if isinstance(spec, SlopeSpec):
+        return f"{unit} per {spec.step if spec.step == 'doubling' else format(spec.step, 'g')}"
+    return "%" if spec.kind == "change" else unit
 
 
 @dataclass(frozen=True)
@@ -23,67 +237,70 @@ class Point:
     """The runs of one shape: the values it is told apart by, and a metric by seed."""
 
     key: tuple[float, ...]
+    name: str
     metric: pd.Series
 
 
-def paired_samples(runs: pd.DataFrame, spec: PairedSpec) -> Array:
-    """Return the metric at every point that both sides have, of shape (n_points, n_seeds, 2).
+def paired_samples(runs: pd.DataFrame, spec: PairedSpec) -> tuple[Array, list[str]]:
+    """Return the metrics at every shape that both sides have, (n_shapes, n_seeds, 2), and these.
 
-    The last axis is treatment and baseline. A side with a single shape is compared with the other
-    side's single shape, whatever the two are.
+    The last axis is treatment and baseline, paired by seed. A side with a single shape is compared
+    with the other side's single shape, whatever the two are.
 
     Raises:
-        NotTestableError: where a variant has no runs, no point is on both sides, or one of the
+        NotTestedError: where a variant has no runs, no shape is on both sides, or one of the
             treatment has several of the baseline.
 
     """
     found: list[list[pd.Series]] = []
+    names: list[str] = []
     for pair in spec.pairs:
         fixed = pair.treatment.shape() | pair.baseline.shape()
         columns = spec.match or [column for column in SHAPE if column not in fixed]
         sides = [
-            _points(runs, side.variant, side.shape(), spec.metric, columns)
+            _points(runs, side.variant, side.shape(), side.metric or spec.metric, columns)
             for side in (pair.treatment, pair.baseline)
         ]
         alone = spec.match is None and all(len(side) == 1 for side in sides)
         for point in sides[0]:
             others = [other for other in sides[1] if alone or other.key == point.key]
             if len(others) > 1:
-                where = ", ".join(map("{} {:g}".format, columns, point.key))
-                raise NotTestableError(
-                    f"variant {pair.baseline.variant} has several points with {where}"
+                raise NotTestedError(
+                    f"variant {pair.baseline.variant} has several shapes with {point.name}"
                 )
             found += [[point.metric, other.metric] for other in others]
+            names += [point.name for _ in others]
     if not found:
-        raise NotTestableError("the two sides have no grid point in common")
-    return _stacked(found)
+        raise NotTestedError("the two sides have no shape in common")
+    return _stacked(found), names
 
 
-def slope_samples(runs: pd.DataFrame, spec: SlopeSpec) -> tuple[Array, Array]:
-    """Return the metric, of shape (n_points, n_seeds, n_places), and the places, (n_places,).
+def slope_samples(runs: pd.DataFrame, spec: SlopeSpec) -> tuple[Array, Array, list[str]]:
+    """Return the metric (n_shapes, n_seeds, n_places), the places (n_places,), and the shapes.
 
-    A point is a shape without the column `along`; the places are the values of that column which
-    all points have, in units of the slope's step.
+    A shape is one without the column `along`; the places are the values of that column which all
+    shapes have, in units of the slope's step.
 
     Raises:
-        NotTestableError: where the variant has no runs, or fewer than two places.
+        NotTestedError: where the variant has no runs, or fewer than two places.
 
     """
     others = [column for column in SHAPE if column != spec.along]
-    points: dict[tuple[float, ...], dict[float, pd.Series]] = {}
-    for point in _points(runs, spec.variant, {}, spec.metric, [*others, spec.along]):
+    shapes: dict[tuple[float, ...], dict[float, pd.Series]] = {}
+    for point in _points(runs, spec.variant, spec.where, spec.metric, [*others, spec.along]):
         *key, place = point.key
-        points.setdefault(tuple(key), {})[place] = point.metric
-    places = sorted(set.intersection(*(set(places) for places in points.values())))
+        shapes.setdefault(tuple(key), {})[place] = point.metric
+    places = sorted(set.intersection(*(set(places) for places in shapes.values())))
     if len(places) < 2:
-        raise NotTestableError(f"{spec.along} has fewer than two values; a slope needs two")
-    values = _stacked([[found[place] for place in places] for found in points.values()])
+        raise NotTestedError(f"{spec.along} has fewer than two values; a slope needs two")
+    values = _stacked([[found[place] for place in places] for found in shapes.values()])
+    names = [_named(others, key) for key in shapes]
     at = np.array(places, dtype=float)
     if spec.step != "doubling":
-        return values, at / spec.step
+        return values, at / spec.step, names
     if at[0] <= 0:
-        raise NotTestableError(f"{spec.along} is {at[0]:g}, which can't be doubled")
-    return values, np.log2(at)
+        raise NotTestedError(f"{spec.along} is {at[0]:g}, which can't be doubled")
+    return values, np.log2(at), names
 
 
 def _points(
@@ -93,125 +310,28 @@ def _points(
     metric: str,
     columns: Sequence[str],
 ) -> list[Point]:
-    """Return the points of a variant with what is fixed of the shape, in order."""
+    """Return the shapes of a variant with what is fixed of them, in order."""
     rows = runs[runs["variant"] == variant]
     if rows.empty:
-        raise NotTestableError(f"variant {variant} was not trained")
+        raise NotTestedError(f"variant {variant} was not trained")
     for column, value in fixed.items():
         rows = rows[rows[column] == value]
     if rows.empty:
-        where = ", ".join(f"{column} {value:g}" for column, value in fixed.items())
-        raise NotTestableError(f"variant {variant} was not trained with {where}")
-    return [
-        Point(tuple(group[list(columns)].iloc[0]), group.set_index("seed")[metric])
-        for _, group in rows.groupby(list(SHAPE))
-    ]
+        raise NotTestedError(
+            f"variant {variant} was not trained with {_named(list(fixed), list(fixed.values()))}"
+        )
+    points = []
+    for _, group in rows.groupby(list(SHAPE)):
+        key = tuple(group[list(columns)].iloc[0])
+        points.append(Point(key, _named(columns, key), group.set_index("seed")[metric]))
+    return points
+
+
+def _named(columns: Sequence[str], values: Sequence[float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in zip(columns, values, strict=True))
 
 
 def _stacked(points: Sequence[Sequence[pd.Series]]) -> Array:
-    """Return (n_points, n_seeds, n_values) of the seeds that all have, in order."""
+    """Return (n_shapes, n_seeds, n_values) of the seeds that all have, in order."""
     seeds = sorted(set.intersection(*(set(one.index) for point in points for one in point)))
     return np.array([[one.loc[seeds] for one in point] for point in points]).swapaxes(1, 2)
-
-
-def unit_of(metric: str) -> tuple[str, float]:
-    """Return the unit of a metric's differences, and what they are multiplied with."""
-    column = PRINTED[metric]
-    return ("points" if column.unit == "%" else column.unit), column.scale
-
-
-def estimate_of_runs(
-    runs: pd.DataFrame, spec: RunStatistic, least_seeds: int, bootstrap: BootstrapSpec
-) -> Estimate:
-    """Return a statistic of runs, with its test and interval.
-
-    - "change": `100 * mean((a - b) / b)` over the points, of the means over seeds `a` of the
-      treatment and `b` of the baseline; "difference": `mean(a - b)`. The test is the paired
-      t-test of `a` against `b` over points, or over seeds of their means over the points.
-    - "slope": the mean over points of the least-squares slope of the means over seeds; the test is
-      the t-test of the slopes against 0 over points, or over seeds.
-
-    Args:
-        runs: the runs table of an experiment, with the metric.
-        spec: which statistic.
-        least_seeds: fewer don't test anything.
-        bootstrap: of the interval.
-
-    Raises:
-        NotTestableError: for too few seeds or points, a value that is not finite (a run that
-            diverged), or pairs without any variance.
-
-    """
-    if isinstance(spec, SlopeSpec):
-        samples, places = slope_samples(runs, spec)
-    else:
-        samples = paired_samples(runs, spec)
-    n_points, n_seeds, _ = samples.shape
-    if n_seeds < least_seeds:
-        raise NotTestableError(f"{_counted(n_seeds, 'seed')}; at least {least_seeds} are needed")
-    if spec.over == "points" and n_points < 2:
-        raise NotTestableError("one grid point; a test over points needs at least 2")
-    if not np.isfinite(samples).all():
-        raise NotTestableError(f"{spec.metric} is not finite in a run")
-    if isinstance(spec, SlopeSpec):
-        statistic, p_value = _slopes(samples, places, spec)
-    else:
-        statistic, p_value = _changes(samples, spec)
-    if np.isnan(p_value):
-        raise NotTestableError("all pairs differ by the same amount, which no test can judge")
-    low, high = interval(samples, statistic, spec.over, bootstrap)
-    return Estimate(
-        effect=float(statistic(samples[None])[0]),
-        low=low,
-        high=high,
-        p_value=p_value,
-        n=n_points if spec.over == "points" else n_seeds,
-        unit=_unit(spec),
-        detail=f"{runs['dataset'].iloc[0]}, {_counted(n_points, 'point')} of the grid, "
-        f"{_counted(n_seeds, 'seed')}",
-    )
-
-
-def _changes(samples: Array, spec: PairedSpec) -> tuple[Callable[[Array], Array], float]:
-    scale = 100.0 if spec.kind == "change" else unit_of(spec.metric)[1]
-    if spec.kind == "change" and (samples[..., 1].mean(axis=1) == 0).any():
-        raise NotTestableError(f"{spec.metric} of the baseline is 0; no change is relative to it")
-
-    def statistic(drawn: Array) -> Array:
-        means = drawn.mean(axis=-2)  # (resamples, n_points, 2)
-        change = means[..., 0] - means[..., 1]
-        if spec.kind == "change":
-            change = change / means[..., 1]
-        found: Array = scale * change.mean(axis=-1)
-        return found
-
-    pairs = samples.mean(axis=1 if spec.over == "points" else 0)
-    return statistic, float(paired_change(pairs[:, 0], pairs[:, 1])["p"])
-
-
-def _slopes(
-    samples: Array, places: Array, spec: SlopeSpec
-) -> tuple[Callable[[Array], Array], float]:
-    centred = places - places.mean()
-    weights = unit_of(spec.metric)[1] * centred / (centred**2).sum()
-
-    def statistic(drawn: Array) -> Array:
-        found: Array = (drawn @ weights).mean(axis=(-2, -1))
-        return found
-
-    slopes = (samples @ weights).mean(axis=1 if spec.over == "points" else 0)
-    if np.allclose(slopes, slopes[0], rtol=1e-9, atol=1e-12):
-        return statistic, float("nan")
-    return statistic, float(stats.ttest_1samp(slopes, 0.0).pvalue)
-
-
-def _unit(spec: RunStatistic) -> str:
-    unit = unit_of(spec.metric)[0]
-    if isinstance(spec, SlopeSpec):
-        step = spec.step if spec.step == "doubling" else f"{spec.step:g}"
-        return f"{unit} per {step}"
-    return "%" if spec.kind == "change" else unit
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

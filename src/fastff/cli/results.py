@@ -14,7 +14,7 @@ from fastff.config.errors import ConfigError, describe_faults
 from fastff.config.load import load_config
 
 if TYPE_CHECKING:
-    from fastff.claims.spec import ClaimsFile
+    from fastff.claims.file import ClaimsFile
 
 log = logging.getLogger("fastff")
 
@@ -62,8 +62,8 @@ def add_claims(commands: Commands) -> None:
 
 def _claims(options: argparse.Namespace) -> int:
     from fastff.analysis.ledger import count_verdicts, load_ledger, write_ledger
-    from fastff.claims.judge import Tables, ledger
-    from fastff.claims.readme import insert
+    from fastff.claims.ledger import Tables, ledger
+    from fastff.claims.page import insert
     from fastff.tables.read import TidyError
 
     try:
@@ -82,7 +82,7 @@ def _claims(options: argparse.Namespace) -> int:
 
 def _claims_file(options: argparse.Namespace) -> ClaimsFile:
     """Return the claims of --claims, which may name what --config has."""
-    from fastff.claims.load import load_claims
+    from fastff.claims.file import load_claims
 
     if not options.tables:
         raise ConfigError("--tables is missing; --output needs the folders that hold the tables")

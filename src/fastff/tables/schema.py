@@ -350,13 +350,19 @@ _TIMES = (
 LEDGER = Table(
     (
         Column("claim", "text", "key"),
-        *_columns("text", "given", "source", "statement", "published"),
-        *_columns("text", "given", "experiment", "target", "device", "statistic"),
+        *_columns("text", "given", "kind", "source", "statement", "published"),
+        *_optional("published_value"),
+        *_columns("text", "given", "mark", "published_dataset", "dataset", "model", "form"),
+        *_columns("text", "given", "experiment", "target", "device", "dtype", "batch"),
+        Column("statistic", "text", "given"),
         *_optional("effect", "low", "high"),
         Column("unit", "text", "given"),
         Column("n", "integer"),
-        *_optional("p_value", "p_holm"),
-        *_columns("text", "value", "verdict", "reason"),
+        *_optional("prediction_low", "prediction_high", "p_value", "p_holm"),
+        *_columns("integer", "value", "n_shapes", "n_agree"),
+        Column("exception", "text"),
+        *_optional("study_t", "study_p"),
+        *_columns("text", "value", "decided", "verdict", "reason", "rules_commit", "runs_commit"),
     )
 )
 

@@ -35,7 +35,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "collect": ("fastff.tables.collect",),
     "bench": ("fastff.bench.run", "fastff.kernels.numba", "fastff.kernels.triton"),
     "analysis": ("fastff.analysis",),
-    "claims": ("fastff.analysis.ledger", "fastff.claims.judge", "fastff.claims.spec"),
+    "claims": ("fastff.analysis.ledger", "fastff.claims.file", "fastff.claims.ledger"),
     "site": ("fastff.site.pages",),
 }
 # What stages read of the package beside its modules.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from snakemake.exceptions import WorkflowError
 
-from fastff.claims.spec import ClaimsFile
+from fastff.claims.file import ClaimsFile
 from fastff.config.job import TrainSpec
 from fastff.config.jobs import train_jobs
 from fastff.config.load import Config
@@ -222,20 +222,12 @@ class Layout:
 
     def claim_parameters(self) -> dict[str, Any]:
         """Return the parameters of the notebook that draws the ledger."""
-        assert self.claims is not None
-        claims = self.claims.claims
         blocks = [self.config.drawn()[name] for name in self.claimed()]
         datasets = [block.dataset for block in blocks if hasattr(block, "dataset")]
         return {
             "title": " · ".join(["Which claims hold?", *dict.fromkeys(datasets)]),
             "ledger": f"{self.results}/claims.csv",
             "figures": self.figures,
-            "published": {
-                name: claim.published.value
-                for name, claim in claims.items()
-                if claim.published.value is not None
-            },
-            "rules": {name: self.claims.rules[claim.rule].says for name, claim in claims.items()},
         }
 
     def claim_folders(self) -> list[str]:

@@ -40,7 +40,7 @@ def inserted(text: str, ledger: pd.DataFrame) -> str:
 
 
 def page_part(ledger: pd.DataFrame, names: Sequence[str] = ()) -> str:
-    """Return a sentence with the counts and the table, as Markdown.
+    """Return the counts by kind and the table, as Markdown.
 
     Args:
         ledger: what `load_ledger` returned.
@@ -48,7 +48,7 @@ def page_part(ledger: pd.DataFrame, names: Sequence[str] = ()) -> str:
 
     """
     rows = ledger[ledger["claim"].isin(names)] if names else ledger
-    shown = shown_ledger(rows).drop(columns="p (Holm)")
+    shown = shown_ledger(rows)
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in shown.to_numpy()]
     lines = [list(shown.columns), ["---"] * shown.shape[1], *cells]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
