@@ -1,5 +1,5 @@
-# Training: one job per variant of an experiment, or one per part of its runs (`runs_per_job`);
-# then one set of tidy tables per experiment.
+# Training: one job per variant of an experiment, or one per part of its runs (`runs_per_job`), or one
+# for all (`one_job_per_experiment`); then one set of tidy tables per experiment.
 
 
 rule train:
@@ -21,7 +21,10 @@ rule train:
         **needs("train"),
     params:
         config=KEPT,
-        spec=lambda wildcards: LAYOUT.spec_of(wildcards).model_dump_json(exclude=LABELS),
+        job=lambda wildcards: LAYOUT.job_name(wildcards),
+        specs=lambda wildcards: [
+            spec.model_dump_json(exclude=LABELS) for spec in LAYOUT.specs_of(wildcards)
+        ],
         # not the rule's threads: Snakemake lowers those to the cores there are
         settings=settings(CONFIG, TRAIN_SETTINGS),
         folder=subpath(output[0], parent=True),
@@ -29,7 +32,7 @@ rule train:
         sources=stage_digest("train"),
     shell:
         "fastff train --config {params.config:q}"
-        " --job {wildcards.experiment}/{wildcards.variant}{wildcards.shard}"
+        " --job {params.job:q}"
         " --data {input.data[0]:q} --output {params.folder:q} --store {params.store:q} 2> {log:q}"
 
 

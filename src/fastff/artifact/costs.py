@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from fastff.bench.provenance import provenance
-from fastff.config.jobs import train_jobs
+from fastff.config.jobs import job_specs
 from fastff.config.load import Config
 
 COLUMNS = (
@@ -87,7 +87,7 @@ def measured_jobs(config: Config, folder: Path) -> pd.DataFrame:
         The columns `step`, `name`, `path`, and those of MEASURED, named above.
 
     """
-    training = {name: train_jobs(config, name) for name in config.experiments}
+    training = {name: job_specs(config, name) for name in config.experiments}
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
         step, name, *job = (*path.relative_to(folder).with_suffix("").parts, CLAIMS)
@@ -106,7 +106,7 @@ def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]
     if step == "prepare":
         return (folder / config.data_dir).glob(f"{name}.*")
     if step == "train":
-        jobs = [results / "jobs" / name / job for job in train_jobs(config, name)]
+        jobs = [results / "jobs" / name / job for job in job_specs(config, name)]
         return [file for job in jobs for file in job.glob("*")]
     if step == "collect":
         return (results / "tidy" / name).glob("*")

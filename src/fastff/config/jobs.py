@@ -17,6 +17,7 @@ TRAIN_SETTINGS = (
     *("device", "threads", "runs_per_stack", "stacks_at_once"),
     *("checkpoint_seconds", "failed_runs", "tf32"),
 )
+WHOLE = "all"  # the name of the job that trains a whole experiment
 BENCH_SETTINGS = ("device", "stacks_at_once", "tf32")
 
 
@@ -46,6 +47,16 @@ def train_jobs(config: Config, experiment: str) -> dict[str, TrainSpec]:
         for first, last in parts:
             jobs[f"{name}/{first}-{last}"] = spec.model_copy(update={"runs": (first, last)})
     return jobs
+
+
+def job_specs(config: Config, experiment: str) -> dict[str, tuple[TrainSpec, ...]]:
+    """Return what each process trains of an experiment, by the name of its job.
+
+    That is one of `train_jobs`, or where the config has one job per experiment, "all" of them.
+    """
+    if config.one_job_per_experiment:
+        return {WHOLE: tuple(config.train_specs(experiment))}
+    return {name: (spec,) for name, spec in train_jobs(config, experiment).items()}
 
 
 def named_jobs(config: Config, name: str) -> list[TrainSpec]:

@@ -91,6 +91,8 @@ class Config(Spec):
         runs_per_job: into jobs of how many runs a variant is split; null trains it as one job. An
             experiment may have its own. A job has whole stacks, so at least one; results are the
             same for any number.
+        one_job_per_experiment: train all variants of an experiment in one job, in place of a job
+            for each: for short trainings, of which starting a process would be the most.
         stacks_at_once: how many such computations share a CUDA device.
         checkpoint_seconds: so many seconds lie between two checkpoints of a stack under way, from
             which a killed job goes on; what takes less has none.
@@ -118,6 +120,7 @@ class Config(Spec):
     threads: int = Field(default=1, ge=1, le=1024)
     runs_per_stack: int = Field(default=10, ge=1, le=10_000)
     runs_per_job: RunsPerJob = None
+    one_job_per_experiment: bool = False
     stacks_at_once: int = Field(default=4, ge=1, le=100)
     checkpoint_seconds: float = Field(default=300.0, ge=0, le=1e6)
     failed_runs: Literal["keep", "error"] = "keep"

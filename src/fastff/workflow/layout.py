@@ -18,7 +18,7 @@ from snakemake.exceptions import WorkflowError
 
 from fastff.claims.file import ClaimsFile
 from fastff.config.job import TrainSpec
-from fastff.config.jobs import train_jobs
+from fastff.config.jobs import WHOLE, job_specs
 from fastff.config.load import Config
 from fastff.tables.schema import TIDY
 
@@ -56,17 +56,23 @@ class Layout:
         self.captions = repository / "workflow" / "report"
 
     @cached_property
-    def specs(self) -> dict[tuple[str, str], TrainSpec]:
+    def specs(self) -> dict[tuple[str, str], tuple[TrainSpec, ...]]:
         """Every training job by experiment and name: all of the config that the job reads."""
         return {
-            (experiment, job): spec
+            (experiment, job): specs
             for experiment in self.config.experiments
-            for job, spec in train_jobs(self.config, experiment).items()
+            for job, specs in job_specs(self.config, experiment).items()
         }
 
-    def spec_of(self, wildcards: Any) -> TrainSpec:
-        """Return the training job of Snakemake's wildcards `experiment`, `variant` and `shard`."""
+    def specs_of(self, wildcards: Any) -> tuple[TrainSpec, ...]:
+        """Return what the job of Snakemake's wildcards trains: `experiment`, `variant`, `shard`."""
         return self.specs[wildcards.experiment, wildcards.variant + wildcards.shard]
+
+    def job_name(self, wildcards: Any) -> str:
+        """Return how `fastff train --job` calls the job of Snakemake's wildcards."""
+        job = wildcards.variant + wildcards.shard
+        is_whole = self.config.one_job_per_experiment and job == WHOLE
+        return str(wildcards.experiment) if is_whole else f"{wildcards.experiment}/{job}"
 
     def job_folders(self, experiment: str) -> list[str]:
         """Return the folders of an experiment's jobs, in the order of its variants and runs."""

@@ -27,7 +27,7 @@ from scipy.optimize import nnls
 from fastff.artifact.costs import ALL, MIB
 from fastff.config.errors import ConfigError
 from fastff.config.experiment import Benchmark, EngineBenchmark, Experiment
-from fastff.config.jobs import train_jobs
+from fastff.config.jobs import job_specs
 from fastff.config.load import Config, load_config
 from fastff.config.yaml_file import read_yaml
 from fastff.data.names import DATASET_SIZES, outline
@@ -82,21 +82,22 @@ def training_work(config: Config, experiment: str, device: str) -> list[Work]:
     data = outline(config.experiments[experiment].dataset)
     at_once = config.stacks_at_once if device == "cuda" else 1
     found = []
-    for spec in train_jobs(config, experiment).values():
-        recipe = spec.recipe
-        n_train = recipe.n_train(len(data.train_labels), data.name)
-        steps = recipe.epochs * (n_train // recipe.batch_size)
+    for specs in job_specs(config, experiment).values():
         work, largest = Work(jobs=1), 0
-        for shape, n_runs in Counter(run.shape for run in runs(spec, data)).items():
-            weights = data.in_features * 2**shape.depth * shape.hidden_features
-            stacks = math.ceil(n_runs / config.runs_per_stack / at_once)
-            largest = max(largest, min(n_runs, config.runs_per_stack) * weights)
-            work += Work(
-                steps=stacks * steps,
-                products=n_runs * steps * recipe.batch_size * weights,
-                runs=n_runs,
-                run_epochs=n_runs * recipe.epochs,
-            )
+        for spec in specs:
+            recipe = spec.recipe
+            n_train = recipe.n_train(len(data.train_labels), data.name)
+            steps = recipe.epochs * (n_train // recipe.batch_size)
+            for shape, n_runs in Counter(run.shape for run in runs(spec, data)).items():
+                weights = data.in_features * 2**shape.depth * shape.hidden_features
+                stacks = math.ceil(n_runs / config.runs_per_stack / at_once)
+                largest = max(largest, min(n_runs, config.runs_per_stack) * weights)
+                work += Work(
+                    steps=stacks * steps,
+                    products=n_runs * steps * recipe.batch_size * weights,
+                    runs=n_runs,
+                    run_epochs=n_runs * recipe.epochs,
+                )
         n_bytes = data.n_bytes + at_once * FLOAT * PER_PARAMETER * largest
         found.append(replace(work, n_bytes=n_bytes))
     return found

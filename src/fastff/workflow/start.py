@@ -141,11 +141,11 @@ def write_training_jobs(layout: Layout, dag: Any) -> None:
     jobs = []
     for job in dag.jobs:
         if job.rule.name == "train":
-            spec = layout.spec_of(job.wildcards)
+            specs = layout.specs_of(job.wildcards)
             training = TrainingJob(
                 log=os.path.relpath(job.log[0], layout.results),
-                n_runs=n_runs(spec),
-                epochs=spec.recipe.epochs,
+                n_runs=sum(map(n_runs, specs)),
+                epochs=max(spec.recipe.epochs for spec in specs),
                 is_needed=dag.needrun(job),
             )
             jobs.append(training)
