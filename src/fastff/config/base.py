@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+MOST_LISTED = 34
 FOLDER_PATTERN = r"^[^{}<>\x00-\x1f]+$"  # Snakemake takes brackets for wildcards and variables
 
 T = TypeVar("T")
@@ -78,8 +79,12 @@ def _kinds(base: type[Spec]) -> dict[str, type[Spec]]:
 
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
-    """Return the message for a name that is none of `allowed`, with the likeliest one meant."""
+    """Return the message for a name that is none of `allowed`, with the likeliest one meant.
+
+    Of very many names that are allowed it lists the first.
+    """
     allowed = list(allowed)
     close = difflib.get_close_matches(str(given), allowed, n=1)
     hint = f", did you mean {close[0]!r}?" if close else ";"
-    return f"unknown {what}{hint} allowed: {', '.join(allowed)}"
+    more = f" and {len(allowed) - MOST_LISTED} more" if len(allowed) > MOST_LISTED else ""
+    return f"unknown {what}{hint} allowed: {', '.join(allowed[:MOST_LISTED])}{more}"
