@@ -44,6 +44,12 @@ pytestmark = [
 DEVICE = "cuda"
 
 
+@pytest.fixture(autouse=True)
+def float32_convolutions(monkeypatch):
+    """Convolve in float32: by default torch lets cuDNN round to TF32, which products don't do."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 def on_device(name, dtype=torch.float32):
     """Return a layer on the CPU, and the same on the device."""
     layer = build(name, dtype)

@@ -65,11 +65,15 @@ def test_every_recipe_agrees_with_the_cpu(recipe):
 
 @pytest.mark.parametrize(
     "name",
-    ["study_moe_relu", "study_hypercube", "study_learned_transition", "study_fff_to_plane",
-     "study_node_trees_to_plane", "study_cnn_to_plane", "master_leaf_fff"],
+    ["study_moe_relu", "study_hypercube", "study_fff_to_plane", "study_node_trees_to_plane",
+     "study_cnn_to_plane", "master_leaf_fff"],
 )  # fmt: skip
 def test_published_models_agree_with_the_cpu(name):
-    """With phases, whose weights a captured step reads."""
+    """With phases, whose weights a captured step reads.
+
+    Not the learned transition: leaves whose path weights start at 0 tie, and which of them are the
+    two best a CPU and a GPU choose differently.
+    """
     phases = (
         PhaseSpec(epochs=2, hardening_weight=0.1, balance_weight=1.0),
         PhaseSpec(epochs=2, hardening_weight=0.3, balance_weight=0.0),
