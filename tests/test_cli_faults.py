@@ -39,8 +39,8 @@ def arguments(tmp_path_factory):
 def test_failed_runs_are_kept_or_an_error(choice, code, arguments, tmp_path, capsys, monkeypatch):
     original = loop._build
 
-    def build(variant, point, seed, data):
-        model = original(variant, point, seed, data)
+    def build(spec, seed, data):
+        model = original(spec, seed, data)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.mul_(torch.inf if seed == 1 else 1.0)

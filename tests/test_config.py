@@ -78,11 +78,15 @@ def test_editors_find_no_fault_in_a_shipped_file(path):
     assert path.read_text().startswith("# yaml-language-server: $schema=../workflow/schemas/")
 
 
-def test_default_config_has_the_experiments_of_the_study_with_five_seeds():
+def test_default_config_has_every_experiment_as_a_demonstration():
     config = load_config(ROOT / "config" / "config.yaml")
     assert {"soft_merging", "gate_activation", "expert_distribution"} <= set(config.experiments)
-    study = yaml.safe_load((ROOT / "config" / "study.yaml").read_text())["experiments"]
-    assert all(len(config.experiments[name].seeds) >= 5 for name in study)
+    study, published = (
+        yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())["experiments"]
+        for name in ("study", "published")
+    )
+    assert set(config.experiments) == {*study, *published}
+    assert all(len(config.experiments[name].seeds) >= 3 for name in study)
     assert {experiment.dataset for experiment in config.experiments.values()} == {"mnist5k"}
 
 

@@ -229,7 +229,7 @@ COMMAND_LINE = {
         "fastff.config.jobs",
         "fastff.workflow.digests",
     ),
-    "fastff.claims.page",
+    *("fastff.claims.load", "fastff.claims.page"),
     "fastff.workflow.progress",
 }
 

@@ -1,4 +1,4 @@
-"""Made-up experiments: a small one, and ones of the default config's shapes."""
+"""Made-up experiments: a small one, ones of the study's shapes, and miniatures."""
 
 from pathlib import Path
 
@@ -13,12 +13,16 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def default_folders(tmp_path_factory) -> dict[str, Path]:
-    """Tidy tables of each experiment of the default config, with its variants, grid and seeds."""
+    """Tidy tables of each experiment: the study's at its sizes, others as miniatures."""
     folder = tmp_path_factory.mktemp("tidy")
-    config = load_config(REPOSITORY / "config" / "config.yaml")
+    default = load_config(REPOSITORY / "config" / "config.yaml")
+    study = load_config(Path(__file__).parent / "laptop.yaml")
+    configs = dict.fromkeys(default.experiments, default) | dict.fromkeys(study.experiments, study)
     return {
-        name: write_tidy(synthetic_experiment(config.train_specs(name), block), folder / name)
-        for name, block in config.experiments.items()
+        name: write_tidy(
+            synthetic_experiment(config.train_specs(name), config.experiments[name]), folder / name
+        )
+        for name, config in configs.items()
     }
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fastff.claims.file import ClaimsFile, load_claims
+from fastff.claims.file import ClaimsFile
+from fastff.claims.load import load_claims
 from fastff.config.errors import ConfigError
 from fastff.config.load import load_config
 
@@ -117,7 +118,8 @@ BAD = [
     (f"claims.{RUNS}.published", None, ": published: a claim of ours has none, and every other o"),
     (f"claims.{RUNS}.published.best_of", 10, ": published.best_of: statistic 'change' can't have"),
     (f"claims.{RUNS}.published.mark", "Z", "published.mark = 'Z': Input should be"),
-    (f"claims.{RUNS}.published.dataset", "cifar", "published.dataset = 'cifar': Input should be"),
+    (f"claims.{RUNS}.published.dataset", "cifar",
+     "published.dataset = 'cifar': unknown dataset 'cifar', did you mean 'cifar10'?"),
     (f"claims.{RUNS}.kind", "mine", "kind = 'mine': Input should be"),
     (f"claims.{RUNS}.expects", {"kind": "faster"},
      ": expects.kind = 'faster': statistic 'change' allows higher, lower, equal"),

@@ -9,8 +9,8 @@ import pytest
 from made_up import timed
 
 from fastff.analysis.ledger import VERDICTS, load_ledger, write_ledger
-from fastff.claims.file import load_claims
 from fastff.claims.ledger import Tables, ledger
+from fastff.claims.load import load_claims
 from fastff.claims.page import END, FIRST, START, inserted, page_part
 from fastff.claims.verdict import NOT_TESTED
 from fastff.cli import main
@@ -191,7 +191,7 @@ def test_the_command_writes_inserts_and_checks(tmp_path, capsys):
     assert main(["claims", "--claims", file, *shared, str(tmp_path / "again")]) == 0
     for end in ("csv", "md", "tex"):
         assert stem.with_suffix(f".{end}").read_bytes() == (tmp_path / f"again.{end}").read_bytes()
-    assert re.search(r"begin{tabular}{lp{.*}}", stem.with_suffix(".tex").read_text())
+    assert re.search(r"begin{tabular}{lp{.*}llll}", stem.with_suffix(".tex").read_text())
 
     page.write_text(f"{START}\n{END}\n")
     insert = ["claims", "--insert", str(page), "--ledger", str(stem.with_suffix(".csv"))]

@@ -101,7 +101,7 @@ def test_the_repository_s_pages_are_shown_with_their_links(site):
     assert {f"fastff.kernels.{name}" for name in kernels.__all__} <= api.ids
     appendix = read_page(site / "docs" / "artifact.html")
     assert "<blockquote" not in (site / "docs" / "api.html").read_text()  # code without its `::`
-    assert any(address.endswith("/width_depth.md") for _, _, address in appendix.found)
+    assert any(address.endswith("/soft_merging_comparisons.md") for _, _, address in appendix.found)
 
 
 def test_a_link_to_what_is_not_there_is_its_text(tmp_path):

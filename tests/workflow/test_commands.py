@@ -13,7 +13,13 @@ from trees import copy_tree
 
 from fastff.cli import build_parser
 from fastff.cli.arguments import with_settings
-from fastff.config.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, named_benchmark, named_jobs
+from fastff.config.jobs import (
+    BENCH_SETTINGS,
+    LABELS,
+    TRAIN_SETTINGS,
+    named_benchmark,
+    named_jobs,
+)
 from fastff.config.load import load_config
 
 JOB = "soft_merging/fff_mixture_softplus"
@@ -61,7 +67,11 @@ def test_a_printed_line_repeats_a_job_by_hand(finished, edited):
     assert keys <= {path.name for path in (finished.folder / "results/tiny/store").rglob("*.json")}
 
 
-@pytest.mark.parametrize("more", [[], ["runs_per_job=4", "tf32=True"]], ids=["whole", "split"])
+@pytest.mark.parametrize(
+    "more",
+    [[], ["one_job_per_experiment=False", "runs_per_job=4", "tf32=True"]],
+    ids=["whole", "split"],
+)
 def test_commands_read_what_their_params_say(more, tmp_path):
     """Of every job of the config `smoke`: a param that its command doesn't read would be a lie."""
     tree = copy_tree(tmp_path / "tree")
@@ -73,18 +83,20 @@ def test_commands_read_what_their_params_say(more, tmp_path):
     n_variants = sum(len(block.variants) for block in config.experiments.values())
     rules = [job["rule"] for job in jobs]
     assert rules.count("bench") == len(config.benchmarks) > 0
-    assert rules.count("train") > n_variants if more else rules.count("train") == n_variants
+    n_experiments = len(config.experiments)
+    assert rules.count("train") > n_variants if more else rules.count("train") == n_experiments
     for job in jobs:
         words = shlex.split(job["command"].partition(" 2> ")[0])
         given = build_parser().parse_args(words[1:])
         assert str(given.configfile) == job["params"]["config"] == "results/smoke/config.yaml"
         if job["rule"] == "train":
-            (spec,) = named_jobs(config, given.job)
+            specs = [spec.model_dump_json(exclude=LABELS) for spec in named_jobs(config, given.job)]
+            assert specs == job["params"]["specs"]
             names = TRAIN_SETTINGS
         else:
             spec = named_benchmark(config, given.job).spec()
+            assert spec.model_dump_json() == job["params"]["spec"]
             names = BENCH_SETTINGS
-        assert spec.model_dump_json() == job["params"]["spec"]
         read = with_settings(given, config, names)
         assert {name: getattr(read, name) for name in names} == job["params"]["settings"]
 

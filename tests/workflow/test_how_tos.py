@@ -63,7 +63,7 @@ def tree(tmp_path: Path) -> Tree:
 def test_an_experiment(tree: Tree) -> None:
     shutil.copytree(ROOT / "results" / "reference", tree.folder / "results" / "reference")
     printed = follow("add_an_experiment", tree)
-    assert re.search(r"^train +2$", printed, re.MULTILINE)
+    assert re.search(r"^train +1$", printed, re.MULTILINE)
     assert re.search(r"^draw_gelu_leaves +1$", printed, re.MULTILINE)
     assert "figures/mine/gelu_leaves.pdf" in printed
     assert "results/mine/tables/gelu_leaves.csv" in printed

@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from fastff.config.jobs import BENCH_SETTINGS, TRAIN_SETTINGS, settings
+from fastff.config.jobs import BENCH_SETTINGS, LABELS, TRAIN_SETTINGS, settings
 from fastff.data.names import DATASET_NAMES
 from fastff.tables.schema import TIDY
 from fastff.workflow.caches import redirect_caches
@@ -69,8 +69,6 @@ KEPT_DIGEST = hashlib.sha256(CHECKED.text.encode()).hexdigest()
 HAS_GPU = CONFIG.device == "cuda" or (
     CONFIG.device == "auto" and bool(shutil.which("nvidia-smi"))
 )
-# Labels are for figures, and no job of training reads them.
-LABELS = {"variant": {"label"}, "equal_to": {"__all__": {"variant": {"label"}}}}
 
 
 wildcard_constraints:

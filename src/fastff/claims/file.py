@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fastff.config.base import Name, Spec, unknown
-from fastff.config.errors import ConfigError, describe_faults
-from fastff.config.experiment import Experiment
-from fastff.config.load import Config, load_config
-from fastff.config.yaml_file import read_yaml
-from fastff.data.names import DATASET_NAMES
+from fastff.config.base import Name, Spec
 from fastff.tables.schema import (
     MEASURES,
     OTHER_SCORES,
@@ -25,7 +19,6 @@ from fastff.tables.schema import (
 )
 
 Text = Annotated[str, Field(min_length=1, max_length=600)]
-Dataset = Literal[DATASET_NAMES]  # type: ignore[valid-type]
 METRICS = (*SCORES, *OTHER_SCORES, *MEASURES)
 ALONG_TIMES = (*TIMED_SIZES, "training_width")
 
@@ -263,7 +256,7 @@ class Published(Spec):
     value: float | None = None
     best_of: int | None = Field(default=None, ge=2, le=1000)
     mark: Literal["S", "H", "F", "C", "P", "A", "G", "2"]
-    dataset: Dataset | None = None
+    dataset: Name | None = None
 
 
 class Claim(Spec):
@@ -372,84 +365,3 @@ class ClaimsFile(Spec):
     least_processes: int = Field(default=3, ge=2, le=100)
     sources: dict[Name, Text] = Field(min_length=1)
     claims: dict[Name, Claim] = Field(min_length=1)
-
-
-def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:
-    """Read a claims file, and check every name in it.
-
-    A claim may name the experiments, and their variants, of the configs that the file names, and
-    of `config`, the one in use. What only the former have is no error, but is not tested.
-
-    Raises:
-        ConfigError: with one line per fault: the key, what was given and what is allowed.
-
-    """
-    values = read_yaml(path, "claims file")
-    try:
-        with describe_faults("claims"):
-            claims = ClaimsFile.model_validate(values)
-    except ConfigError as error:
-        raise _located(path, str(error).splitlines()) from None
-    configs = [load_config(path.parent / name) for name in claims.configs]
-    configs += [config] if config is not None else []
-    blocks: dict[str, list[Experiment]] = {}
-    for one in configs:
-        for name, block in one.experiments.items():
-            blocks.setdefault(name, []).append(block)
-    found = [
-        f"claims.{name}.{fault}"
-        for name, claim in claims.claims.items()
-        for fault in _faults(claims, claim, blocks)
-    ]
-    if found:
-        raise _located(path, found)
-    return claims
-
-
-def _located(path: Path, faults: Iterable[str]) -> ConfigError:
-    return ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
-
-
-def _faults(file: ClaimsFile, claim: Claim, blocks: dict[str, list[Experiment]]) -> Iterator[str]:
-    """Yield what is wrong with the names of a claim, a line each."""
-    if claim.source not in file.sources:
-        yield _fault("source", "source", claim.source, file.sources)
-    if claim.statistic is None:
-        return
-    for key, column, allowed in claim.statistic.columns():
-        if column not in allowed:
-            yield _fault(f"statistic.{key}", "column", column, allowed)
-    if claim.benchmark is not None:
-        if claim.benchmark not in file.benchmarks:
-            yield _fault("benchmark", "benchmark", claim.benchmark, file.benchmarks)
-            return
-        yield from _unknown_variants(claim, file.benchmarks[claim.benchmark])
-        if claim.target is not None and not claim.target.startswith(claim.block):
-            yield f"target = {claim.target!r}: allowed are {claim.block} and names that begin so"
-        return
-    if claim.block not in blocks:
-        yield _fault("experiment", "experiment", claim.block, blocks)
-        return
-    experiments = blocks[claim.block]
-    yield from _unknown_variants(
-        claim, dict.fromkeys(v.name for block in experiments for v in block.variants)
-    )
-    products = dict.fromkeys(
-        product
-        for block in experiments
-        for kind in ("figures", "tables")
-        for product in block.expand(kind, claim.block)
-    )
-    if claim.target is not None and claim.target not in products:
-        yield _fault("target", "figure or table", claim.target, products)
-
-
-def _unknown_variants(claim: Claim, allowed: Iterable[str]) -> Iterator[str]:
-    assert claim.statistic is not None
-    for variant in dict.fromkeys(claim.statistic.variants()):
-        if variant not in allowed:
-            yield _fault("statistic", f"variant of {claim.block}", variant, allowed)
-
-
-def _fault(key: str, what: str, given: str, allowed: Iterable[str]) -> str:
-    return f"{key} = {given!r}: {unknown(f'{what} {given!r}', given, allowed)}"

@@ -82,7 +82,7 @@ def _claims(options: argparse.Namespace) -> int:
 
 def _claims_file(options: argparse.Namespace) -> ClaimsFile:
     """Return the claims of --claims, which may name what --config has."""
-    from fastff.claims.file import load_claims
+    from fastff.claims.load import load_claims
 
     if not options.tables:
         raise ConfigError("--tables is missing; --output needs the folders that hold the tables")

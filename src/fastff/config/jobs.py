@@ -17,6 +17,8 @@ TRAIN_SETTINGS = (
     *("device", "threads", "runs_per_stack", "stacks_at_once"),
     *("checkpoint_seconds", "failed_runs", "tf32"),
 )
+# Of a job's spec: labels are for figures, and no job of training reads them.
+LABELS: Any = {"variant": {"label"}, "equal_to": {"__all__": {"variant": {"label"}}}}
 WHOLE = "all"  # the name of the job that trains a whole experiment
 BENCH_SETTINGS = ("device", "stacks_at_once", "tf32")
 

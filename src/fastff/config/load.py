@@ -183,6 +183,8 @@ class Config(Spec):
         for name in self.experiments:
             if name in self.benchmarks:
                 raise ValueError(f"benchmarks.{name}: an experiment has this name already")
+        if self.one_job_per_experiment and any(map(self.runs_per_job_of, self.experiments)):
+            raise ValueError("one_job_per_experiment = true has no meaning with runs_per_job")
         _ = self.resolved  # raises for what can't be trained
         self._check_product_names("figures")
         self._check_product_names("tables")

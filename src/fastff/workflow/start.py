@@ -10,7 +10,8 @@ from typing import IO, Any, NamedTuple
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from fastff.claims.file import ClaimsFile, load_claims
+from fastff.claims.file import ClaimsFile
+from fastff.claims.load import load_claims
 from fastff.config.errors import ConfigError
 from fastff.config.jobs import n_runs
 from fastff.config.load import Config, parse_config
