@@ -43,6 +43,8 @@ def test_the_ledger_says_what_the_tables_can_test(finished):
     tested = ledger[ledger["verdict"] != "not tested"]  # of three seeds
     assert list(tested.index) == [
         "merged_tree_beats_mixed_tree",
+        "mixed_tree_fits_better_than_merged_tree",
+        "mixed_tree_overfits_more_than_merged_tree",
         "merging_raises_accuracy_at_depths_1_and_2",
     ]
     row = tested.iloc[0]
