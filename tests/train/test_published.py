@@ -23,7 +23,7 @@ from fastff.config.presets import PRESETS
 from fastff.config.published import PUBLISHED
 from fastff.config.recipe import Recipe
 from fastff.layers import StridedConvolutional, TreeGate
-from fastff.train.build import Sizes, build_model, stack
+from fastff.train.build import Sizes, build_model
 from fastff.train.loop import results_of, train_stack
 from models import small_model
 
@@ -60,36 +60,6 @@ def n_parameters(name: str, depth: int, hidden_features: int) -> int:
 )
 def test_a_model_has_as_many_parameters_as_published(name, depth, hidden_features, published):
     assert n_parameters(name, depth, hidden_features) == published
-
-
-@pytest.mark.parametrize("variant", PUBLISHED.values(), ids=PUBLISHED)
-def test_a_stack_computes_what_its_parts_compute(variant, generator):
-    layers = [small_model(variant, generator=generator).double() for _ in range(3)]
-    with torch.no_grad():
-        for layer in layers:  # slopes and the master's share start alike
-            for parameter in layer.parameters():
-                parameter += 0.1 * torch.randn(
-                    parameter.shape, generator=generator, dtype=torch.float64
-                )
-    stacked = stack([layer.eval() for layer in layers])
-    own = torch.randn(3, 16, 24, generator=generator, dtype=torch.float64)
-    for x in (own, own[0]):
-        soft_and_hard, routing = stacked.soft_and_hard(x)
-        for run, layer in enumerate(layers):
-            part = x[run] if x.ndim == 3 else x
-            for form, hard in enumerate((False, True)):
-                expected = layer(part, hard=hard)
-                torch.testing.assert_close(stacked(x, hard=hard)[run], expected)
-                torch.testing.assert_close(soft_and_hard[form, run], expected)
-            assert torch.equal(routing[run], layer.soft_and_hard(part)[1])
-    stacked.zero_grad()
-    stacked(own, hard=False).square().sum().backward()
-    together = dict(stacked.named_parameters())
-    for run, layer in enumerate(layers):
-        layer(own[run], hard=False).square().sum().backward()
-        for name, parameter in layer.named_parameters():
-            if parameter.grad is not None:
-                torch.testing.assert_close(together[name].grad[run], parameter.grad)
 
 
 @pytest.mark.parametrize("variant", PUBLISHED.values(), ids=PUBLISHED)
