@@ -88,11 +88,11 @@ def test_projections_are_the_hard_form_s_features(part, generator):
         assert snapshot.expert_counts == []
 
 
-def test_at_most_2000_samples_are_projected(generator):
+def test_at_most_1000_samples_are_projected(generator):
     model = stack([small_model(PRESETS["mlp_to_plane"], generator=generator)]).eval()
     part = Part(torch.randn(2100, 24, generator=generator), torch.zeros(2100, dtype=torch.long))
     (snapshot,) = snapshots(model, part, 4, [1], ("projections",))
-    assert len(snapshot.features) == len(snapshot.classes) == len(snapshot.experts) == 2000
+    assert len(snapshot.features) == len(snapshot.classes) == len(snapshot.experts) == 1000
     assert set(snapshot.experts) == {0}
 
 

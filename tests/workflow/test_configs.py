@@ -29,14 +29,14 @@ def test_both_read_the_same(name, tmp_path):
 def test_the_default_is_config_yaml_and_the_command_line_changes_it(tmp_path):
     values = kept(tmp_path, "--config", "name=mine", "threads=2", "tables_from=")
     config = load_config(ROOT / "config" / "config.yaml")
-    changes = {"name": "mine", "threads": 2, "tables_from": None}
+    changes = {"name": "mine", "threads": 2, "tables_from": ()}
     assert parse_config(values) == config.model_copy(update=changes)
 
 
 def test_tables_of_the_reference_are_left_out_on_the_command_line(tmp_path):
     arguments = ["--config", "name=mine", "tables_from="]
     config = parse_config(kept(tmp_path, *arguments, config="reference"))
-    assert (config.name, config.tables_from, config.stacks_at_once) == ("mine", None, 8)
+    assert (config.name, config.tables_from, config.stacks_at_once) == ("mine", (), 8)
 
 
 def test_of_several_files_later_ones_change_earlier_ones(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 from trees import ROOT, TINY, TINY_PATH
 
 from fastff.claims.load import load_claims
-from fastff.config.load import Config, load_config
+from fastff.config.load import Config, load_config, parse_config
 from fastff.files import hold
 from fastff.workflow.layout import Layout, from_here
 from fastff.workflow.progress import JOBS
@@ -149,14 +150,31 @@ def test_a_benchmark_shows_what_this_run_measures_beside_named_machines():
 
 
 def test_a_reference_is_drawn_from_its_own_tables():
-    layout = layout_of(load_config(ROOT / "config/reference.yaml"))
-    tidy = from_here(ROOT / "results/reference/h100/tidy/node_tree/runs.csv.xz")
-    assert layout.drawn_from("node_tree")[0] == tidy
+    config = load_config(ROOT / "config/reference.yaml")
+    layout = layout_of(config)
+    for name in config.experiments:
+        (path,) = (ROOT / "results" / "reference").glob(f"*/tidy/{name}/runs.csv.xz")
+        assert layout.drawn_from(name)[0] == from_here(path)
     assert layout.notebook_parameters("gate_benchmark")["measured"] == []
     assert layout.prepared_here() == []
     folders = [Path(path).name for path in layout.claim_folders()]
-    assert folders[0] == "h100"
-    assert set(folders) == {"h100", "epyc"}
+    assert folders == ["h100", "h200", "epyc"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("a", "b"), "tables_from = ['a', 'b']: both a and b have tidy/top_k; allowed is one"),
+        ("c", "tables_from = ['c']: no folder has tidy/top_k; allowed is one"),
+    ],
+)
+def test_tables_of_an_experiment_are_in_one_folder(tmp_path, folders, message):
+    for name in ("a", "b"):
+        (tmp_path / name / "tidy" / "top_k").mkdir(parents=True)
+    values = load_config(ROOT / "config/smoke.yaml").model_dump(mode="json", by_alias=True)
+    config = parse_config(values | {"tables_from": folders})
+    with pytest.raises(WorkflowError, match=re.escape(message)):
+        Layout(config, None, tmp_path).drawn_from("top_k")
 
 
 def test_claims_are_tested_on_the_tables_that_they_are_about():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import os
 import re
@@ -19,6 +18,7 @@ from fastff.artifact.costs import ALL, COLUMNS, MIB
 from fastff.config.load import Config, load_config
 from fastff.data.prepare import DATASETS
 from fastff.tables.format import DASH
+from fastff.tables.provenance import Launch, launches
 
 CONFIGS = ("config", "reference", "paper", "smoke")
 REFERENCE = Path("results") / "reference"
@@ -54,7 +54,7 @@ def appendix(root: Path) -> str:
         claims=_claims(root, configs["reference"], measured),
         machines=measured,
         costs=_costs(configs["config"], measured),
-        references=[(m, _trained(root, m)) for m in measured if m.provenance],
+        references=[(m, [(one, _trained(root, m, one)) for one in m.launches]) for m in measured],
         datasets=DATASETS,
         versions=versions(root),
     )
@@ -66,45 +66,44 @@ class Machine:
 
     Attributes:
         name: of its folder under `results/reference`.
-        provenance: how its tidy tables came about; empty where it made none.
+        launches: how its tidy tables came about, as `provenance.launches` returns it.
         costs: what runs of whole configs took there, as `measured_costs` returns it.
 
     """
 
     name: str
-    provenance: Row
+    launches: list[Launch]
     costs: pd.DataFrame
 
     @property
     def device(self) -> str:
         """What was measured: a GPU, or a processor with its cores."""
-        if self.provenance:
-            return str(self.provenance["device_name"])
+        if self.launches:
+            return str(self.launches[0]["device_name"])
         return str(self.costs["device_name"].iloc[0]) if len(self.costs) else self.name
 
     @property
     def is_gpu(self) -> bool:
         """Whether a GPU was measured: only that has a driver."""
-        return bool(self.provenance.get("driver"))
+        return any(launch["driver"] for launch in self.launches)
 
     @property
     def made(self) -> dict[str, Row]:
         """Seconds, runs and peak bytes of each block of the reference that it trained."""
-        return dict(self.provenance.get("made", {}))
+        return {name: cost for launch in self.launches for name, cost in launch["made"].items()}
 
 
 def machines(root: Path) -> list[Machine]:
-    """Return the machines with measurements, those with a provenance first."""
+    """Return the machines with measurements, those that trained a reference first."""
     found = []
     for folder in sorted(path for path in (root / REFERENCE).iterdir() if path.is_dir()):
-        record, costs = folder / "provenance.json", folder / "costs.csv"
-        provenance = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+        costs = folder / "costs.csv"
         table = pd.DataFrame(columns=list(COLUMNS))
         if costs.exists():
             table = pd.read_csv(costs, keep_default_na=False)
-        if provenance or len(table):
-            found.append(Machine(folder.name, provenance, table))
-    return sorted(found, key=lambda machine: not machine.provenance)
+        if (made := launches(folder)) or len(table):
+            found.append(Machine(folder.name, made, table))
+    return sorted(found, key=lambda machine: not machine.launches)
 
 
 def versions(root: Path) -> list[tuple[str, str]]:
@@ -123,7 +122,8 @@ def versions(root: Path) -> list[tuple[str, str]]:
 def _claims(root: Path, config: Config, measured: list[Machine]) -> list[Row]:
     """Return the ledger's claims with target, machine, cost and expected value; none without it.
 
-    A claim about a CPU is of the first machine without a GPU; of any other, the reference's.
+    A claim about a CPU is of the first machine without a GPU; of runs, of the machine that trained
+    them; of times on a GPU, of the first machine with one.
     """
     path = root / REFERENCE / "claims.csv"
     if not path.exists():
@@ -133,7 +133,9 @@ def _claims(root: Path, config: Config, measured: list[Machine]) -> list[Row]:
     rows = []
     for claim in ledger.to_dict("records"):
         on_gpu = claim["device"] != "cpu"
-        machine = next((m for m in measured if m.is_gpu == on_gpu), None)
+        suited = [m for m in measured if m.is_gpu == on_gpu]
+        trained = (m for m in suited if claim["experiment"] in m.made)
+        machine = next(trained, suited[0] if suited else None)
         rows.append(
             {str(key): value for key, value in claim.items()}
             | {"path": _target_path(root, config, claim["experiment"], claim["target"], machine)}
@@ -159,7 +161,7 @@ def _target_path(
 ) -> str:
     """Return the committed table or figure that shows a claim, by its path here; "" for none."""
     choices = [
-        Path(config.tables_from or "") / "tables" / f"{target}.md",
+        *(Path(folder) / "tables" / f"{target}.md" for folder in config.tables_from),
         *(Path("figures/reference") / kind / f"{target}.png" for kind in ("", "benchmarks")),
     ]
     if machine is not None:
@@ -191,13 +193,13 @@ def _costs(config: Config, measured: list[Machine]) -> dict[str, Row]:
     return costs
 
 
-def _trained(root: Path, machine: Machine) -> list[Row]:
-    """Return what each block of the reference took on its machine."""
+def _trained(root: Path, machine: Machine, launch: Launch) -> list[Row]:
+    """Return what each block of the reference that a launch made took on its machine."""
     return [
         {"name": name, "runs": made.get("runs", DASH), "seconds": f"{made['seconds']:.1f}"}
         | {"per_run": digits(made["seconds"] / made["runs"]) if made.get("runs") else DASH}
         | _reference_cost(root, machine, name)
-        for name, made in machine.made.items()
+        for name, made in launch["made"].items()
     ]
 
 

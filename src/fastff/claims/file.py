@@ -19,7 +19,8 @@ from fastff.tables.schema import (
 )
 
 Text = Annotated[str, Field(min_length=1, max_length=600)]
-METRICS = (*SCORES, *OTHER_SCORES, *MEASURES)
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")]
+METRICS = (*SCORES, *OTHER_SCORES, *MEASURES, "best_epoch")
 ALONG_TIMES = (*TIMED_SIZES, "training_width")
 
 
@@ -277,6 +278,7 @@ class Claim(Spec):
         statistic: what is computed.
         expects: what the claim says of it, and so the rule.
         decided: "after" where statistic, rule or margin were chosen with results at hand.
+        registered: the commit that has this claim's rule, where it is not the file's.
         not_tested: why nothing here tests the claim; in place of all that would.
 
     """
@@ -294,6 +296,7 @@ class Claim(Spec):
     statistic: Statistic | None = None
     expects: Expectation | None = None
     decided: Literal["before", "after"] = "before"
+    registered: Commit | None = None
     not_tested: Text | None = None
 
     @model_validator(mode="after")
@@ -350,7 +353,8 @@ class ClaimsFile(Spec):
         configs: files beside this one, whose experiments claims may name. One that the config in
             use hasn't leaves a claim not tested; any other name is an error.
         benchmarks: the variants of each benchmark that claims may name.
-        registered: the commit that has the rules of all claims but those decided after.
+        registered: the commit that has the rules of all claims but those decided after, and those
+            that name their own.
         least_seeds: fewer don't test anything.
         least_processes: likewise of times.
         sources: papers by key, as the ledger names them.
@@ -360,8 +364,14 @@ class ClaimsFile(Spec):
 
     configs: tuple[str, ...] = Field(min_length=1)
     benchmarks: dict[Name, Names] = Field(default={})
-    registered: str | None = Field(default=None, pattern=r"^[0-9a-f]{7,40}$")
+    registered: Commit | None = None
     least_seeds: int = Field(default=3, ge=2, le=10_000)
     least_processes: int = Field(default=3, ge=2, le=100)
     sources: dict[Name, Text] = Field(min_length=1)
     claims: dict[Name, Claim] = Field(min_length=1)
+
+    def registered_of(self, claim: Claim) -> str:
+        """Return the commit that has a claim's rule from before its runs; "" for none."""
+        if claim.decided == "after":
+            return ""
+        return claim.registered or self.registered or ""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ from fastff.claims.file import (
 from fastff.claims.runs import Estimate, NotTestedError, estimate_of_runs
 from fastff.claims.times import TimeEstimate, estimate_of_times
 from fastff.claims.verdict import NOT_TESTED, judge
-from fastff.tables.read import load_table
+from fastff.tables.provenance import launch_of
+from fastff.tables.read import TidyError, load_table
 from fastff.tables.schema import LEDGER, MEASURES, RUN
 
 log = logging.getLogger(__name__)
@@ -57,18 +57,22 @@ class Tables:
 
         Raises:
             NotTestedError: where there are none.
-            TidyError: for a table that can't be read.
+            TidyError: for a table that can't be read, and for several.
 
         """
         roots = [root for root in self.folders if any((root / "tidy" / experiment).glob("runs.*"))]
         if not roots or not self._may_read(experiment):
             raise NotTestedError(f"no runs of experiment {experiment}")
+        if len(roots) > 1:
+            both = " and ".join(str(root) for root in roots[:2])
+            raise TidyError(f"experiment {experiment} is in {both}; allowed is one folder")
         folder = roots[0] / "tidy" / experiment
         runs = load_table(folder, "runs")
         if not set(metrics).isdisjoint(MEASURES):
             measures = distribution(load_table(folder, "expert_counts"))[[*RUN, *MEASURES]]
             runs = runs.merge(measures, on=list(RUN), how="left", validate="one_to_one")
-        return runs, _commit(roots[0] / "provenance.json")
+        launch = launch_of(roots[0], experiment) or {}
+        return runs, str(launch.get("commit", ""))
 
     def times(self, benchmark: str) -> pd.DataFrame:
         """Return the rows of a benchmark, of all machines, with `training_width`.
@@ -172,7 +176,7 @@ def _described(name: str, claim: Claim, claims: ClaimsFile) -> dict[str, Any]:
         "target": claim.target or claim.block,
         "device": claim.device or "",
         "decided": claim.decided,
-        "rules_commit": (claims.registered or "") if claim.decided == "before" else "",
+        "rules_commit": claims.registered_of(claim),
     }
     if claim.published is not None:
         row |= {"published": claim.published.text, "mark": claim.published.mark}
@@ -194,11 +198,3 @@ def form_of(metric: str) -> str:
     """Return the form of the layer that a metric is of: measures of experts are of hard choices."""
     soft = metric.endswith("_soft") or metric in ("train_loss", "validation_loss")
     return "soft" if soft else "hard"
-
-
-def _commit(provenance: Path) -> str:
-    """Return the commit that a reference's runs were made with, "" for those of this machine."""
-    if not provenance.exists():
-        return ""
-    record: Mapping[str, Any] = json.loads(provenance.read_text(encoding="utf-8"))
-    return str(record.get("commit", ""))

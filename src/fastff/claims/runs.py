@@ -26,6 +26,7 @@ UNITS = {
     "loss": ("nats", 1.0),
     "entropy": ("bits", 1.0),
     "experts": ("experts", 1.0),
+    "epoch": ("epochs", 1.0),
 }
 
 

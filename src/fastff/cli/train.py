@@ -129,12 +129,19 @@ def add_reference(commands: Commands) -> None:
     parser = commands.add_parser(
         "reference",
         help="train a whole config, and write what results/reference holds",
-        description="Train every experiment and time every benchmark of a config in one process, "
+        description="Train the experiments and time the training of a config in one process, "
         "and write compressed tidy tables, measurements and their provenance.",
     )
     add_config(parser)
-    parser.add_argument("--data", type=Path, required=True, help="the prepared .npz of the dataset")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the reference")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="the prepared .npz of each dataset"
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="these experiments and benchmarks"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of the reference, to make or to add to"
+    )
     parser.add_argument("--store", type=Path, help="folder of finished runs, to take and to add to")
     parser.set_defaults(run=_reference)
 
@@ -149,7 +156,8 @@ def _reference(options: argparse.Namespace) -> int:
     device = choose_device(config.device)
     torch.set_num_threads(config.threads)
     set_precision(device, tf32=config.tf32)
-    make_reference(config, options.data, options.output, device, store=options.store)
+    only, store = options.only, options.store
+    make_reference(config, options.data, options.output, device, only=only, store=store)
     return 0
 
 

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     Field,
     ValidationError,
     field_validator,
@@ -46,6 +47,19 @@ RESERVED_NAMES = frozenset(
     }
 )
 RESERVED = ", ".join(sorted(RESERVED_NAMES))
+
+
+def _as_folders(value: Any) -> Any:
+    """Take one folder for a list of it, and none for an empty list."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
+
+
+Folders = Annotated[
+    tuple[Folder, ...],
+    BeforeValidator(_as_folders, json_schema_input_type=Folder | tuple[Folder, ...] | None),
+]
 
 
 class DatasetOptions(Spec):
@@ -80,8 +94,8 @@ class Config(Spec):
         extends: the files that this one changes, by their paths from it; of them it says only what
             differs. Mappings are merged key by key, all else is replaced, and null removes a key.
             A file without it is a whole config.
-        tables_from: a folder of the repository with tidy tables of an earlier run. They are drawn,
-            and nothing is trained.
+        tables_from: folders of the repository with tidy tables of earlier runs, or one folder.
+            They are drawn, and nothing is trained. An experiment is in one of them.
         benchmarks_from: folders of the repository with benchmark tables of named machines. They
             are drawn for a device that this run doesn't measure, and the figure says so.
         device: where to train; `auto` takes CUDA where there is a device.
@@ -114,7 +128,7 @@ class Config(Spec):
     results_dir: Folder = "results"
     figures_dir: Folder = "figures"
     data_dir: Folder = "results/data"
-    tables_from: Folder | None = None
+    tables_from: Folders = ()
     benchmarks_from: tuple[Folder, ...] = ()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=1024)

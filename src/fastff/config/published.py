@@ -125,6 +125,19 @@ _VARIANTS = [
     # FFF paper, Tables 1 and 2. Its hardening loss is a sum over the batch and the nodes, added to
     # the prediction loss. We divide both by the batch.
     _routed("paper_fff", "FFF", _tree(hardening_weight=3.0)),
+    # Two other readings: the paper's package takes the mean over batch and nodes, and what
+    # the leaves' biases are worth.
+    _routed(
+        "paper_fff_mean",
+        "FFF, mean entropy",
+        _tree(hardening_weight=3.0, hardening_reduction="mean"),
+    ),
+    _routed(
+        "paper_fff_unbiased",
+        "FFF, leaves without biases",
+        _tree(hardening_weight=3.0),
+        experts=MixtureSpec(),
+    ),
     _routed("paper_fff_table2", "FFF, leaves of 32", _tree(hardening_weight=3.0)),
     _routed(
         "paper_moe",

@@ -17,6 +17,7 @@ from fastff.bench.provenance import provenance
 from fastff.config.load import Config
 from fastff.site.manifest import Manifest
 from fastff.tables.format import DASH
+from fastff.tables.provenance import launches
 from fastff.train.device import choose_device
 
 MEASURED_ON = ("device_name", "driver", "torch", "commit")
@@ -91,15 +92,15 @@ def machines(manifest: Manifest) -> pd.DataFrame:
 
 
 def earlier(manifest: Manifest) -> dict[str, Facts]:
-    """Return the provenance of earlier results that this run has drawn, by their folder."""
+    """Return the provenance of earlier results that this run has drawn, by folder and launch."""
     found = {}
     for folder in manifest.earlier:
-        path = Path(folder) / "provenance.json"
-        if path.exists():
-            record = _read(path)
-            record = {**record.pop("versions", {}), **record}
-            record["dataset"] = " ".join(record.pop("dataset", {}).values())
-            found[folder] = {k: str(v) for k, v in record.items() if not isinstance(v, dict | list)}
+        for number, launch in enumerate(launches(Path(folder)), 1):
+            record = {**launch["versions"], **launch}
+            record["datasets"] = ", ".join(" ".join(pair) for pair in launch["datasets"].items())
+            record["made"] = ", ".join(launch["made"])
+            facts = {key: str(value) for key, value in record.items() if key != "versions"}
+            found[f"{folder}, launch {number}"] = facts
     return found
 
 

@@ -16,7 +16,7 @@ from fastff.layers.tree import node_entropies, path_mask
 from fastff.train.evaluate import Part, chunks
 
 N_WINDOWS = 100  # points of a curve
-N_PROJECTED = 2000  # samples at most whose features are kept
+N_PROJECTED = 1000  # samples at most whose features are kept
 DIGITS = 3  # decimals of a feature: finer than a figure shows
 
 

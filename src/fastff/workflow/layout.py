@@ -124,7 +124,7 @@ class Layout:
 
     def prepared_here(self) -> list[str]:
         """Return the prepared files of all datasets that this run trains on."""
-        if self.config.tables_from is not None:
+        if self.config.tables_from:
             return []
         files = [path for name in self.config.drawn() for path in self.data_of(name)]
         return [*dict.fromkeys(files)]
@@ -174,15 +174,29 @@ class Layout:
         """Return what a notebook reads: tidy tables, or a benchmark's tables.
 
         Of single operations, first what this run measures, then what named machines did.
+
+        Raises:
+            WorkflowError: where not just one folder of `tables_from` has them.
+
         """
-        source, end = self.results, ".csv"
-        if self.config.tables_from is not None:
-            source, end = from_here(self.repository / self.config.tables_from), ".csv.xz"
         if name in self.config.trained_benchmarks():
-            return [f"{source}/benchmarks/{name}.csv"]
+            return [f"{self._source_of(f'benchmarks/{name}.csv')}/benchmarks/{name}.csv"]
         if name in self.config.benchmarks:
             return [*self.measured_here(name), *self.references_of(name)]
+        end = ".csv.xz" if self.config.tables_from else ".csv"
+        source = self._source_of(f"tidy/{name}")
         return [f"{source}/tidy/{name}/{table}{end}" for table in TIDY]
+
+    def _source_of(self, part: str) -> str:
+        """Return the folder of results that has a part: this run's, or one of `tables_from`."""
+        folders = self.config.tables_from
+        if not folders:
+            return self.results
+        found = [folder for folder in folders if (self.repository / folder / part).exists()]
+        if len(found) != 1:
+            has = f"both {found[0]} and {found[1]} have" if found else "no folder has"
+            raise WorkflowError(f"tables_from = {list(folders)}: {has} {part}; allowed is one")
+        return from_here(self.repository / found[0])
 
     def measured_here(self, name: str) -> list[str]:
         """Return the table of a benchmark that this run measures."""
@@ -238,11 +252,11 @@ class Layout:
 
     def claim_folders(self) -> list[str]:
         """Return the folders with tables: this run's, or all machines' of a reference."""
-        if self.config.tables_from is None:
+        if not self.config.tables_from:
             return [self.results]
-        first = self.repository / self.config.tables_from
-        others = sorted(folder.parent for folder in first.parent.glob("*/benchmarks"))
-        return [from_here(path) for path in dict.fromkeys([first, *others])]
+        named = [self.repository / folder for folder in self.config.tables_from]
+        others = sorted(folder.parent for folder in named[0].parent.glob("*/benchmarks"))
+        return [from_here(path) for path in dict.fromkeys([*named, *others])]
 
     def claim_tables(self) -> list[str]:
         """Return the tables that the claims are tested on."""
@@ -259,7 +273,7 @@ class Layout:
             if name in self.config.benchmarks
             for folder in self.claim_folders()
         ]
-        if self.config.tables_from is not None:
+        if self.config.tables_from:
             measured = [path for path in measured if Path(path).exists()]
         return tables + measured
 
@@ -288,7 +302,7 @@ class Layout:
             tables=[f"{self.results}/claims"],
             data=[f"{self.results}/claims.csv"],
         )
-        earlier = dict.fromkeys([self.config.tables_from, *self.config.benchmarks_from])
+        earlier = dict.fromkeys([*self.config.tables_from, *self.config.benchmarks_from])
         return {
             "blocks": blocks,
             "ledger": ledger if self.claims is not None else None,
@@ -298,7 +312,7 @@ class Layout:
             "changes": [f"{key}={as_given(value)}" for key, value in changes.items()],
             "jobs": f"{self.results}/benchmarks",
             "datasets": [path for path in self.prepared_here() if path.endswith(".json")],
-            "earlier": [from_here(self.repository / folder) for folder in earlier if folder],
+            "earlier": [from_here(self.repository / folder) for folder in earlier],
             "repository": from_here(self.repository),
         }
 

@@ -10,15 +10,12 @@ the rate of the most similar experiment.
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +28,7 @@ from fastff.config.jobs import job_specs
 from fastff.config.load import Config, load_config
 from fastff.config.yaml_file import read_yaml
 from fastff.data.names import DATASET_SIZES, outline
+from fastff.tables.provenance import FILE, launches
 from fastff.train.scheduler import FLOAT, PER_PARAMETER
 from fastff.train.sizes import runs
 
@@ -314,20 +312,19 @@ def _trained(table: pd.DataFrame, configs: Mapping[str, Config], device: str) ->
 
 
 def _trained_on_gpu(root: Path) -> Training:
-    """Return the training of a reference that one process made on a GPU."""
-    for path in sorted((root / REFERENCE).glob("*/provenance.json")):
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if record.get("driver"):
+    """Return the training of the reference's config on the first machine with a GPU."""
+    for path in sorted((root / REFERENCE).glob(f"*/{FILE}")):
+        if made := [launch for launch in launches(path.parent) if launch["driver"]]:
             break
     else:
-        raise ConfigError(f"{root / REFERENCE} has no */provenance.json of a GPU; give --costs")
-    words = shlex.split(record["command"])
-    config = load_config(root / words[words.index("--configfile") + 1])
-    config = config.model_copy(update={"stacks_at_once": record["stacks_at_once"]})
+        raise ConfigError(f"{root / REFERENCE} has no */{FILE} of a GPU; give --costs")
+    reference = load_config(root / "config" / "reference.yaml")
     measured = []
-    for name, block in config.experiments.items():
-        if (cost := record["made"].get(name)) is not None:
-            work = sum(training_work(config, name, "cuda"), Work())
-            took = (cost["seconds"], cost["peak_bytes"] / MIB)
-            measured.append(Measured(config.name, name, block, work, *took))
-    return Training(record["device_name"], tuple(measured))
+    for launch in made:
+        config = reference.model_copy(update={"stacks_at_once": launch["stacks_at_once"]})
+        for name, cost in launch["made"].items():
+            if (block := config.experiments.get(name)) is not None:
+                work = sum(training_work(config, name, "cuda"), Work())
+                took = (cost["seconds"], cost["peak_bytes"] / MIB)
+                measured.append(Measured(config.name, name, block, work, *took))
+    return Training(made[0]["device_name"], tuple(measured))

@@ -105,13 +105,13 @@ def _jobs(config: Config, device: str, costs: Costs, cores: int) -> Iterator[dic
     for dataset in dict.fromkeys(datasets):
         yield job(dataset, "prepare", *costs.of("prepare", dataset), dataset=dataset)
     for name, experiment in config.experiments.items():
-        if config.tables_from is None:
+        if not config.tables_from:
             yield from _training_jobs(config, name, device, costs)
         drawn = costs.of("draw", experiment.notebook or name)
         yield job(name, "draw", *drawn, dataset=experiment.dataset)
     for name, benchmark in config.benchmarks.items():
         dataset = getattr(benchmark, "dataset", "")
-        if config.tables_from is None:
+        if not config.tables_from:
             held: dict[str, Any] = {"cores": cores, "gpus": int(device == "cuda")}
             yield job(name, "bench", *costs.timing(name, benchmark, device), **held)
         yield job(name, "draw", *costs.of("draw", benchmark.notebook or name), dataset=dataset)

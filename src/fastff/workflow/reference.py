@@ -7,6 +7,7 @@ import logging
 import platform
 import shlex
 import sys
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -18,10 +19,13 @@ import torch
 
 from fastff.bench.provenance import provenance
 from fastff.bench.run import run_benchmark
+from fastff.config.base import unknown
 from fastff.config.errors import ConfigError
+from fastff.config.experiment import EngineBenchmark, Experiment
 from fastff.config.load import Config
 from fastff.data.dataset import Dataset, load
 from fastff.files import atomic_path
+from fastff.tables.provenance import FILE, launches, with_launch
 from fastff.train.job import train
 from fastff.train.store import run_context, run_stores
 from fastff.train.tables import joined_tables
@@ -33,62 +37,80 @@ PACKAGES = ("numpy", "pandas", "torch", "triton")
 
 
 def make_reference(
-    config: Config, path: Path, output: Path, device: torch.device, *, store: Path | None = None
+    config: Config,
+    paths: Sequence[Path],
+    output: Path,
+    device: torch.device,
+    *,
+    only: Collection[str] = (),
+    store: Path | None = None,
 ) -> None:
-    """Train every experiment of a config, time its training, and write what a reference holds.
+    """Train the experiments of a config, time its training, and write what a reference holds.
 
     The tidy tables are `<output>/tidy/<experiment>/<table>.csv.xz`, and the measurements
-    `<output>/benchmarks/<name>.csv`. `<output>/provenance.json` says how they came about: command,
-    commit, versions, device, dataset with checksum, and per experiment the number of runs,
-    seconds, and peak bytes that torch allocated on a CUDA device.
+    `<output>/benchmarks/<name>.csv`. `<output>/provenance.json` says how they came about, a record
+    per launch: command, commit, versions, device, datasets with checksums, and per experiment the
+    number of runs, seconds, and peak bytes that torch allocated on a CUDA device.
 
     Args:
-        config: its experiments and benchmarks must be of one dataset.
-        path: the prepared dataset.
-        output: made if need be.
+        config: what to train and to time.
+        paths: the prepared datasets of it.
+        output: made if need be; what it has of other experiments stays.
         device: where to train.
+        only: the experiments and benchmarks to make; all by default.
         store: folder of finished runs, to take and to add to.
 
     Raises:
-        ConfigError: where an experiment is of another dataset.
+        ConfigError: for an experiment that isn't there, and one whose dataset is not given.
 
     """
-    data = load(path, device=device)
-    datasets = {name: block.dataset for name, block in config.experiments.items()}
-    datasets |= {name: block.dataset for name, block in config.trained_benchmarks().items()}
-    for name, dataset in datasets.items():
-        if dataset != data.name:
-            raise ConfigError(f"{name}: its dataset is {dataset}, but {path} is {data.name}")
+    blocks: dict[str, Experiment | EngineBenchmark] = {
+        **config.experiments,
+        **config.trained_benchmarks(),
+    }
+    for name in only:
+        if name not in blocks:
+            raise ConfigError(f"--only: {unknown(f'experiment {name!r}', name, blocks)}")
+    blocks = {name: block for name, block in blocks.items() if not only or name in only}
+    given = {data.name: (path, data) for path in paths for data in [load(path, device=device)]}
+    for name, block in blocks.items():
+        if block.dataset not in given:
+            has = ", ".join(given)
+            raise ConfigError(f"{name}: its dataset is {block.dataset}, but --data has {has}")
     start = perf_counter()
     made: dict[str, Any] = {}
     with ThreadPoolExecutor() as writers:
         writing = []
-        for name in config.experiments:
+        for name, block in blocks.items():
+            path, data = given[block.dataset]
+            if isinstance(block, EngineBenchmark):
+                began = perf_counter()
+                measured = run_benchmark(
+                    block.spec(), device.type, path, stacks_at_once=config.stacks_at_once
+                )
+                _write(measured, output / "benchmarks" / f"{name}.csv")
+                made[name] = {"seconds": round(perf_counter() - began, 1)}
+                continue
             tables, made[name] = _experiment(config, name, data, store)
             for table, rows in tables.items():
                 target = output / "tidy" / name / f"{table}.csv.xz"
                 writing.append(writers.submit(_write, rows, target))
-        for name, benchmark in config.trained_benchmarks().items():
-            began = perf_counter()
-            measured = run_benchmark(
-                benchmark.spec(), device.type, path, stacks_at_once=config.stacks_at_once
-            )
-            _write(measured, output / "benchmarks" / f"{name}.csv")
-            made[name] = {"seconds": round(perf_counter() - began, 1)}
         for written in writing:
             written.result()
+    used = {block.dataset for block in blocks.values()}
     record = {
         "command": shlex.join(["fastff", *sys.argv[1:]]),
         **provenance(device),
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
-        "dataset": {"name": data.name, "sha256": data.sha256},
+        "datasets": {name: data.sha256 for name, (_, data) in given.items() if name in used},
         "stacks_at_once": config.stacks_at_once,
         "seconds": round(perf_counter() - start, 1),
         "made": made,
     }
-    with atomic_path(output / "provenance.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    records = with_launch(launches(output), record)
+    with atomic_path(output / FILE) as temporary:
+        temporary.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
 
 
 def _experiment(
