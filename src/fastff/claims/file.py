@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fastff.config.base import Name, Spec
 from fastff.tables.schema import (
+    CHOICES,
     MEASURES,
     OTHER_SCORES,
     SCORES,
@@ -19,7 +20,7 @@ from fastff.tables.schema import (
 )
 
 Text = Annotated[str, Field(min_length=1, max_length=600)]
-METRICS = (*SCORES, *OTHER_SCORES, *MEASURES)
+METRICS = (*SCORES, *OTHER_SCORES, *CHOICES, *MEASURES)
 ALONG_TIMES = (*TIMED_SIZES, "training_width")
 
 
