@@ -93,6 +93,16 @@ def test_what_may_not_be_read_is_not_tested(tmp_path):
     assert "no measurements of gate_benchmark" in set(empty["reason"])
 
 
+def test_soft_choices_of_runs_that_lack_them_are_not_tested():
+    old = CLAIMS.claims["linear_beats_relu"]
+    changed = old.statistic.model_copy(update={"metric": "train_choice_entropy"})
+    claim = old.model_copy(update={"statistic": changed})
+    claims = CLAIMS.model_copy(update={"claims": {"new": claim}})
+    row = ledger(claims, Tables([REFERENCE / "h100"])).iloc[0]
+    assert (row["verdict"], row["form"]) == (NOT_TESTED, "soft")
+    assert row["reason"].startswith("train_choice_entropy is not recorded in these runs of ")
+
+
 def test_an_experiment_without_enough_seeds_is_not_tested(tmp_path):
     runs = load_table(REFERENCE / "h100" / "tidy" / "gate_activation", "runs")
     folder = tmp_path / "tidy" / "gate_activation"

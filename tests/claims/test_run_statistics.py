@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from made_up import HIGHER, both_sides, paired, runs_of, slope
 from scipy import stats
 
-from fastff.claims.file import Direction, Equivalence
+from fastff.claims.file import METRICS, Direction, Equivalence
 from fastff.claims.runs import (
     NotTestedError,
     best_interval,
@@ -78,6 +78,17 @@ def test_an_equivalence_is_two_one_sided_tests():
     found = estimate(runs, paired(), Equivalence(kind="equal", margin=5.0))
     assert found.p_value == pytest.approx(stats.ttest_1samp(seeds, 5.0, alternative="less").pvalue)
     assert (found.p_value < 0.05) == (found.high < 5.0)
+
+
+def test_soft_choices_of_training_samples_are_metrics():
+    runs = both_sides(NEW, OLD)
+    runs = runs.assign(train_choice_entropy=3 * runs["accuracy_hard"], train_choice_experts=8.0)
+    runs.loc[runs["seed"] == 0, "train_choice_experts"] -= runs["variant"] == "new"
+    for metric, unit in (("train_choice_entropy", "bits"), ("train_choice_experts", "experts")):
+        assert metric in METRICS
+        found = estimate(runs, paired(metric=metric))
+        assert found.unit == unit
+        assert found.effect == pytest.approx(3 * (NEW - OLD).mean() if unit == "bits" else -1 / 3)
 
 
 def test_sides_may_have_other_metrics():
@@ -229,6 +240,16 @@ def test_the_best_of_more_runs_is_more():
             runs_of("new", NEW, widths=[4, 4, 4], leaks=[0.0, 0.1, 0.2]),
             slope(along="region_leak"),
             "region_leak is 0, which can't be doubled",
+        ),
+        (
+            both_sides(NEW, OLD),
+            paired(metric="train_choice_entropy"),
+            "train_choice_entropy is not recorded in these runs of new",
+        ),
+        (
+            runs_of("new", NEW).assign(train_choice_experts=np.nan),
+            slope(metric="train_choice_experts"),
+            "train_choice_experts is not recorded in these runs of new",
         ),
         (
             runs_of("new", NEW),

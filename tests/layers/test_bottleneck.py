@@ -28,11 +28,13 @@ def test_the_routing_is_that_of_the_part_that_routes(generator):
     features = behind.body(x)
     assert torch.equal(behind.soft_and_hard(x)[1][:, 0], behind.head.gate.hard(features))
     assert torch.equal(behind.node_logits(x)[:, 0], behind.head.gate.logits(features))
+    assert torch.equal(behind.soft_weights(x), behind.head.gate.soft(features))
+    assert torch.equal(before.soft_weights(x), before.body.gate.soft(x))
     both = Bottleneck(before.body, behind.head)
     assert both.routed is both.body
     neither = Bottleneck(LinearLayer(24, 2), LinearLayer(2, 4))
     assert neither.soft_and_hard(x)[1].shape == (9, 1, 1)
-    assert neither.node_logits(x) is neither.node_weights() is None
+    assert neither.node_logits(x) is neither.node_weights() is neither.soft_weights(x) is None
 
 
 def test_the_losses_of_both_parts_are_added(generator):

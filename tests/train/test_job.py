@@ -189,6 +189,9 @@ def test_tidy_tables(data, tmp_path):
     for form in ("soft", "hard"):
         assert runs[f"validation_accuracy_{form}"].tolist() == last[f"accuracy_{form}"].tolist()
         assert runs[f"train_accuracy_{form}"].between(0, 1).all()
+    assert runs["train_choice_experts"].between(1, runs["n_experts"]).all()
+    bits = runs["n_experts"].map({2: 1, 4: 2})
+    assert runs["train_choice_entropy"].between(0, bits).all()
     assert set(runs["training_width"]) == {8, 16}
     assert set(runs["inference_width"]) == {4}
     assert set(runs["best_epoch"]) == set(runs["epochs"]) == {2}

@@ -132,6 +132,25 @@ def test_experts_and_directions_may_trade_places(halves, tmp_path):
     assert found["tree_regions/projections"] == "within"
 
 
+def test_recent_columns_are_compared_where_both_sides_have_them(halves, tmp_path):
+    def with_choices(entropy):
+        def edit(runs):
+            noise = 0.01 * (runs["seed"] % 5)
+            return runs.assign(train_choice_entropy=entropy + noise, train_choice_experts=8)
+
+        folder = tmp_path / f"{entropy}"
+        return edited(halves["right"], folder, "tidy/width_depth/runs", edit)
+
+    two, three = with_choices(2.0), with_choices(3.0)
+    older = compare_trees(halves["left"], two)
+    assert set(verdicts(older).values()) == {"within"}
+    assert "column train_choice_entropy is only on the right: not compared" in report(older)
+    found = compare_trees(two, three)
+    assert verdicts(found) == {"width_depth/runs": "different"}
+    assert set(found.tables[0].outside.reset_index()["column"]) == {"train_choice_entropy"}
+    assert "train_choice_experts" in found.tables[0].cells.reset_index()["column"].tolist()
+
+
 def test_an_experiment_of_only_one_tree(halves, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(halves["left"], other)

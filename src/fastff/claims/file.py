@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fastff.config.base import Name, Spec
 from fastff.tables.schema import (
+    CHOICES,
     MEASURES,
     OTHER_SCORES,
     SCORES,
@@ -20,7 +21,7 @@ from fastff.tables.schema import (
 
 Text = Annotated[str, Field(min_length=1, max_length=600)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")]
-METRICS = (*SCORES, *OTHER_SCORES, *MEASURES, "best_epoch")
+METRICS = (*SCORES, *OTHER_SCORES, *CHOICES, *MEASURES, "best_epoch")
 ALONG_TIMES = (*TIMED_SIZES, "training_width")
 
 

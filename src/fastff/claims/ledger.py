@@ -28,7 +28,7 @@ from fastff.claims.times import TimeEstimate, estimate_of_times
 from fastff.claims.verdict import NOT_TESTED, judge
 from fastff.tables.provenance import launch_of
 from fastff.tables.read import TidyError, load_table
-from fastff.tables.schema import LEDGER, MEASURES, RUN
+from fastff.tables.schema import CHOICES, LEDGER, MEASURES, RUN
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +195,9 @@ def _described(name: str, claim: Claim, claims: ClaimsFile) -> dict[str, Any]:
 
 
 def form_of(metric: str) -> str:
-    """Return the form of the layer that a metric is of: measures of experts are of hard choices."""
-    soft = metric.endswith("_soft") or metric in ("train_loss", "validation_loss")
+    """Return the form of the layer that a metric is of.
+
+    Measures of experts are of hard choices, but those of training samples of soft ones.
+    """
+    soft = metric.endswith("_soft") or metric in ("train_loss", "validation_loss", *CHOICES)
     return "soft" if soft else "hard"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fastff.claims.file import Direction, Equivalence, PairedSpec, RunStatistic, SlopeSpec
-from fastff.tables.schema import SHAPE
+from fastff.tables.schema import CHOICES, SHAPE
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
@@ -249,8 +249,8 @@ def paired_samples(runs: pd.DataFrame, spec: PairedSpec) -> tuple[Array, list[st
     with the other side's single shape, whatever the two are.
 
     Raises:
-        NotTestedError: where a variant has no runs, no shape is on both sides, or one of the
-            treatment has several of the baseline.
+        NotTestedError: where a variant has no runs or these lack the metric, no shape is on both
+            sides, or one of the treatment has several of the baseline.
 
     """
     found: list[list[pd.Series]] = []
@@ -283,7 +283,8 @@ def slope_samples(runs: pd.DataFrame, spec: SlopeSpec) -> tuple[Array, Array, li
     shapes have, in units of the slope's step.
 
     Raises:
-        NotTestedError: where the variant has no runs, or fewer than two places.
+        NotTestedError: where the variant has no runs, these lack the metric, or there are fewer
+            than two places.
 
     """
     others = [column for column in SHAPE if column != spec.along]
@@ -321,6 +322,9 @@ def _points(
         raise NotTestedError(
             f"variant {variant} was not trained with {_named(list(fixed), list(fixed.values()))}"
         )
+    # a model without a gate has no choices
+    if metric not in rows or (metric in CHOICES and rows[metric].isna().all()):
+        raise NotTestedError(f"{metric} is not recorded in these runs of {variant}")
     points = []
     for _, group in rows.groupby(list(SHAPE)):
         key = tuple(group[list(columns)].iloc[0])

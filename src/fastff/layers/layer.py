@@ -55,6 +55,10 @@ class Layer(nn.Module, abc.ABC):
         routing = torch.ones(*outputs.shape[:-1], 1, 1, dtype=x.dtype, device=x.device)
         return outputs.expand(2, *outputs.shape), routing
 
+    def soft_weights(self, x: Tensor) -> Tensor | None:
+        """Return the soft form's weights (..., b, e) of the experts, or None without a gate."""
+        return None
+
     def node_logits(self, x: Tensor) -> Tensor | None:
         """Return the node logits (..., b, t, n) of the layer's trees, or None without any."""
         return None
@@ -142,10 +146,13 @@ class Bottleneck(Layer):
         (_, hard), of_head = self.head.soft_and_hard(features[1])
         return torch.stack([soft, hard]), routing if self.routed is self.body else of_head
 
+    def soft_weights(self, x: Tensor) -> Tensor | None:
+        """Return the weights of the part that routes, on the soft form's features."""
+        return self.routed.soft_weights(self._seen(x, hard=False))
+
     def node_logits(self, x: Tensor) -> Tensor | None:
         """Return the node logits of the part that routes, on the hard form's features."""
-        is_body = self.routed is self.body
-        return self.routed.node_logits(x if is_body else self.features(x, hard=True))
+        return self.routed.node_logits(self._seen(x, hard=True))
 
     def node_weights(self) -> tuple[Tensor, Tensor | None] | None:
         """Return the node weights and biases of the part that routes."""
@@ -154,6 +161,10 @@ class Bottleneck(Layer):
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
         """Return the units of the part that routes."""
         return self.routed.units()
+
+    def _seen(self, x: Tensor, *, hard: bool) -> Tensor:
+        """Return what the part that routes gets of inputs (..., b, i): these, or the features."""
+        return x if self.routed is self.body else self.features(x, hard=hard)
 
     def _activate(self, features: Tensor) -> Tensor:
         """Return a(features), of features (..., b, f)."""

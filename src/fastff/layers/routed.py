@@ -128,6 +128,10 @@ class RoutedLayer(Layer):
         outputs: Tensor = self.experts(x, torch.stack([self.gate.soft(x), hard]))
         return outputs, hard.unsqueeze(-2)
 
+    def soft_weights(self, x: Tensor) -> Tensor | None:
+        """Return the gate's soft weights (..., b, e)."""
+        return self.gate.soft(x)
+
     def node_logits(self, x: Tensor) -> Tensor | None:
         """Return the node logits (..., b, 1, n) of the gate's tree, or None without one."""
         z = self.gate.node_logits(x)

@@ -179,6 +179,17 @@ _OTHER_ACCURACIES = (
     _score("train_accuracy_soft", "soft train accuracy"),
     _score("train_accuracy_hard", "hard train accuracy"),
 )
+# How the training samples spread over the experts of largest soft weight, as in training.
+_CHOICES = (
+    _score("train_choice_entropy", "entropy of soft train choices", "bits"),
+    Column(
+        "train_choice_experts",
+        "integer",
+        optional=True,
+        title="experts of soft train choices",
+        style="fixed",
+    ),
+)
 _RUNS = (
     *_HEAD,
     *_SIZES,
@@ -189,13 +200,14 @@ _RUNS = (
     *_LOSSES,
     *_OTHER_ACCURACIES,
     *_ACCURACIES,
+    *_CHOICES,
     # of the runs whose loss became NaN or infinite, which have no scores
     Column("failed_epoch", "integer", optional=True),
     Column("last_loss", optional=True, unit="nats"),
 )
 _EPOCH = (*_HEAD, Column("epoch", "integer", "key"))
 TIDY: Mapping[str, Table] = {
-    "runs": Table(_RUNS, recent=("failed_epoch", "last_loss")),
+    "runs": Table(_RUNS, recent=(*names(_CHOICES), "failed_epoch", "last_loss")),
     "epochs": Table((*_EPOCH, *_LOSSES, *_ACCURACIES)),
     "expert_counts": Table(
         (
@@ -236,6 +248,7 @@ RUN = names(column for column in _HEAD if column.role == "key")
 SHAPE, SIZES = names(_SHAPE), names(_SIZES)
 SCORES = names((*_LOSSES, *_ACCURACIES))
 OTHER_SCORES = names(_OTHER_ACCURACIES)
+CHOICES = names(_CHOICES)
 
 # What is computed of the tidy tables. How evenly a run's samples spread over its experts:
 _MEASURES = (

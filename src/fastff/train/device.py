@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-Stream = Literal["initialisation", "order", "noise", "split"]
+Stream = Literal["initialisation", "order", "noise", "split", "choices"]
 
 
 def choose_device(name: str) -> torch.device:

@@ -20,11 +20,11 @@ from fastff.layers.gate import Gate
 from fastff.layers.linear import Random
 from fastff.train.build import Sizes, build_model, count_parameters, stack
 from fastff.train.checkpoint import Checkpoint, StackState
-from fastff.train.device import generator
-from fastff.train.evaluate import Scores, Split, evaluate, split
+from fastff.train.device import Stream, generator
+from fastff.train.evaluate import Part, Scores, Split, evaluate, split
 from fastff.train.graceful_shutdown import StoppedError
 from fastff.train.optimiser import Plateau, build_optimiser
-from fastff.train.recording import GradientRecorder, Snapshot, snapshots
+from fastff.train.recording import GradientRecorder, Snapshot, snapshots, soft_choices
 from fastff.train.results import EpochResult, RunResult
 from fastff.train.step import Step
 from fastff.train.stopping import EarlyStopping, Failures
@@ -75,10 +75,7 @@ def train_stack(
     n_steps = n_samples // batch_size
     models = [_build(spec, seed, data) for seed in seeds]
     model = stack(models).to(device)
-    random = Random([generator(seed, "noise", device) for seed in seeds])
-    for module in model.modules():
-        if isinstance(module, Gate | Experts):
-            module.random = random
+    random = _draw_from(model, seeds, "noise")
     plateau = None
     if isinstance(recipe.schedule, PlateauSpec):
         plateau = Plateau(recipe.schedule, len(seeds), device)
@@ -161,7 +158,7 @@ def train_stack(
             checkpoint.save(state.state_dict())
             if checkpoint.stop.is_made:
                 raise StoppedError
-    return outcomes(state, models, parts, data.n_classes, to_record, n_steps)
+    return outcomes(state, models, seeds, parts, data.n_classes, to_record, n_steps)
 
 
 def results_of(training: Training) -> list[RunResult]:
@@ -176,6 +173,16 @@ def results_of(training: Training) -> list[RunResult]:
 
 def _build(spec: ModelSpec, seed: int, data: Dataset) -> Layer:
     return build_model(spec, Sizes.of(data), generator=generator(seed, "initialisation"))
+
+
+def _draw_from(model: Layer, seeds: Sequence[int], stream: Stream) -> Random:
+    """Let the runs of a stack draw from a stream of their own each, from its start."""
+    device = next(model.parameters()).device
+    random = Random([generator(seed, stream, device) for seed in seeds])
+    for module in model.modules():
+        if isinstance(module, Gate | Experts):
+            module.random = random
+    return random
 
 
 def set_loss_weights(model: Layer, phase: PhaseSpec | None) -> None:
@@ -206,6 +213,7 @@ def _metrics(train_loss: Tensor, scores: Scores) -> dict[str, Tensor]:
 def outcomes(
     state: StackState,
     models: Sequence[Layer],
+    seeds: Sequence[int],
     parts: Split,
     n_classes: int,
     record: Collection[Recording],
@@ -216,6 +224,7 @@ def outcomes(
     Args:
         state: after the last epoch.
         models: the r models that were stacked.
+        seeds: of the runs.
         parts: the samples.
         n_classes: of the labels.
         record: what is written down of the best epoch beside the expert counts.
@@ -231,6 +240,7 @@ def outcomes(
     what: set[Recording] = {*record, "expert_counts"}
     last = snapshots(state.model.eval(), parts.validation, n_classes, best_epochs, what)
     accuracies = _accuracies(state.model, parts, len(models))
+    choices = _choices(state.model, parts.train, seeds)
     results = []
     for run, failure in enumerate(state.failures.by_run):
         history = state.histories[run]
@@ -250,6 +260,7 @@ def outcomes(
             RunResult(
                 **always,
                 **accuracies[run],
+                **choices[run],
                 best_epoch=best_epochs[run],
                 snapshots=_until_best(taken, last[run]),
                 gradients=gradients,
@@ -268,6 +279,23 @@ def _accuracies(model: Layer, parts: Split, n_runs: int) -> list[dict[str, Any]]
             for place, form in enumerate(("soft", "hard"))
         }
         for run in range(n_runs)
+    ]
+
+
+def _choices(model: Layer, part: Part, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Return how each run's soft choices of training samples spread; nothing without a gate.
+
+    The model is in training mode afterwards, and has drawn from a stream for this alone.
+    """
+    _draw_from(model, seeds, "choices")
+    counts = soft_choices(model.train(), part)
+    if counts is None:
+        return [{} for _ in seeds]
+    entropy = torch.special.entr(counts.cpu().double() / len(part.labels)).sum(-1) / math.log(2)
+    used = (counts > 0).sum(-1)
+    return [
+        {"train_choice_entropy": bits, "train_choice_experts": n_used}
+        for bits, n_used in zip(entropy.tolist(), used.tolist(), strict=True)
     ]
 
 

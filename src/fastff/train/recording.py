@@ -184,6 +184,33 @@ def snapshots(
     ]
 
 
+@torch.no_grad()
+def soft_choices(model: Layer, part: Part) -> Tensor | None:
+    """Return how many samples each run's experts are the choice of, (r, e), int64.
+
+    A sample's choice is the expert of its largest soft weight, the first of equal ones. On training
+    samples and in training mode, so that regions leak and gates have their noise, it is what the
+    FastFF study counted; but the study's parameters moved on through the last epoch, and these
+    stand still. A gate draws what is random from its `random`; nothing else of the model changes.
+
+    Args:
+        model: a stack of r runs, in the mode to count in.
+        part: the samples to look at.
+
+    Returns:
+        The counts, or None for a model without a gate.
+
+    """
+    counts: list[Tensor] = []
+    for x, y in chunks(model, part):
+        weights = model.soft_weights(x)  # (r, b, e)
+        if weights is None:
+            return None
+        chosen = weights[:, : len(y)].argmax(-1, keepdim=True)
+        counts.append((chosen == torch.arange(weights.shape[-1], device=chosen.device)).sum(1))
+    return torch.stack(counts).sum(0)
+
+
 def _routed(model: Layer) -> Layer:
     return model.routed if isinstance(model, Bottleneck) else model
 

@@ -34,6 +34,9 @@ class RunResult:
         inference_width: hidden units that one input passes at inference.
         best_epoch: the epoch whose parameters the accuracies are of; None of a failed run.
         epochs: a result for each.
+        train_choice_entropy: of `recording.soft_choices` over the experts, in bits; None without a
+            gate.
+        train_choice_experts: how many experts have at least one of these choices.
         snapshots: what was recorded, by epoch; the last one, of `best_epoch`, has expert counts.
         gradients: None where they were not recorded.
         failure: of a run whose loss became NaN or infinite.
@@ -49,6 +52,8 @@ class RunResult:
     train_accuracy_hard: float | None = None
     test_accuracy_soft: float | None = None
     test_accuracy_hard: float | None = None
+    train_choice_entropy: float | None = None
+    train_choice_experts: int | None = None
     snapshots: tuple[Snapshot, ...] = ()
     gradients: Gradients | None = None
     failure: Failure | None = None

@@ -5,9 +5,11 @@ region_leak and seed. Losses are in nats and accuracies are shares; "soft" and "
 forms of a layer.
 
 - runs: a row per run, at its best epoch (the last, without early stopping). `accuracy_soft` and
-  `accuracy_hard` are of the test part, the others of the part in their name. A run whose loss
-  became NaN or infinite has no scores, but `failed_epoch`, when that was seen, and `last_loss`,
-  its last step's finite loss. It has no rows in the tables below but that of epochs.
+  `accuracy_hard` are of the test part, the others of the part in their name. Those of choices,
+  `train_choice_entropy` in bits and `train_choice_experts`, are of the experts of largest soft
+  weight, as in training; a model without a gate has none. A run whose loss became NaN or infinite
+  has no scores, but `failed_epoch`, when that was seen, and `last_loss`, its last step's finite
+  loss. It has no rows in the tables below but that of epochs.
 - epochs: a row per run and epoch, of the validation part; without scores from a failure on.
 - expert_counts: validation samples per epoch, tree, expert and class, after the best epoch and
   where "expert_counts" is recorded.
@@ -86,6 +88,8 @@ def _run_row(spec: TrainSpec, result: RunResult) -> Row:
         "train_accuracy_hard": result.train_accuracy_hard,
         "accuracy_soft": result.test_accuracy_soft,
         "accuracy_hard": result.test_accuracy_hard,
+        "train_choice_entropy": result.train_choice_entropy,
+        "train_choice_experts": result.train_choice_experts,
         "failed_epoch": failure and failure.epoch,
         "last_loss": failure and failure.last_loss,
     }

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from fastff.tables.read import TidyError, load_table
+from fastff.tables.schema import TIDY
 from fastff.verify.means import (
     LEVEL,
     Estimates,
@@ -193,14 +194,17 @@ def _listed(tables: dict[TableName, Path]) -> str:
 
 def _compare(name: TableName, left: Path, right: Path) -> TableComparison:
     texts = [_read_text(path) for path in (left, right)]
+    notes: list[str] = []
     if texts[0] == texts[1]:
         return TableComparison(name, pd.DataFrame(columns=CELL), identical=True)
     if name.part == "tidy":
+        kind = name.name.split("/")[1]
         try:
-            tables = [load_table(path.parent, name.name.split("/")[1]) for path in (left, right)]
+            tables = [load_table(path.parent, kind) for path in (left, right)]
         except TidyError as error:
             raise VerifyError(str(error)) from None
-        a, b, cells = _tidy(name.name.split("/")[1], tables)
+        tables, notes = _in_both(kind, tables)
+        a, b, cells = _tidy(kind, tables)
     else:
         tables = [pd.read_csv(StringIO(text)) for text in texts]
         a, b = (as_stated(*side) for side in zip(tables, (str(left), str(right)), strict=True))
@@ -208,7 +212,18 @@ def _compare(name: TableName, left: Path, right: Path) -> TableComparison:
     faults = [*_only_on_one_side(tables, a, b)]
     for key, row in compare_exactly(a.exact, b.exact).iterrows():
         faults.append(f"{_describe(key, a.exact)}: {row['left']} against {row['right']}")
-    return TableComparison(name, cells, tuple(faults), tuple(_notes(tables, a, b)))
+    return TableComparison(name, cells, tuple(faults), (*notes, *_notes(tables, a, b)))
+
+
+def _in_both(kind: str, tables: list[pd.DataFrame]) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return both sides without the recent columns that one of them lacks, and a note of each."""
+    left, right = tables
+    alone = [column for column in TIDY[kind].recent if (column in left) != (column in right)]
+    sides = {column: "left" if column in left else "right" for column in alone}
+    notes = [
+        f"column {column} is only on the {side}: not compared" for column, side in sides.items()
+    ]
+    return [table.drop(columns=alone, errors="ignore") for table in tables], notes
 
 
 def _tidy(kind: str, tables: list[pd.DataFrame]) -> tuple[Estimates, Estimates, pd.DataFrame]:

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from fastff.analysis.distribution import distribution_per_tree
-from fastff.tables.schema import PRINTED, SHAPE, TIDY
+from fastff.tables.schema import CHOICES, PRINTED, SHAPE, TIDY
 
 LEVEL = 0.95
 # What tells a row of a drawn table from the others, and what its n counts.
@@ -77,7 +77,10 @@ def samples_of(name: str, table: pd.DataFrame) -> Samples:
         return _projections(table)
     schema = TIDY[name]
     keys = tuple(key for key in schema.keys if key != "seed")
-    return Samples(table, keys, schema.given if name == "runs" else (), schema.values)
+    if name != "runs":
+        return Samples(table, keys, (), schema.values)
+    choices = [metric for metric in CHOICES if metric in table]
+    return Samples(table, keys, schema.given, (*schema.values, *choices))
 
 
 def _expert_counts(table: pd.DataFrame) -> Samples:
