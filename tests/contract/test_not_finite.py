@@ -21,7 +21,7 @@ from cases import (
     inputs,
 )
 
-from fastff import kernels
+from fastff import aux_loss, kernels
 from fastff.kernels import reference
 from fastff.kernels.reference import TreeArguments
 from fastff.layers import HypercubeGate, TreeGate
@@ -49,6 +49,22 @@ def test_nan_inputs_give_nan(name, mode, dtype):
     assert out[spoilt].isnan().all()
     others = [0, 1, 3, 5]
     close(out[others], expected(layer, mode, x[others]))
+
+
+@every_layer
+@DTYPES
+@pytest.mark.parametrize("factor", [1e2, 1e4, 1e6])
+def test_large_parameters_have_finite_gradients(name, dtype, factor):
+    """Trained gates saturate: probabilities are 0 and 1, and learned noise is 0."""
+    layer, x = build(name, dtype).train(), inputs(name, dtype=dtype).requires_grad_()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(factor)
+    out = layer(x)
+    assert out.isfinite().all()
+    ((out / factor**2).square().mean() + aux_loss(layer)).backward()
+    gradients = [x.grad, *(p.grad for p in layer.parameters() if p.grad is not None)]
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @every_layer

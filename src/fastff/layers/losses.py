@@ -21,6 +21,7 @@ from fastff.kernels.dispatch import is_exporting, is_in_transform
 from fastff.layers.linear import wide
 from fastff.layers.tree import node_entropies
 
+LEAST_SCALE = 1e-6
 HARDENING_REDUCTIONS = ("sum", "batch_mean", "mean")
 N_RECENT = 32  # losses of one layer that are kept where no graph keeps them
 
@@ -49,7 +50,8 @@ def smooth_load(clean: Tensor, noisy: Tensor, scale: Tensor, top_k: int) -> Tens
     Args:
         clean: logits without noise, (..., b, e).
         noisy: logits with noise.
-        scale: standard deviation of the noise.
+        scale: standard deviation of the noise; below `LEAST_SCALE` it counts as this. A trained
+            gate's is 0 for some inputs, where the quotient's gradient would be NaN.
         top_k: number of experts kept, below e.
 
     """
@@ -57,8 +59,9 @@ def smooth_load(clean: Tensor, noisy: Tensor, scale: Tensor, top_k: int) -> Tens
     last_in, first_out = best[..., top_k - 1 : top_k], best[..., top_k:]
     # among the others, the k-th largest is the first left out for an expert that is in
     threshold = torch.where(noisy >= last_in, first_out, last_in)
-    probability: Tensor = torch.special.ndtr((clean - threshold) / scale)
-    return wide(probability).sum(-2)
+    distance = wide(clean - threshold) / wide(scale).clamp_min(LEAST_SCALE)
+    probability: Tensor = torch.special.ndtr(distance)
+    return probability.sum(-2)
 
 
 def load_balance(weights: Tensor, expert: Tensor) -> Tensor:
