@@ -70,8 +70,6 @@ def test_one_side_may_have_a_shape_of_its_own():
     [
         (table({3: 1.0}, {3: 2.0}).query("process < 2"), speedup(), "timed in 2 processes; at le"),
         (table({3: 1.0}, {3: 2.0}).query("process < 1"), speedup(), "timed in 1 process; at leas"),
-        (table({3: 1.0}, {3: 2.0}).drop(columns="process").drop_duplicates(["variant"]),
-         speedup(), "timed in 1 process"),
         (table({3: 1.0}, {3: 2.0}), speedup(at=(4,)), "not timed at depth 4, which"),
         (table({1: 1.0}, {3: 2.0}), speedup(), "not timed at the same depth"),
         (table({3: 1.0}, {3: 2.0}), crossing(last=5), "not timed at depth 5, which"),

@@ -10,8 +10,7 @@ import pandas as pd
 
 from fastff.claims.file import CrossingSpec, SpeedupSpec, Timed
 from fastff.claims.runs import Array, NotTestedError, mean_interval
-
-PROCESS = "process"  # the column that tells the processes of a measurement apart; one without it
+from fastff.tables.schema import PROCESS
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,6 @@ def estimate_of_times(
     machines = list(dict.fromkeys(rows["device_name"]))
     if len(machines) > 1:
         raise NotTestedError(f"rows of several machines ({', '.join(machines)})")
-    if PROCESS not in rows:
-        rows = rows.assign(**{PROCESS: 0})
     sides = [_side(rows, side, spec.along) for side in (spec.treatment, spec.baseline)]
     ratios = sides[1].div(sides[0]).dropna(axis="columns", how="all")  # processes by places
     if ratios.empty:
