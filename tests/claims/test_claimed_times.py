@@ -37,6 +37,12 @@ def test_a_crossing_is_from_where_on_it_is_faster():
     found = estimate(rows, crossing())
     assert (found.effect, found.low, found.high) == (4.0, 4.0, 4.0)
     assert (found.n_overtaken, found.slower_first, found.unit) == (3, True, "depth")
+    assert found.places == (1.0, 2.0, 3.0, 4.0)
+
+
+def test_places_are_those_up_to_the_last_that_counts():
+    rows = table({1: 5.0, 4: 1.0, 8: 1.0}, {1: 1.0, 4: 2.0, 16: 2.0})
+    assert estimate(rows, crossing()).places == (1.0, 4.0)
 
 
 def test_a_crossing_that_is_none_has_no_place():

@@ -27,6 +27,7 @@ class TimeEstimate:
         unit: "×", or the column along which the curves cross.
         n_overtaken: in how many processes the treatment overtakes.
         slower_first: whether it is slower at the first point in all of them.
+        places: of a crossing, those that were timed, in order.
         machine: that the times are of.
 
     """
@@ -38,6 +39,7 @@ class TimeEstimate:
     unit: str
     n_overtaken: int
     slower_first: bool
+    places: tuple[float, ...]
     machine: str
 
 
@@ -116,6 +118,7 @@ def _speedup(ratios: pd.DataFrame, spec: SpeedupSpec, machine: str) -> TimeEstim
         unit="×",
         n_overtaken=int((logarithms > 0).sum()),
         slower_first=False,
+        places=(),
         machine=machine,
     )
 
@@ -136,6 +139,7 @@ def _crossing(ratios: pd.DataFrame, spec: CrossingSpec, machine: str) -> TimeEst
         unit=spec.along,
         n_overtaken=int(np.isfinite(crossings).sum()),
         slower_first=bool((ratios[places[0]] < 1).all()),
+        places=tuple(map(float, places)),
         machine=machine,
     )
 
