@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from fastff.analysis.timings import read_times
 from fastff.cli import build_parser, main
 from fastff.cli.arguments import with_settings
 from fastff.config.jobs import TRAIN_SETTINGS
@@ -217,6 +218,28 @@ def test_operations_are_timed_without_a_dataset(config, tmp_path):
     assert main(["bench", *what, "--output", str(output)]) == 0
     table = pd.read_csv(output)
     assert table["variant"].tolist() == ["linear", "descent_fused"]
+    assert table["process"].tolist() == [0, 0]
+
+
+def test_operations_are_timed_in_several_processes(config, tmp_path):
+    config.write_text(CONFIG + SPRINT.replace("timing\n", "timing\n    processes: 2\n"))
+    output = tmp_path / "times.csv"
+    what = ["--config", str(config), "--job", "sprint", "--device", "cpu"]
+    assert main(["bench", *what, "--output", str(output)]) == 0
+    table = read_times(output)
+    assert table["variant"].tolist() == ["linear", "descent_fused"] * 2
+    assert table["process"].tolist() == [0, 0, 1, 1]
+
+
+def test_a_failed_process_gives_code_2_and_a_line(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fastff.bench.run.choose_device", lambda name: None)  # which no child takes
+    config.write_text(CONFIG + SPRINT.replace("timing\n", "timing\n    processes: 2\n"))
+    output = tmp_path / "times.csv"
+    what = ["--config", str(config), "--job", "sprint", "--device", "cpu"]
+    assert main(["bench", *what, "--output", str(output)]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "fastff bench: process 0 of 2 ended with exit code 1"
+    assert not output.exists()
 
 
 def test_training_is_not_timed_without_a_dataset(config, tmp_path, capsys):

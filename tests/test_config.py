@@ -108,6 +108,13 @@ def test_reference_config_is_the_paper_s():
     assert reference.benchmarks == paper.benchmarks
 
 
+@pytest.mark.parametrize(("name", "processes"), [("paper", 3), ("config", 1), ("smoke", 1)])
+def test_claims_of_speed_need_three_processes_and_a_demonstration_one(name, processes):
+    config = load_config(ROOT / "config" / f"{name}.yaml")
+    timed = config.benchmarks.keys() - config.trained_benchmarks().keys()
+    assert {config.benchmarks[name].spec().processes for name in timed} == {processes}
+
+
 def test_what_the_page_on_configs_shows_is_valid():
     text = (ROOT / "docs" / "configs.md").read_text()
     blocks = [yaml.safe_load(textwrap.dedent(block)) for block in
@@ -185,6 +192,8 @@ BAD = [
     ("benchmarks", timing(batch=[4, 4]), f"{ONE}.batch: given more than once: 4"),
     ("benchmarks", timing(variants=[{"name": "a", "form": "fff", "modes": ["compiled"]}]),
      f"{ONE}: a.modes: compiled is none of the case's"),
+    ("benchmarks", {"race": timing()["race"] | {"processes": 0}},
+     "benchmarks.race.timing.processes = 0: Input should be greater than or equal to 1"),
     ("benchmarks", {"race": timing()["race"] | {"tables": ["{experiment}"]}},
      "config: tables: 'race' is where a benchmark writes its times"),
     ("benchmarks_from", "results", "benchmarks_from = 'results': Input should be a list"),

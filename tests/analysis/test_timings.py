@@ -1,8 +1,13 @@
 """Times of single operations: ratios against hand-computed ones, figures, and what is refused."""
 
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 from boxes import faults
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastff.analysis import (
     TidyError,
@@ -17,6 +22,9 @@ from fastff.analysis import (
     load_timings,
     to_markdown,
 )
+from fastff.analysis.timings import read_times
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 def row(variant, median, *, op="layer", case="width", mode="eager", device="cpu", **more):
@@ -104,6 +112,111 @@ def test_the_fastest_of_the_others_and_the_fastest_mode(write):
     assert (found["baseline"], found["ratio"]) == ("quick", 2.5)
 
 
+def in_processes(*times):
+    """Return rows of `fff` and `dense` at one place, a pair of times for each process."""
+    return [
+        row(variant, time, process=process)
+        for process, pair in enumerate(times)
+        for variant, time in zip(("fff", "dense"), pair, strict=True)
+    ]
+
+
+def test_of_several_processes_the_median_is_shown_from_the_least_to_the_most(write):
+    timings = load_timings([write(in_processes((4.0, 9.0), (1.0, 7.0), (2.0, 8.0)))], [], "cpu")
+    assert timings.n_processes == 3
+    assert timings.rows["variant"].tolist() == ["fff", "dense"]
+    fff = timings.rows.iloc[0]
+    assert (fff["median_us"], fff["q25_us"], fff["q75_us"]) == (2.0, 1.0, 4.0)
+    assert fff["over_roofline"] == 4.0
+    (legend,) = draw_tree_times(timings, "Trees").legends
+    title = "medians of one call, over 3 processes; bars: least and most"
+    assert legend.get_title().get_text() == title
+
+
+def test_ratios_are_of_times_within_a_process(write):
+    timings = load_timings([write(in_processes((4.0, 9.0), (1.0, 7.0), (2.0, 8.0)))], [], "cpu")
+    (found,) = compare_times([timings], "fff", ["batch"]).to_dict("records")
+    # not 8 / 2 µs, nor from 7 / 4 to 9 / 1
+    assert (found["ratio"], found["ratio_low"], found["ratio_high"]) == (4.0, 2.25, 7.0)
+    assert (found["treatment_us"], found["baseline_us"]) == (2.0, 8.0)
+
+
+def test_one_mode_counts_in_all_processes(write):
+    """That of the least median over processes, though another is faster in one of them."""
+    rows = in_processes((2.0, 9.0), (2.0, 7.0), (2.0, 8.0))
+    rows += [
+        row("fff", time, mode="compiled", process=process)
+        for process, time in enumerate((1.0, 3.0, 3.0))
+    ]
+    timings = load_timings([write(rows)], [], "cpu")
+    (found,) = compare_times([timings], "fff", ["batch"]).to_dict("records")
+    assert (found["ratio"], found["ratio_low"], found["ratio_high"]) == (4.0, 3.5, 4.5)
+
+
+def test_a_pair_that_no_process_has_is_left_out(write):
+    rows = in_processes((2.0, 8.0), (2.0, 8.0), (2.0, 8.0))
+    rows += [row("fff", 2.0, batch=64, process=0), row("dense", 8.0, batch=64, process=2)]
+    rows += [row("fff", 2.0, batch=128, process=1), row("dense", 6.0, batch=128, process=1)]
+    found = compare_times([load_timings([write(rows)], [], "cpu")], "fff", ["batch"])
+    assert found[["batch", "ratio"]].values.tolist() == [[32, 4.0], [128, 3.0]]
+
+
+TIMES = st.floats(0.1, 1e4)
+
+
+@given(st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=6))
+def test_over_any_processes_as_by_hand(tmp_path_factory, times):
+    path = tmp_path_factory.mktemp("times") / "table.csv"
+    rows = in_processes(*times)
+    pd.DataFrame([*rows, *rows[:1]]).to_csv(path, index=False)  # one shape at two points
+    (found,) = compare_times([load_timings([path], [], "cpu")], "fff", ["batch"]).to_dict("records")
+    fff, other = np.array(times).T
+    assert found["treatment_us"] == pytest.approx(np.median(fff))
+    assert found["baseline_us"] == pytest.approx(np.median(other))
+    assert found["ratio"] == pytest.approx(np.median(other / fff))
+    # of one process those of the quartiles
+    low, high = (0.9 / 1.2, 1.2 / 0.9) if len(times) == 1 else (1.0, 1.0)
+    assert found["ratio_low"] == pytest.approx(low * np.min(other / fff))
+    assert found["ratio_high"] == pytest.approx(high * np.max(other / fff))
+
+
+def test_an_earlier_table_is_of_one_process(write):
+    earlier = write(layers())
+    assert set(read_times(earlier)["process"]) == {0}
+    now = write([line | {"process": 0} for line in layers()], "now.csv")
+    first, second = (load_timings([path], [], "cpu") for path in (earlier, now))
+    assert first.n_processes == second.n_processes == 1
+    on = ["dtype", "batch", "width"]
+    texts = [compare_times([one], "fff", on).to_csv() for one in (first, second)]
+    assert texts[0] == texts[1]
+    (legend,) = draw_tree_times(first, "Trees").legends
+    assert legend.get_title().get_text() == "medians of one call; bars: quartiles"
+
+
+@pytest.mark.parametrize(
+    ("name", "treatment", "on", "more"),
+    [
+        ("expert_benchmark_ratios", "experts_fused",
+         ["dtype", "batch", "top_k", "n_experts", "hidden_features"], {}),
+        ("gate_benchmark_ratios", "descent_fused", ["dtype", "batch", "depth"], {}),
+        ("node_tree_benchmark_ratios", "node_tree", ["dtype", "batch", "depth"],
+         {"baselines": ["fff_gathered", "fff", "node_tree_gathered"]}),
+        ("layer_benchmark_ratios", "fff", ["dtype", "batch", "width"],
+         {"baselines": ["dense", "moe_top1", "fff_package"], "cases": ["width", "width_cpu"]}),
+    ],
+)  # fmt: skip
+def test_the_committed_ratios_are_those_of_the_committed_times(name, treatment, on, more):
+    """To the byte, as the notebooks compute them."""
+    table = f"benchmarks/{name.removesuffix('_ratios')}.csv"
+    timings = [
+        load_timings([], [REFERENCE / "epyc" / table, REFERENCE / "h100" / table], device)
+        for device in ("cpu", "cuda")
+    ]
+    found = compare_times(timings, treatment, on, **more)
+    committed = (REFERENCE / "benchmarks" / f"{name}.csv").read_text(encoding="utf-8")
+    assert found.to_csv(index=False) == committed
+
+
 def test_figures_show_every_variant_and_nothing_overlaps(write):
     gates = [
         row(variant, 3.0 * depth, op="gate", depth=depth, batch=batch)
@@ -141,5 +254,10 @@ def test_a_table_that_is_none_is_refused(write, tmp_path):
     lacking = write([{k: v for k, v in row("fff", 1.0).items() if k != "bytes"}])
     with pytest.raises(TidyError, match="missing columns: bytes"):
         load_timings([lacking], [], "cpu")
+    for process, fault in (("first", "has 'first'"), (None, "is empty in row 2")):
+        rows = in_processes((1.0, 2.0))
+        rows[1]["process"] = process
+        with pytest.raises(TidyError, match=f"column process {fault}; allowed are numbers"):
+            load_timings([write(rows)], [], "cpu")
     with pytest.raises(TidyError, match="column median_us has 'fast'"):
         load_timings([write([row("fff", 1.0) | {"median_us": "fast"}])], [], "cpu")

@@ -23,10 +23,16 @@ def runs(low, high, prediction=(-100.0, 100.0)) -> Estimate:
     )  # fmt: skip
 
 
-def times(effect=10.0, low=9.0, high=11.0, n_overtaken=3, slower_first=True) -> TimeEstimate:
+DEPTHS = tuple(map(float, range(1, 12)))
+BATCHES = (32.0, 64.0, 128.0, 256.0)
+
+
+def times(
+    effect=10.0, low=9.0, high=11.0, n_overtaken=3, slower_first=True, places=DEPTHS
+) -> TimeEstimate:
     return TimeEstimate(
         effect=effect, low=low, high=high, n=3, unit="×", n_overtaken=n_overtaken,
-        slower_first=slower_first, machine="A GPU",
+        slower_first=slower_first, places=places, machine="A GPU",
     )  # fmt: skip
 
 
@@ -62,6 +68,16 @@ FASTER, OVERTAKES, NEVER = (Speed(kind=kind) for kind in ("faster", "overtakes",
         (times(0.8, 0.7, 0.9), FASTER, 1.1, "contradicted"),  # near, but slower
         (times(8), OVERTAKES, 9, "replicates"),
         (times(7), OVERTAKES, 9, "same direction"),
+        (times(8), OVERTAKES, 8, "replicates"),
+        (times(11), OVERTAKES, 12, "same direction"),  # where nothing was timed
+        (times(64, places=BATCHES), OVERTAKES, 128, "replicates"),
+        (times(64, places=BATCHES), OVERTAKES, 32, "replicates"),
+        (times(64, places=BATCHES), OVERTAKES, 256, "same direction"),
+        (times(64, places=BATCHES), OVERTAKES, 100, "replicates"),  # the next timed one is 64
+        (times(64, places=BATCHES), OVERTAKES, 129, "same direction"),
+        (times(96, places=BATCHES), OVERTAKES, 128, "replicates"),  # of 64 in one process of two
+        (times(96, places=BATCHES), OVERTAKES, 32, "same direction"),
+        (times(64), OVERTAKES, None, "same direction"),
         (times(1, slower_first=False), OVERTAKES, 1, "same direction"),
         (times(8, n_overtaken=2), OVERTAKES, 8, "inconclusive"),
         (times(NONE, n_overtaken=0), OVERTAKES, 8, "contradicted"),
@@ -74,6 +90,14 @@ def test_the_verdict(found, expects, published, verdict):
     word, why = judge(found, expects, published)
     assert word == verdict
     assert len(why) > 5
+
+
+@given(st.sets(st.integers(1, 10**6), min_size=1), st.data())
+def test_beside_a_timed_place_are_its_neighbours(numbers, data):
+    places = tuple(map(float, sorted(numbers)))
+    here, there = (data.draw(st.integers(0, len(places) - 1)) for _ in range(2))
+    word = judge(times(places[here], places=places), OVERTAKES, places[there])[0]
+    assert (word == "replicates") == (abs(here - there) <= 1)
 
 
 @given(st.floats(-5, 5), st.floats(0.001, 5), st.floats(-5, 5), st.floats(0, 2))

@@ -196,6 +196,9 @@ def test_a_benchmark_is_planned_by_what_it_measures(root, measured):
     half = {"gates": GATES | {"repeats": 1}}
     table = table_of(config_of("timed", benchmarks=half), known, cores=2)
     assert table.loc["gates", "cpu_hours"] * 3600 == pytest.approx(2 * 12 + 9)
+    thrice = {"gates": GATES | {"processes": 3}}
+    table = table_of(config_of("timed", benchmarks=thrice), known, cores=2)
+    assert table.loc["gates", "cpu_hours"] * 3600 == pytest.approx(2 * 3 * 36 + 9)
 
 
 def test_the_command(root, tmp_path, capsys):

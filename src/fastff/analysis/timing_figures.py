@@ -31,7 +31,7 @@ class Panel:
         title: above it; without one the place stays blank.
         rows: what is drawn, one row per variant and x.
         x: the column to draw over.
-        y: the column to draw; "median_us" has its quartiles as bars.
+        y: the column to draw; "median_us" has bars from `q25_us` to `q75_us`.
         roofline_of: the variant whose roofline is drawn too.
         log_x: base-2 logarithm of x.
         log_y: logarithm of y.
@@ -68,7 +68,7 @@ def draw_times(grid: Sequence[Sequence[Panel]], timings: Timings, title: str) ->
         figure.align_ylabels(cells[:, 0])
         figure.suptitle(wrap(timings.heading(title), figure.get_figwidth(), heading=True))
         if styles:
-            _legend(figure, grid, styles, labels)
+            _legend(figure, grid, styles, labels, timings.n_processes)
     return figure
 
 
@@ -124,7 +124,11 @@ def _legend(
     grid: Sequence[Sequence[Panel]],
     styles: dict[str, LineStyle],
     labels: dict[str, str],
+    n_processes: int,
 ) -> None:
+    shown = "medians of one call; bars: quartiles"
+    if n_processes > 1:
+        shown = f"medians of one call, over {n_processes} processes; bars: least and most"
     handles = [Line2D([], [], label=labels[name], **style.line) for name, style in styles.items()]
     rooflines = {panel.roofline_of for panels in grid for panel in panels} & {*styles}
     for name in sorted(filter(None, rooflines)):
@@ -133,7 +137,7 @@ def _legend(
         handles=handles,
         loc="outside lower center",
         ncols=fitting_columns(figure, [str(handle.get_label()) for handle in handles]),
-        title="medians of one call; bars: quartiles",
+        title=shown,
     )
 
 

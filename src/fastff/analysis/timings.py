@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fastff.tables.read import read_table
-from fastff.tables.schema import TIMINGS
+from fastff.tables.schema import PROCESS, TIMINGS
 
 DEVICES = {"cpu": "CPU", "cuda": "CUDA device"}
+POINT = ["case", "variant", "dtype", "batch", "depth", "hidden_features", "top_k"]
+OF_PROCESS = "median_us_"  # and its number: the column of its medians beside those over processes
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,20 @@ class Timings:
     """What a benchmark measured on one kind of device.
 
     Attributes:
-        rows: of its table, with `width`: the hidden units of all experts together.
+        rows: a row per point and mode, with `width`: the hidden units of all experts together, and
+            `over_roofline`. Where there are several processes, a time is the median over them of
+            their medians, `q25_us` the least and `q75_us` the most, and `median_us_<process>` that
+            of each.
         device: "cpu" or "cuda".
         is_reference: whether the rows were measured on another machine, not by this run.
+        n_processes: that measured them.
 
     """
 
     rows: pd.DataFrame
     device: str
     is_reference: bool = False
+    n_processes: int = 1
 
     def of(self, *cases: str, **values: object) -> pd.DataFrame:
         """Return the rows of some cases, and with these values in these columns."""
@@ -68,28 +75,51 @@ def load_timings(
             table = read_times(path)
             rows = table[table["device"] == device].reset_index(drop=True)
             if not rows.empty:
-                return Timings(rows, device, is_reference)
-    return Timings(_with_width(pd.DataFrame(columns=list(TIMINGS.header))), device)
+                n_processes = rows[PROCESS].nunique()
+                return Timings(_over_processes(rows), device, is_reference, n_processes)
+    return Timings(_completed(pd.DataFrame(columns=list(TIMINGS.header))), device)
 
 
 def read_times(file: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return a benchmark's table, with `width`: the hidden units of all experts together.
+    """Return a benchmark's table, a row per point, mode and process, with two more columns.
+
+    `width` are the hidden units of all experts together, `over_roofline` is the time over its
+    roofline. A table of an earlier version is of process 0.
 
     Raises:
         TidyError: for a file that can't be read, lacks a column or has text for a number.
 
     """
-    return _with_width(read_table(file, TIMINGS))
+    table = read_table(file, TIMINGS)
+    return _completed(table if PROCESS in table else table.assign(**{PROCESS: 0}))
 
 
-def _with_width(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(width=table["n_experts"] * table["hidden_features"])
+def _completed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(
+        width=table["n_experts"] * table["hidden_features"],
+        over_roofline=table["median_us"] / table["roofline_us"],
+    )
+
+
+def _over_processes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that `Timings` has: of one process as they are."""
+    if rows[PROCESS].nunique() == 1:
+        return rows
+    points = [*POINT, "mode"]
+    measured = [*points, PROCESS]  # several times where points share a variant's shape
+    rows = rows.loc[rows.groupby(measured, sort=False)["median_us"].idxmin()]
+    times = rows.pivot(index=points, columns=PROCESS, values="median_us")
+    groups = rows.drop(columns=PROCESS).groupby(points, sort=False)
+    found = groups.first()
+    found["q25_us"], found["q75_us"] = groups["median_us"].min(), groups["median_us"].max()
+    for column in ("median_us", "roofline_us", "over_roofline", "peak_bytes"):
+        found[column] = groups[column].median()
+    return found.join(times.add_prefix(OF_PROCESS)).reset_index()
 
 
 def fastest_modes(rows: pd.DataFrame) -> pd.DataFrame:
     """Return of every variant and point the mode with the least median."""
-    point = ["case", "variant", "dtype", "batch", "depth", "hidden_features", "top_k"]
-    return rows.loc[rows.groupby(point, sort=False)["median_us"].idxmin()]
+    return rows.loc[rows.groupby(POINT, sort=False)["median_us"].idxmin()]
 
 
 def compare_times(
@@ -103,8 +133,9 @@ def compare_times(
     """Return how many times less a variant takes than others at the same point, a row for each.
 
     Of several modes the fastest counts. `ratio` is the baseline's median over the treatment's,
-    `ratio_low` and `ratio_high` are of the nearest and the farthest quartiles, `over_roofline` is
-    the treatment's time over its roofline.
+    `ratio_low` and `ratio_high` are of the nearest and the farthest quartiles. Where there are
+    several processes, `ratio` is the median of the ratios within a process, and the others are the
+    least and the most of these. `over_roofline` is the treatment's time over its roofline.
 
     Args:
         timings: of one benchmark, by device.
@@ -130,14 +161,14 @@ def _compare(
     else:
         others = others[others["variant"].isin(baselines)]
     both = ours.merge(others, on=list(on), suffixes=("", "_baseline"))
-    return pd.DataFrame(
+    compared = pd.DataFrame(
         {
             "device": both["device"],
             **{column: both[column] for column in on},
             "treatment": both["variant"],
             "treatment_label": both["label"],
             "treatment_us": both["median_us"],
-            "over_roofline": both["median_us"] / both["roofline_us"],
+            "over_roofline": both["over_roofline"],
             "baseline": both["variant_baseline"],
             "baseline_label": both["label_baseline"],
             "baseline_us": both["median_us_baseline"],
@@ -146,6 +177,13 @@ def _compare(
             "ratio_high": both["q75_us_baseline"] / both["q25_us"],
         }
     )
+    times = [column for column in rows if column.startswith(OF_PROCESS)]
+    if times:
+        ratios = pd.DataFrame({time: both[f"{time}_baseline"] / both[time] for time in times})
+        compared["ratio"] = ratios.median(axis="columns")
+        compared["ratio_low"] = ratios.min(axis="columns")
+        compared["ratio_high"] = ratios.max(axis="columns")
+    return compared.dropna(subset="ratio")  # where no process has both
 
 
 def describe_times(comparison: pd.DataFrame, on: Sequence[str]) -> str:

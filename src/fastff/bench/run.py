@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from fastff.bench.engine import engine_benchmark
-from fastff.bench.timing import timing_benchmark
+from fastff.bench.processes import timed_in_processes
 from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.errors import ConfigError
 from fastff.train.device import choose_device, set_precision
@@ -36,12 +36,13 @@ def run_benchmark(
     Raises:
         ConfigError: where `data` is missing.
         ValueError: for "cuda" where there is no CUDA device.
+        ChildProcessError: where a process that times operations fails.
 
     """
     chosen = choose_device(device)
     if isinstance(spec, TimingBenchmarkSpec):
         both = device == "auto" and chosen.type == "cuda"
-        return timing_benchmark(spec, [torch.device("cpu"), chosen] if both else [chosen])
+        return timed_in_processes(spec, [torch.device("cpu"), chosen] if both else [chosen])
     if data is None:
         raise ConfigError(f"--data is missing: the benchmark trains on {spec.dataset}")
     set_precision(chosen, tf32=tf32)

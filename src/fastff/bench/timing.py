@@ -26,7 +26,7 @@ from fastff.config.benchmarks import (
     TimingBenchmarkSpec,
     TimingCase,
 )
-from fastff.tables.schema import TIMINGS
+from fastff.tables.schema import PROCESS, TIMINGS
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,10 @@ class TimedPoint:
         )
 
 
-def timing_benchmark(spec: TimingBenchmarkSpec, devices: list[torch.device]) -> pd.DataFrame:
-    """Return the time of every point of every case, beside its roofline and peak memory.
+def timing_benchmark(
+    spec: TimingBenchmarkSpec, devices: list[torch.device], process: int = 0
+) -> pd.DataFrame:
+    """Return the time of every point of every case here, beside its roofline and peak memory.
 
     The variants of a point take turns, sample by sample. Inputs take turns too: together they are
     larger than a cache, as long as a call is not so short that MAX_INPUTS of them aren't. The
@@ -78,18 +80,19 @@ def timing_benchmark(spec: TimingBenchmarkSpec, devices: list[torch.device]) -> 
     What can't run here (a peer that isn't installed, more memory than there is) is left out, with
     a line in the log.
 
-    Columns: COLUMNS. `median_us`, `q25_us` and `q75_us` are microseconds of one call, over
+    Columns: those of TIMINGS. `median_us`, `q25_us` and `q75_us` are microseconds of one call, over
     `repeats` samples; `peak_bytes` is what torch allocates during a call, outputs included.
 
     Args:
         spec: what to measure.
         devices: to measure on, at most one of a type; cases of other types are left out.
+        process: the number of this process among those of the benchmark.
 
     """
     torch.set_num_threads(spec.threads)
     rows: list[dict[str, Any]] = []
     for device in devices:
-        constant = {**provenance(device), "clock": CLOCKS[device.type]}
+        constant = {PROCESS: process, **provenance(device), "clock": CLOCKS[device.type]}
         rates: dict[str, Rates] = {}
         for name, case in spec.cases.items():
             if case.device != device.type:

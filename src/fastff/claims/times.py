@@ -10,8 +10,7 @@ import pandas as pd
 
 from fastff.claims.file import CrossingSpec, SpeedupSpec, Timed
 from fastff.claims.runs import Array, NotTestedError, mean_interval
-
-PROCESS = "process"  # the column that tells the processes of a measurement apart; one without it
+from fastff.tables.schema import PROCESS
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class TimeEstimate:
         unit: "×", or the column along which the curves cross.
         n_overtaken: in how many processes the treatment overtakes.
         slower_first: whether it is slower at the first point in all of them.
+        places: of a crossing, those that were timed, in order.
         machine: that the times are of.
 
     """
@@ -39,6 +39,7 @@ class TimeEstimate:
     unit: str
     n_overtaken: int
     slower_first: bool
+    places: tuple[float, ...]
     machine: str
 
 
@@ -62,8 +63,6 @@ def estimate_of_times(
     machines = list(dict.fromkeys(rows["device_name"]))
     if len(machines) > 1:
         raise NotTestedError(f"rows of several machines ({', '.join(machines)})")
-    if PROCESS not in rows:
-        rows = rows.assign(**{PROCESS: 0})
     sides = [_side(rows, side, spec.along) for side in (spec.treatment, spec.baseline)]
     ratios = sides[1].div(sides[0]).dropna(axis="columns", how="all")  # processes by places
     if ratios.empty:
@@ -119,6 +118,7 @@ def _speedup(ratios: pd.DataFrame, spec: SpeedupSpec, machine: str) -> TimeEstim
         unit="×",
         n_overtaken=int((logarithms > 0).sum()),
         slower_first=False,
+        places=(),
         machine=machine,
     )
 
@@ -139,6 +139,7 @@ def _crossing(ratios: pd.DataFrame, spec: CrossingSpec, machine: str) -> TimeEst
         unit=spec.along,
         n_overtaken=int(np.isfinite(crossings).sum()),
         slower_first=bool((ratios[places[0]] < 1).all()),
+        places=tuple(map(float, places)),
         machine=machine,
     )
 

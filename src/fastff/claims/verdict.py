@@ -56,8 +56,8 @@ def judge_speed(found: TimeEstimate, expects: Speed, published: float | None) ->
     """Return the verdict on a claim of a speed-up or of where two curves cross.
 
     A speed-up is a direction, above 1, that `replicates` within a factor of 1.5 of the published. A
-    crossing `replicates` at the published place or the one beside it; and that there is none, where
-    no process has one.
+    crossing `replicates` at the published place or a timed one beside it; and that there is none,
+    where no process has one.
     """
     processes = f"{found.n_overtaken} of {found.n} processes"
     if expects.kind == "faster":
@@ -82,10 +82,20 @@ def judge_speed(found: TimeEstimate, expects: Speed, published: float | None) ->
         return REPLICATES, "it never overtakes"
     if not found.slower_first:
         return SAME_DIRECTION, "it is faster, but from the first point on"
-    if published is not None and abs(found.effect - published) <= 1:
+    if published is not None and _is_beside(found, published):
         return REPLICATES, f"it overtakes beside the published place, {published:g}"
     more = "" if published is None else f", not beside the published place, {published:g}"
     return SAME_DIRECTION, f"it overtakes{more}"
+
+
+def _is_beside(found: TimeEstimate, published: float) -> bool:
+    """Return whether no timed place lies between a crossing and the published place.
+
+    A place outside of the timed ones is beside none.
+    """
+    within = found.places[0] <= published <= found.places[-1]
+    low, high = sorted((found.effect, published))
+    return within and not any(low < place < high for place in found.places)
 
 
 def judge(

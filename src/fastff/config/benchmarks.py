@@ -148,10 +148,12 @@ class TimingCase(Spec):
 
 
 class TimingBenchmarkSpec(Spec):
-    """Cases to time, in one process.
+    """Cases to time.
 
     Attributes:
         cases: by name.
+        processes: in how many processes all cases are timed, one after another. The samples of one
+            share what it happens to get, such as addresses; only others tell how much that matters.
         threads: CPU threads of torch and of the kernels.
         repeats: samples of every point, taken in turn with the point's other variants.
         seconds: that a sample goes on for, unless one call takes longer.
@@ -160,6 +162,7 @@ class TimingBenchmarkSpec(Spec):
 
     kind: Literal["timing"] = "timing"
     cases: dict[Name, TimingCase] = Field(min_length=1)
+    processes: int = Field(default=1, ge=1, le=100)
     threads: int = Field(default=1, ge=1, le=1024)
     repeats: int = Field(default=15, ge=1, le=1000)
     seconds: float = Field(default=0.01, gt=0, le=10)

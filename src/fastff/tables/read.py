@@ -70,13 +70,14 @@ def read_table(file: str | os.PathLike[str], schema: Table) -> pd.DataFrame:
         raise TidyError(
             f"{path}: missing columns: {', '.join(missing)}; found: {', '.join(table.columns)}"
         )
+    found = Table(tuple(column for column in schema.columns if column.name in table))
     if table.empty:
-        return table.astype(dict.fromkeys(schema.numbers, float))
-    for column in schema.numbers:
+        return table.astype(dict.fromkeys(found.numbers, float))
+    for column in found.numbers:
         if not pd.api.types.is_numeric_dtype(table[column]):
             odd = table.loc[pd.to_numeric(table[column], errors="coerce").isna(), column].iloc[0]
             raise TidyError(f"{path}: column {column} has {odd!r}; allowed are numbers")
-    for column in schema.filled:
+    for column in found.filled:
         if table[column].isna().any():
             row = int(table[column].isna().to_numpy().argmax()) + 1
             raise TidyError(f"{path}: column {column} is empty in row {row}; allowed are numbers")

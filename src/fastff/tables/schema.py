@@ -298,10 +298,11 @@ _COUNTS = (
     Column("n_failed", "integer", title="failed"),
 )
 
-# The tables of benchmarks. A row of timings is a point that was timed, in one mode.
+# The tables of benchmarks. A row of timings is a point that was timed, in one mode and process.
 _LABEL = Column("label", "text", "given", title="variant")
 _MEDIAN = Column("median_us", title="time", unit="µs")
 _BATCH = Column("batch", "integer", "key")
+PROCESS = "process"  # the column that tells the processes of a benchmark apart, from 0 on
 _PEAK = Column("peak_bytes", "integer", optional=True)
 _PROVENANCE = (
     *_columns("text", "given", "device_name", "driver", "torch", "clock"),
@@ -317,13 +318,15 @@ TIMINGS = Table(
         *_columns("integer", "key", "in_features", "hidden_features", "out_features"),
         *_columns("integer", "key", "depth", "n_experts", "top_k"),
         Column("mode", "text", "key"),
+        Column(PROCESS, "integer", "key"),
         _MEDIAN,
         *_columns("real", "value", "q25_us", "q75_us"),
         *_columns("integer", "value", "bytes", "flops"),
         Column("roofline_us"),
         _PEAK,
         *_PROVENANCE,
-    )
+    ),
+    recent=(PROCESS,),
 )
 TIMED_SIZES = tuple(name for name in TIMINGS.numbers if name in (*TIMINGS.keys, *TIMINGS.given))
 ENGINE = Table(

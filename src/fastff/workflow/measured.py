@@ -247,13 +247,14 @@ def _n_measurements(block: Benchmark, device: str) -> int:
         passes = block.repeats * (len(block.workers) + 1)
         return points * passes * DATASET_SIZES[block.dataset].n_train
     cases = [case for case in block.cases.values() if device == "cuda" or case.device == "cpu"]
-    return block.repeats * sum(
+    calls = sum(
         len(case.widths(depth))
         * len(variant.dtypes or case.dtypes)
         * len(variant.modes or case.modes)
         for case in cases
         for depth, variant, _ in itertools.product(case.depth, case.variants, case.batch)
     )
+    return block.processes * block.repeats * calls
 
 
 def load_costs(root: Path, device: str, paths: Sequence[Path] = ()) -> Costs:
