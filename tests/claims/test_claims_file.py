@@ -70,6 +70,26 @@ def test_the_paper_s_config_can_test_every_claim_of_an_experiment():
             assert set(claim.statistic.variants()) <= trained
 
 
+@pytest.mark.parametrize("name", ["paper", "claim_times"])
+def test_what_claims_on_speed_need_is_timed(name):
+    benchmarks = load_config(CONFIGS / f"{name}.yaml").benchmarks
+    for claim, spec in load_claims(CONFIGS / "claims.yaml").claims.items():
+        if spec.benchmark is None:
+            continue
+        statistic, timed = spec.statistic, benchmarks[spec.benchmark]
+        assert timed.processes >= 3
+        case = timed.cases[statistic.where["case"]]
+        assert case.device == spec.device
+        for side in (statistic.treatment, statistic.baseline):
+            (variant,) = (one for one in case.variants if one.name == side.variant)
+            assert side.mode in (variant.modes or case.modes), claim
+            assert statistic.where["dtype"] in (variant.dtypes or case.dtypes), claim
+        assert statistic.where.get("batch", case.batch[0]) in case.batch, claim
+        at = getattr(statistic, "at", [getattr(statistic, "last", 0)])
+        if statistic.along != "training_width":
+            assert set(at) <= set(getattr(case, statistic.along)), claim
+
+
 def test_rules_are_those_that_were_registered():
     """What a verdict depends on was committed before the runs, or says that it wasn't."""
     claims = load_claims(CONFIGS / "claims.yaml")
