@@ -15,7 +15,7 @@ from fastff.analysis import (
     shown_ledger,
     to_markdown,
 )
-from fastff.analysis.ledger import VERDICTS
+from fastff.analysis.ledger import SHORT, VERDICTS
 from fastff.claims.ledger import COUNTS, NUMBERS
 from fastff.tables.schema import LEDGER
 
@@ -83,7 +83,7 @@ def test_the_figure_of_nothing_says_so(table):
         ("speed", "41.3× [38, 45]"),
         ("depth", "depth 9 [8, –]"),
         ("unknown", "–"),
-        ("merged_tree_beats_mixed_tree", "-0.808 % [-2.86, +1.24]"),
+        ("merged_tree_beats_mixed_tree_fashion_mnist", "-0.808 % [-2.86, +1.24]"),
     ],
 )
 def test_the_table_shows_the_effect_with_its_unit(claim, here, table):
@@ -98,11 +98,35 @@ def test_a_bar_in_a_statement_does_not_end_its_cell(table):
 
 def test_the_table_says_what_the_numbers_are_of(table):
     shown = shown_ledger(table)
-    assert len(shown.columns) <= 9
+    assert [column for column in shown if column in SHORT] == list(SHORT)
     assert shown["data"].iloc[-5] == "A GPU, float32, batch 32"
-    place = list(table["claim"]).index("merged_tree_beats_mixed_tree")
+    place = list(table["claim"]).index("merged_tree_beats_mixed_tree_fashion_mnist")
     row = shown.iloc[place]
-    assert (row["data"], row["form"], row["shapes"]) == ("fashion_mnist", "hard", "8 of 12")
+    assert (row["data"], row["form"], row["shapes"]) == ("fashion_mnist", "hard", "4 of 12")
+
+
+def test_the_table_says_how_a_number_is_known_and_what_one_more_run_may_give():
+    of_runs = row("runs", "points", -3.48, -3.9, -3.1, published=-3.5) | {
+        "device": "", "mark": "P", "model": "a tree", "prediction_low": -5.08,
+        "prediction_high": 1.5, "best_effect": -3.02, "p_holm": 0.012, "n": 10, "n_shapes": 4,
+        "n_agree": 3, "exception": "depth 1: +2", "rules_commit": "0a8d0921", "runs_commit":
+        "d51ede5f, 7474e8d0",
+    }  # fmt: skip
+    beyond = of_runs | {
+        "best_effect": np.nan, "prediction_high": -1.5, "decided": "after", "rules_commit": "",
+        "runs_commit": "", "exception": "",
+    }  # fmt: skip
+    best, alone = shown_ledger(pd.DataFrame([of_runs, beyond])).to_dict("records")
+    assert best["here"] == "-3.48 points [-3.9, -3.1]; best of 10: -3.02"
+    assert best["one more run"] == "best run: [-5.08, +1.5], holds 0"
+    assert (best["mark"], best["model"], best["p (Holm)"]) == ("P", "a tree", "0.012")
+    assert (best["shapes"], best["exception"]) == ("3 of 4", "depth 1: +2")
+    assert best["rules, runs"] == "0a8d092, d51ede5 and 7474e8d"
+    assert alone["here"] == "-3.48 points [-3.9, -3.1]"
+    assert alone["one more run"] == "[-5.08, -1.5]"
+    assert (alone["exception"], alone["rules, runs"]) == ("–", "after, –")
+    untested = pd.DataFrame([beyond | {"statistic": ""}])
+    assert shown_ledger(untested)["rules, runs"].tolist() == ["–"]
 
 
 def test_every_claim_is_a_line(table):

@@ -25,6 +25,25 @@ def test_a_speed_up_is_the_geometric_mean_over_processes():
     assert found.effect == pytest.approx(stats.gmean(ratios))
     assert (found.low, found.high) == pytest.approx(tuple(np.exp(oracle)))
     assert (found.n, found.unit, found.machine) == (3, "×", "A GPU")
+    assert found.commit == "0123abcd"
+
+
+def test_of_several_machines_the_one_timed_in_the_most_processes_counts():
+    of_one = {"device_name": "B", "commit": "4567cdef"}
+    more = [*timed("fast", {3: 1.0}, **of_one), *timed("slow", {3: 9.0}, **of_one)]
+    rows = pd.DataFrame(more).query("process < 2")
+    for tables in ([table({3: 2.0}, {3: 10.0}), rows], [rows, table({3: 2.0}, {3: 10.0})]):
+        found = estimate(pd.concat(tables), speedup())
+        assert (found.machine, found.commit) == ("A GPU", "0123abcd")
+        assert found.effect == pytest.approx(5.0)
+    with pytest.raises(NotTestedError, match=r"rows of several machines \(B, A GPU\)"):
+        estimate(pd.concat([pd.DataFrame(more), table({3: 2.0}, {3: 10.0})]), speedup())
+
+
+def test_the_commits_of_both_sides_are_named():
+    rows = table({3: 2.0}, {3: 10.0}, commit="4567cdef")
+    other = pd.DataFrame(timed("other", {3: 2.0}, commit="another"))
+    assert estimate(pd.concat([rows, other]), speedup()).commit == "4567cdef, 0123abcd"
 
 
 def test_a_speed_up_over_several_points_is_their_geometric_mean():
@@ -48,7 +67,14 @@ def test_places_are_those_up_to_the_last_that_counts():
 def test_a_crossing_that_is_none_has_no_place():
     found = estimate(table({1: 5.0, 4: 5.0}, {1: 9.0, 4: 4.0}), crossing())
     assert np.isnan(found.effect)
-    assert (found.n_overtaken, found.slower_first) == (0, False)
+    assert (found.n_overtaken, found.n_faster, found.slower_first) == (0, 3, False)
+
+
+def test_it_is_faster_at_a_place_or_at_none():
+    never = estimate(table({1: 5.0, 4: 5.0}, {1: 4.0, 4: 5.0}, noise=(1, 1.1, 1.2)), crossing())
+    assert (never.n_overtaken, never.n_faster) == (0, 0)
+    once = estimate(table({1: 5.0, 4: 5.0}, {1: 5.3, 4: 4.0}, noise=(1, 1.1, 1.2)), crossing())
+    assert (once.n_overtaken, once.n_faster) == (0, 1)
 
 
 def test_processes_may_disagree_on_a_crossing():

@@ -15,6 +15,7 @@ from fastff.config.load import load_config
 
 CONFIGS = Path(__file__).parents[2] / "config"
 SHIPPED = yaml.safe_load((CONFIGS / "claims.yaml").read_text())
+BEST_OF = "fff_is_below_feed_forward_fashion_mnist"
 RUNS, TIMES = "merged_tree_beats_mixed_tree", "fff_is_6_times_as_fast_as_moe"
 
 
@@ -28,6 +29,8 @@ def changed(path: str, value: object) -> dict:
         inner = inner[int(key)] if isinstance(inner, list) else inner[key]
     if value is None:
         del inner[last]
+    elif isinstance(inner, list):
+        inner[int(last) :] = [value]
     else:
         inner[last] = value
     return values
@@ -66,8 +69,9 @@ def test_the_paper_s_config_can_test_every_claim_of_an_experiment():
     config = load_config(CONFIGS / "paper.yaml")
     for claim in load_claims(CONFIGS / "claims.yaml").claims.values():
         if claim.experiment is not None:
-            trained = {variant.name for variant in config.experiments[claim.experiment].variants}
-            assert set(claim.statistic.variants()) <= trained
+            for experiment, variants in claim.variants().items():
+                trained = {variant.name for variant in config.experiments[experiment].variants}
+                assert set(variants) <= trained
 
 
 @pytest.mark.parametrize("name", ["paper", "claim_times"])
@@ -123,6 +127,26 @@ BAD = [
     (f"claims.{RUNS}.statistic.pairs.0.baseline", {"variant": "fff_mixture_softplus",
                                                    "metric": "x"},
      "statistic.pairs.metric = 'x': unknown column 'x'"),
+    (f"claims.{RUNS}.statistic.pairs.0.baseline", {"variant": "fff_mixture_softplus",
+                                                   "experiment": "gate_activatio"},
+     "statistic.pairs.experiment = 'gate_activatio': unknown experiment 'gate_activatio', did yo"),
+    (f"claims.{RUNS}.statistic.pairs.0.baseline", {"variant": "moe_top1_switch",
+                                                   "experiment": "gate_activation"},
+     "statistic = 'moe_top1_switch': unknown variant of gate_activation 'moe_top1_switch'"),
+    (f"claims.{RUNS}.statistic.pairs.0.baseline", {"variant": "fff_mixture_softplus", "epoch": 0},
+     "statistic.change.pairs[0].baseline.epoch = 0: Input should be greater than or equal to 1"),
+    (f"claims.{RUNS}.statistic.pairs.0.baseline", {"variant": "fff_mixture_softplus", "epoch": 8,
+                                                   "metric": "train_accuracy_hard"},
+     "statistic.pairs.epoch = 'train_accuracy_hard': unknown column 'train_accuracy_hard'"),
+    (f"claims.{RUNS}.statistic.pairs.0.baseline", {"variant": "fff_mixture_softplus", "epoch": 8,
+                                                   "metric": "best_accuracy_hard"},
+     "statistic.pairs.epoch = 'best_accuracy_hard': unknown column 'best_accuracy_hard'"),
+    (f"claims.{RUNS}.statistic.pairs.0.minus", True,
+     "statistic.change: pairs: one without minus is needed"),
+    (f"claims.{BEST_OF}.statistic.metric", "train_loss",
+     ": published.best_of: the best run is that of the highest accuracy, and metric 'train_l"),
+    (f"claims.{BEST_OF}.statistic.pairs.1", {"treatment": "x", "baseline": "y", "minus": True},
+     ": published.best_of: pairs with minus can't have it"),
     (f"claims.{RUNS}.target", "soft_merging_table",
      "target = 'soft_merging_table': unknown figure or table 'soft_merging_table', did you mean"),
     (f"claims.{RUNS}.statistic.kind", "cange",
@@ -221,6 +245,25 @@ def test_a_claim_may_be_about_an_experiment_of_the_config_in_use(tmp_path):
         f"extends: [{CONFIGS}/smoke.yaml]\nexperiments: {{mine: {{extends: soft_merging}}}}\n"
     )
     assert load_claims(file, load_config(config)).claims[RUNS].block == "mine"
+
+
+def test_a_side_may_be_of_another_experiment_or_the_best_epoch(tmp_path):
+    side = {"variant": "fff_soft_merged_softplus", "experiment": "gate_activation", "epoch": 8}
+    best = {"variant": "fff_soft_merged_softplus", "metric": "best_accuracy_hard"}
+    values = changed(
+        f"claims.{RUNS}.statistic.pairs",
+        [
+            {"treatment": best, "baseline": "fff_soft_merged_softplus"},
+            {"treatment": "moe_soft_merged", "baseline": side, "minus": True},
+        ],
+    )
+    claim = load_claims(written(tmp_path, values)).claims[RUNS]
+    assert claim.variants() == {
+        "soft_merging": ["fff_soft_merged_softplus", "fff_soft_merged_softplus", "moe_soft_merged"],
+        "gate_activation": ["fff_soft_merged_softplus"],
+    }
+    assert claim.statistic.metrics() == ["best_accuracy_hard", "accuracy_hard"]
+    assert claim.statistic.origins() == [(None, None), ("gate_activation", 8)]
 
 
 def test_a_file_that_is_none_is_named(tmp_path):

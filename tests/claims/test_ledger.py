@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from made_up import timed
 
-from fastff.analysis.ledger import VERDICTS, load_ledger, write_ledger
+from fastff.analysis.ledger import SHORT, VERDICTS, load_ledger, write_ledger
+from fastff.claims.file import Claim
 from fastff.claims.ledger import Tables, ledger
 from fastff.claims.load import load_claims
 from fastff.claims.page import END, FIRST, START, inserted, page_part
@@ -113,6 +114,94 @@ def test_an_experiment_without_enough_seeds_is_not_tested(tmp_path):
     assert row["reason"] == "2 seeds; at least 3 are needed"
 
 
+def row_of(claim: str, tables=REFERENCE / "h100", **changes) -> pd.Series:
+    """Return the row of a shipped claim with some values changed."""
+    values = CLAIMS.claims[claim].model_dump(exclude_unset=True) | {"target": None} | changes
+    claims = {"new": Claim.model_validate(values)}
+    return ledger(CLAIMS.model_copy(update={"claims": claims}), Tables([tables])).iloc[0]
+
+
+def mean_of(variant: str, epoch: int | None = None, **shape) -> float:
+    """Return the mean over seeds of a committed variant's accuracy, after an epoch or the best."""
+    epochs = load_table(REFERENCE / "h100" / "tidy" / "soft_merging", "epochs")
+    for column, value in {"variant": variant, **shape}.items():
+        epochs = epochs[epochs[column] == value]
+    if epoch is not None:
+        epochs = epochs[epochs["epoch"] == epoch]
+    return 100 * epochs.groupby("seed")["accuracy_hard"].max().mean()
+
+
+SOFTPLUS, MERGED = "fff_mixture_softplus", "fff_soft_merged_softplus"
+POINT = {"depth": 2, "hidden_features": 8}
+
+
+def difference(**sides) -> dict:
+    return {"kind": "difference", "metric": "accuracy_hard", "pairs": [sides]}
+
+
+def test_a_side_can_be_read_after_an_epoch_of_another_experiment():
+    baseline = {"variant": SOFTPLUS, "experiment": "soft_merging", "epoch": 8, **POINT}
+    treatment = {"variant": "fff_mixture_relu", **POINT}
+    spec = difference(treatment=treatment, baseline=baseline)
+    row = row_of("relu_beats_softplus_mixed", statistic=spec)
+    runs = load_table(REFERENCE / "h100" / "tidy" / "gate_activation", "runs")
+    point = runs[(runs["variant"] == "fff_mixture_relu") & (runs["depth"] == 2)]
+    accuracy = 100 * point.loc[point["hidden_features"] == 8, "accuracy_hard"].mean()
+    assert row["effect"] == pytest.approx(accuracy - mean_of(SOFTPLUS, 8, **POINT), rel=1e-5)
+    assert row["verdict"] != NOT_TESTED
+
+    baseline["epoch"] = 99
+    late = row_of("relu_beats_softplus_mixed", statistic=spec)
+    assert (late["verdict"], late["reason"]) == (NOT_TESTED, "the runs have no epoch 99")
+
+
+def test_a_side_can_be_the_best_epoch():
+    best = {"variant": SOFTPLUS, "metric": "best_accuracy_hard", **POINT}
+    spec = difference(treatment={"variant": SOFTPLUS, "epoch": 25, **POINT}, baseline=best)
+    row = row_of("merged_tree_beats_mixed_tree", statistic=spec)
+    fall = mean_of(SOFTPLUS, 25, **POINT) - mean_of(SOFTPLUS, **POINT)
+    assert row["effect"] == pytest.approx(fall, rel=1e-5)
+    assert row["effect"] < 0
+    assert (row["unit"], row["form"]) == ("points", "hard")
+    assert row["statistic"] == "difference of accuracy_hard against best_accuracy_hard"
+
+
+def test_a_run_that_failed_has_no_best_epoch(tmp_path):
+    source, folder = REFERENCE / "h100" / "tidy" / "soft_merging", tmp_path / "tidy/soft_merging"
+    folder.mkdir(parents=True)
+    runs = load_table(source, "runs")
+    runs.loc[(runs["variant"] == SOFTPLUS) & (runs["seed"] == 3), "accuracy_hard"] = np.nan
+    runs.to_csv(folder / "runs.csv", index=False)
+    load_table(source, "epochs").to_csv(folder / "epochs.csv", index=False)
+    spec = difference(treatment=MERGED, baseline=SOFTPLUS) | {"metric": "best_accuracy_hard"}
+    row = row_of("merged_tree_beats_mixed_tree", tmp_path, statistic=spec)
+    assert row["reason"] == "a run has failed, or its metric is not finite"
+
+
+def test_the_statistic_says_what_differs_from_the_usual():
+    pairs = [
+        {"treatment": {"variant": MERGED, "depth": 1}, "baseline": {"variant": SOFTPLUS}},
+        {"treatment": {"variant": MERGED, "depth": 4}, "baseline": SOFTPLUS, "minus": True},
+    ]
+    row = row_of(
+        "merged_tree_beats_mixed_tree",
+        statistic={"kind": "change", "metric": "accuracy_hard", "pairs": pairs},
+        expects={"kind": "higher", "sided": "one"},
+    )
+    assert row["statistic"] == "change of accuracy_hard, one-sided, less that of other pairs"
+
+
+def test_the_best_of_several_is_shown_beside_the_mean(computed):
+    best = computed[computed["best_effect"].notna()]
+    assert set(best["claim"]) <= {
+        name
+        for name, claim in CLAIMS.claims.items()
+        if claim.published is not None and claim.published.best_of
+    }
+    assert (best["n"] == 10).all()
+    assert best["reason"].str.contains("; the best of 10 runs of each side differ by ").all()
+
+
 def test_runs_of_the_published_data_replicate(tmp_path):
     """As the committed ones, but said to be of CIFAR-10, with an effect near the published one."""
     runs = load_table(REFERENCE / "h100" / "tidy" / "gate_activation", "runs")
@@ -160,7 +249,9 @@ def test_claims_of_speed_read_one_mode_and_dtype_of_their_device(tmp_path):
     descent = found.loc["descent_overtakes_transition_gpu"]
     assert (descent["effect"], descent["verdict"]) == (5, "same direction")
     assert (descent["dtype"], descent["batch"]) == ("float32", "32")
-    assert found.loc["descent_never_overtakes_dense_gates_gpu", "verdict"] == "replicates"
+    never = found.loc["descent_never_overtakes_dense_gates_gpu"]
+    assert (never["kind"], never["verdict"]) == ("generalisation", "same direction")
+    assert (native["batch"], native["runs_commit"]) == ("1024", "0123abcd")
     assert found.loc["fused_descent_beats_linear_gate_gpu", "verdict"] == "same direction"
     assert found.loc["descent_overtakes_dense_gates_cpu", "verdict"] == NOT_TESTED
     assert found.loc[found["device"] != "", ["p_value", "p_holm"]].isna().all(axis=None)
@@ -186,6 +277,7 @@ def test_a_page_may_name_the_rows_that_it_shows(computed):
     new = inserted(page, computed)
     assert inserted(new, computed) == new
     assert new.count("\n| ") == len(names) + 2
+    assert f"\n| {' | '.join(SHORT)} |\n" in new
     assert " not tested. " in new
     with pytest.raises(ConfigError, match="claim 'none' of the marker isn't in the ledger"):
         inserted(page.replace(f"{names[0]}:", "none:"), computed)
@@ -201,7 +293,7 @@ def test_the_command_writes_inserts_and_checks(tmp_path, capsys):
     assert main(["claims", "--claims", file, *shared, str(tmp_path / "again")]) == 0
     for end in ("csv", "md", "tex"):
         assert stem.with_suffix(f".{end}").read_bytes() == (tmp_path / f"again.{end}").read_bytes()
-    assert re.search(r"begin{tabular}{lp{.*}llll}", stem.with_suffix(".tex").read_text())
+    assert re.search(r"begin{tabular}{lp{.*}l.*}\n", stem.with_suffix(".tex").read_text())
 
     page.write_text(f"{START}\n{END}\n")
     insert = ["claims", "--insert", str(page), "--ledger", str(stem.with_suffix(".csv"))]

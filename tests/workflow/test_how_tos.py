@@ -70,7 +70,7 @@ def test_an_experiment(tree: Tree) -> None:
 
 
 def test_a_claim(tree: Tree) -> None:
-    runs = Path("results/reference/h100/tidy/hypercube")
+    runs = Path("results/reference/h100/tidy/hypercube_fashion_mnist")
     shutil.copytree(ROOT / runs, tree.folder / runs)
     follow("add_a_claim", tree)
     ledger = pd.read_csv(tree.folder / "results/my_claims.csv").set_index("claim")

@@ -180,8 +180,9 @@ def test_tables_of_an_experiment_are_in_one_folder(tmp_path, folders, message):
 def test_claims_are_tested_on_the_tables_that_they_are_about():
     layout = layout_of()
     assert layout.claimed() == ["soft_merging", "gate_activation"]
-    assert layout.claim_tables()[:2] == [
+    assert layout.claim_tables()[:3] == [
         "results/tiny/tidy/soft_merging/runs.csv",
+        "results/tiny/tidy/soft_merging/epochs.csv",
         "results/tiny/tidy/soft_merging/expert_counts.csv",
     ]
     title = layout.claim_parameters()["title"]

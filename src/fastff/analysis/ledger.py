@@ -13,7 +13,12 @@ from fastff.tables.schema import LEDGER
 
 VERDICTS = ("replicates", "same direction", "inconclusive", "contradicted", "not tested")
 KINDS = {"replication": "replications", "generalisation": "generalisations", "ours": "ours"}
-WIDTHS = {"claim": 4.6, "source": 2.2, "published": 2.6, "data": 1.8}  # cm, in LaTeX
+WIDTHS = {  # cm, in LaTeX
+    **{"claim": 4.6, "model": 3.2, "source": 2.2},
+    **{"published": 2.6, "data": 1.8, "exception": 2.4},
+}
+SHORT = ("kind", "claim", "source", "published", "data", "form", "here", "shapes", "verdict")
+Row = Mapping[Hashable, object]
 
 
 def load_ledger(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -36,24 +41,50 @@ def load_ledger(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def shown_ledger(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the ledger as a reader wants it: who said what, on which data, and the verdict."""
+    """Return the ledger as a reader wants it: who said what, on which data, and the verdict.
+
+    The columns SHORT are the essence of it.
+    """
     rows = table.to_dict("records")
     return pd.DataFrame(
         {
             "kind": table["kind"],
             "claim": table["statement"],
+            "model": table["model"],
             "source": table["source"],
             "published": [row["published"] or DASH for row in rows],
+            "mark": [row["mark"] or DASH for row in rows],
             "data": [_data(row) for row in rows],
             "form": [row["form"] or DASH for row in rows],
             "here": [show_effect(row) for row in rows],
+            "one more run": [_prediction(row) for row in rows],
             "shapes": [_shapes(row) for row in rows],
+            "exception": [row["exception"] or DASH for row in rows],
+            "p (Holm)": [show_p(row["p_holm"]) for row in rows],
+            "rules, runs": [_commits(row) for row in rows],
             "verdict": table["verdict"],
         }
     )
 
 
-def _data(row: Mapping[Hashable, object]) -> str:
+def _prediction(row: Row) -> str:
+    """Return the interval for one more run, or the best of several, and whether it holds 0."""
+    low, high = (float(str(row[f"prediction_{end}"])) for end in ("low", "high"))
+    if pd.isna(low):
+        return DASH
+    best = "" if pd.isna(row["best_effect"]) else "best run: "
+    return f"{best}[{low:+.3g}, {high:+.3g}]{', holds 0' if low <= 0 <= high else ''}"
+
+
+def _commits(row: Row) -> str:
+    """Return the commit of a claim's rule, or when it was decided, and those of its runs."""
+    if not row["statistic"]:
+        return DASH
+    runs = [commit[:7] for commit in str(row["runs_commit"]).split(", ")]
+    return f"{str(row['rules_commit'])[:7] or row['decided']}, {' and '.join(runs) or DASH}"
+
+
+def _data(row: Row) -> str:
     """Return what a claim's numbers are of: a dataset, or a machine, dtype and batch."""
     what = [str(row["dataset"])] if row["dataset"] else []
     what += [str(row["dtype"])] if row["dtype"] else []
@@ -61,13 +92,13 @@ def _data(row: Mapping[Hashable, object]) -> str:
     return ", ".join(what) or DASH
 
 
-def _shapes(row: Mapping[Hashable, object]) -> str:
-    """Return how many of the shapes agree with the effect's sign."""
+def _shapes(row: Row) -> str:
+    """Return how many of the shapes agree with the claim."""
     return f"{row['n_agree']} of {row['n_shapes']}" if row["n_shapes"] else DASH
 
 
-def show_effect(row: Mapping[Hashable, object]) -> str:
-    """Return a claim's effect with its interval and unit, as text."""
+def show_effect(row: Row) -> str:
+    """Return a claim's effect with its interval and unit, and that of the best runs, as text."""
     effect, low, high = (float(str(row[key])) for key in ("effect", "low", "high"))
     if pd.isna(effect):
         return DASH
@@ -77,7 +108,8 @@ def show_effect(row: Mapping[Hashable, object]) -> str:
     if unit != "×":
         unit, sign = f" {unit}", "+"
     number, start, end = (f"{value:{sign}.3g}" for value in (effect, low, high))
-    return f"{number}{unit} [{start}, {end}]"
+    best = "" if pd.isna(row["best_effect"]) else f"; best of {row['n']}: {row['best_effect']:+.3g}"
+    return f"{number}{unit} [{start}, {end}]{best}"
 
 
 def write_ledger(table: pd.DataFrame, stem: str | os.PathLike[str]) -> SavedTable:
@@ -104,10 +136,11 @@ def describe_ledger(table: pd.DataFrame) -> str:
             if not pd.isna(row["p_holm"]):
                 line += f", p (Holm) {show_p(row['p_holm'])}"
             if row["n_shapes"] > 1:
-                line += f", {_shapes(row)} shapes of its sign"
+                line += f", {_shapes(row)} shapes as the claim says"
                 line += f" (but {row['exception']})" if row["exception"] else ""
             if not pd.isna(row["study_t"]):
-                line += f"; over shapes t = {row['study_t']:.3g}, p = {show_p(row['study_p'])}"
+                line += f"; over shapes, of one run, t = {row['study_t']:.3g}"
+                line += f", p = {show_p(row['study_p'])}"
             line += "."
         line += f" {row['reason'][:1].upper()}{row['reason'][1:]}."
         line += " The rule was chosen with results at hand." if row["decided"] == "after" else ""

@@ -21,7 +21,8 @@ from fastff.tables.schema import (
 
 Text = Annotated[str, Field(min_length=1, max_length=600)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")]
-METRICS = (*SCORES, *OTHER_SCORES, *CHOICES, *MEASURES, "best_epoch")
+BEST = "best_accuracy_hard"  # of all epochs of a run
+METRICS = (*SCORES, *OTHER_SCORES, *CHOICES, *MEASURES, "best_epoch", BEST)
 ALONG_TIMES = (*TIMED_SIZES, "training_width")
 
 
@@ -38,21 +39,34 @@ def _as_variant(value: Any) -> Any:
     return {"variant": value} if isinstance(value, str) else value
 
 
+Origin = tuple[str | None, int | None]  # an experiment, None for the claim's, and an epoch
+RUN_ENDS: Origin = (None, None)
+
+
 class Side(Spec):
     """The runs on one side of a comparison.
 
     Attributes:
         variant: its name.
         metric: where it is another than the statistic's, such as the other form's accuracy.
+        experiment: where it is another than the claim's.
+        epoch: after which the metric is read, in the table of epochs; by default that of the run.
         depth: of its shapes, only those; so are the next two.
 
     """
 
     variant: Name
     metric: Name | None = None
+    experiment: Name | None = None
+    epoch: int | None = Field(default=None, ge=1)
     depth: int | None = None
     hidden_features: int | None = None
     region_leak: float | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """What tells the table of its runs from those of other sides."""
+        return self.experiment, self.epoch
 
     def shape(self) -> dict[str, float]:
         """Return what is fixed of the shape."""
@@ -63,10 +77,19 @@ SideOf = Annotated[Side, BeforeValidator(_as_variant)]
 
 
 class Pair(Spec):
-    """Two sides to compare."""
+    """Two sides to compare.
+
+    Attributes:
+        treatment: what should differ.
+        baseline: from what.
+        minus: whether the mean over such pairs' shapes is taken from that over the others', so that
+            a claim can be of a difference of gains.
+
+    """
 
     treatment: SideOf
     baseline: SideOf
+    minus: bool = False
 
 
 class PairedSpec(Spec):
@@ -76,7 +99,7 @@ class PairedSpec(Spec):
         kind: "change" is relative to the baseline, in percent; "difference" is in the metric's
             unit.
         metric: a column of the runs table, or a measure of how samples spread over experts.
-        pairs: several are pooled: their shapes count alike.
+        pairs: several are pooled: their shapes count alike. Not all can be `minus`.
         match: the columns in which the shapes of both sides must agree, by default the shape.
 
     """
@@ -86,18 +109,23 @@ class PairedSpec(Spec):
     pairs: tuple[Pair, ...] = Field(min_length=1)
     match: tuple[Name, ...] | None = Field(default=None, min_length=1)
 
-    def variants(self) -> list[str]:
-        """Return the names of the variants that are compared."""
-        return [side.variant for side in self.sides()]
+    @model_validator(mode="after")
+    def _check_minus(self) -> PairedSpec:
+        if all(pair.minus for pair in self.pairs):
+            raise ValueError("pairs: one without minus is needed")
+        return self
 
     def sides(self) -> list[Side]:
         """Return all sides, the treatment before its baseline."""
         return [side for pair in self.pairs for side in (pair.treatment, pair.baseline)]
 
     def metrics(self) -> list[str]:
-        """Return the metric of the treatment and of the baseline."""
-        pair = self.pairs[0]
-        return [side.metric or self.metric for side in (pair.treatment, pair.baseline)]
+        """Return the metrics of all sides, each once."""
+        return list(dict.fromkeys(side.metric or self.metric for side in self.sides()))
+
+    def origins(self) -> list[Origin]:
+        """Return the origins of all sides, each once."""
+        return list(dict.fromkeys(side.origin for side in self.sides()))
 
     def columns(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield each key that names a column, the column, and those that are allowed."""
@@ -105,6 +133,8 @@ class PairedSpec(Spec):
         for side in self.sides():
             if side.metric is not None:
                 yield "pairs.metric", side.metric, METRICS
+            if side.epoch is not None:
+                yield "pairs.epoch", side.metric or self.metric, SCORES
         for column in self.match or ():
             yield "match", column, (*SHAPE, *SIZES, "n_experts")
 
@@ -135,6 +165,10 @@ class SlopeSpec(Spec):
     def metrics(self) -> list[str]:
         """Return the metric."""
         return [self.metric]
+
+    def origins(self) -> list[Origin]:
+        """Return the only origin."""
+        return [RUN_ENDS]
 
     def columns(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield each key that names a column, the column, and those that are allowed."""
@@ -246,7 +280,8 @@ class Published(Spec):
     Attributes:
         text: the number with what it is of, or that none is given.
         value: the number in the unit of the statistic, where there is one.
-        best_of: where the number is of the best of so many runs; else it is of one run.
+        best_of: where the number is of the best of so many runs, by an accuracy; else it is of
+            one run.
         mark: how the number is known: S read in the source's stored output or code, H in an older
             commit, F read off a figure, C computed from these, P the paper's text, A its abstract,
             G an issue or model card, 2 a secondary page.
@@ -325,9 +360,6 @@ class Claim(Spec):
         if timed != (self.device is not None):
             raise ValueError("device: a claim of a benchmark needs it, and no other may have it")
         allowed = {"speedup": ("faster",), "crossing": ("overtakes", "never_overtakes")}
-        is_best = self.published is not None and self.published.best_of is not None
-        if is_best and self.statistic.kind != "difference":
-            raise ValueError(f"published.best_of: statistic {self.statistic.kind!r} can't have it")
         kinds = allowed.get(self.statistic.kind, ("higher", "lower", "equal"))
         if self.expects.kind not in kinds:
             raise ValueError(
@@ -336,10 +368,37 @@ class Claim(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_best_of(self) -> Claim:
+        spec = self.statistic
+        if spec is None or self.published is None or self.published.best_of is None:
+            return self
+        if not isinstance(spec, PairedSpec) or spec.kind != "difference":
+            raise ValueError(f"published.best_of: statistic {spec.kind!r} can't have it")
+        if any(pair.minus for pair in spec.pairs):
+            raise ValueError("published.best_of: pairs with minus can't have it")
+        for metric in spec.metrics():
+            if "accuracy" not in metric:
+                raise ValueError(
+                    f"published.best_of: the best run is that of the highest accuracy, and metric "
+                    f"{metric!r} is none"
+                )
+        return self
+
     @property
     def block(self) -> str:
         """The name of the experiment or benchmark; "" where nothing tests the claim."""
         return self.experiment or self.benchmark or ""
+
+    def variants(self) -> dict[str, list[str]]:
+        """Return the variants that are read, by their experiment or benchmark."""
+        found: dict[str, list[str]] = {self.block: []} if self.block else {}
+        if isinstance(self.statistic, PairedSpec):
+            for side in self.statistic.sides():
+                found.setdefault(side.experiment or self.block, []).append(side.variant)
+        elif self.statistic is not None:
+            found[self.block] += self.statistic.variants()
+        return found
 
     @property
     def rule(self) -> dict[str, Any]:

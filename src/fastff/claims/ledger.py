@@ -15,20 +15,23 @@ from statsmodels.stats.multitest import multipletests
 from fastff.analysis.distribution import distribution
 from fastff.analysis.timings import read_times
 from fastff.claims.file import (
+    BEST,
     Claim,
     ClaimsFile,
     CrossingSpec,
+    Direction,
     PairedSpec,
+    RunStatistic,
     SlopeSpec,
     Speed,
     SpeedupSpec,
 )
-from fastff.claims.runs import Estimate, NotTestedError, estimate_of_runs
+from fastff.claims.runs import Estimate, NotTestedError, Runs, estimate_of_runs
 from fastff.claims.times import TimeEstimate, estimate_of_times
 from fastff.claims.verdict import NOT_TESTED, judge
 from fastff.tables.provenance import launch_of
 from fastff.tables.read import TidyError, load_table
-from fastff.tables.schema import CHOICES, LEDGER, MEASURES, RUN
+from fastff.tables.schema import CHOICES, LEDGER, MEASURES, RUN, SCORES
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +55,18 @@ class Tables:
     folders: Sequence[Path]
     only: Collection[str] | None = None
 
-    def runs(self, experiment: str, metrics: Collection[str]) -> tuple[pd.DataFrame, str]:
+    def runs(
+        self, experiment: str, metrics: Collection[str], epoch: int | None = None
+    ) -> tuple[pd.DataFrame, str]:
         """Return the runs of an experiment with the metrics, and the commit that they are of.
 
+        Args:
+            experiment: its name.
+            metrics: that are needed.
+            epoch: after which the scores are; by default those of the runs.
+
         Raises:
-            NotTestedError: where there are none.
+            NotTestedError: where there are none, or not so many epochs.
             TidyError: for a table that can't be read, and for several.
 
         """
@@ -71,6 +81,8 @@ class Tables:
         if not set(metrics).isdisjoint(MEASURES):
             measures = distribution(load_table(folder, "expert_counts"))[[*RUN, *MEASURES]]
             runs = runs.merge(measures, on=list(RUN), how="left", validate="one_to_one")
+        if epoch is not None or BEST in metrics:
+            runs = _with_epochs(runs, load_table(folder, "epochs"), epoch)
         launch = launch_of(roots[0], experiment) or {}
         return runs, str(launch.get("commit", ""))
 
@@ -91,6 +103,25 @@ class Tables:
 
     def _may_read(self, name: str) -> bool:
         return self.only is None or name in self.only
+
+
+def _with_epochs(runs: pd.DataFrame, epochs: pd.DataFrame, epoch: int | None) -> pd.DataFrame:
+    """Return the runs with BEST, NaN of those that failed, and the scores after an epoch.
+
+    Raises:
+        NotTestedError: where no run has the epoch.
+
+    """
+    best = epochs.groupby(list(RUN))["accuracy_hard"].max().rename(BEST)
+    runs = runs.merge(best, on=list(RUN), how="left", validate="one_to_one")
+    runs[BEST] = runs[BEST].where(runs["accuracy_hard"].notna())
+    if epoch is None:
+        return runs
+    scores = epochs.loc[epochs["epoch"] == epoch, [*RUN, *SCORES]]
+    if scores.empty:
+        raise NotTestedError(f"the runs have no epoch {epoch}")
+    runs = runs.drop(columns=list(SCORES))
+    return runs.merge(scores, on=list(RUN), how="left", validate="one_to_one")
 
 
 def ledger(claims: ClaimsFile, tables: Tables) -> pd.DataFrame:
@@ -137,10 +168,10 @@ def _tested(claims: ClaimsFile, claim: Claim, tables: Tables) -> dict[str, Any]:
     if isinstance(spec, SpeedupSpec | CrossingSpec):
         times = tables.times(claim.block)
         found = estimate_of_times(times, spec, str(claim.device), claims.least_processes)
-        row: dict[str, Any] = {"dataset": found.machine}
+        row: dict[str, Any] = {"dataset": found.machine, "runs_commit": found.commit}
     else:
         assert not isinstance(expects, Speed)
-        runs, commit = tables.runs(claim.block, spec.metrics())
+        runs, commit = _runs_of(claim.block, spec, tables)
         found = estimate_of_runs(
             runs,
             spec,
@@ -149,19 +180,27 @@ def _tested(claims: ClaimsFile, claim: Claim, tables: Tables) -> dict[str, Any]:
             best_of=claim.published.best_of if claim.published is not None else None,
         )
         row = {"dataset": found.dataset, "runs_commit": commit, "exception": found.exception}
+        row["best_effect"] = found.best_effect
         row |= {"n_shapes": found.n_shapes, "n_agree": found.n_agree}
         row |= dict(zip(("prediction_low", "prediction_high"), found.prediction, strict=True))
         row |= {"p_value": found.p_value}
         row |= dict(zip(("study_t", "study_p"), found.over_shapes, strict=True))
         if claim.published is not None and found.dataset != claim.published.dataset:
             kind = "generalisation"
-    published = None  # of another model, data or form
-    if claim.published is not None and kind == "replication":
-        published = claim.published.value
     row["kind"] = kind
-    verdict, reason = judge(found, expects, published)
+    verdict, reason = judge(found, expects, claim.published if kind == "replication" else None)
     numbers = {key: getattr(found, key) for key in ("effect", "low", "high", "unit", "n")}
     return row | numbers | {"verdict": verdict, "reason": reason}
+
+
+def _runs_of(experiment: str, spec: RunStatistic, tables: Tables) -> tuple[Runs, str]:
+    """Return the runs of each origin of a statistic, and their commits, as text."""
+    runs, commits = {}, []
+    for origin in spec.origins():
+        other, epoch = origin
+        runs[origin], commit = tables.runs(other or experiment, spec.metrics(), epoch)
+        commits.append(commit)
+    return runs, ", ".join(filter(None, dict.fromkeys(commits)))
 
 
 def _described(name: str, claim: Claim, claims: ClaimsFile) -> dict[str, Any]:
@@ -185,12 +224,19 @@ def _described(name: str, claim: Claim, claims: ClaimsFile) -> dict[str, Any]:
             row["published_value"] = claim.published.value
     spec = claim.statistic
     if isinstance(spec, PairedSpec | SlopeSpec):
-        row["statistic"] = f"{spec.kind} of {spec.metric}"
+        row["statistic"] = f"{spec.kind} of {' against '.join(spec.metrics())}"
+        if isinstance(claim.expects, Direction) and claim.expects.sided == "one":
+            row["statistic"] += ", one-sided"
+        if isinstance(spec, PairedSpec) and any(pair.minus for pair in spec.pairs):
+            row["statistic"] += ", less that of other pairs"
         row["form"] = " against ".join(dict.fromkeys(map(form_of, spec.metrics())))
     elif spec is not None:
         sides = (f"{side.variant} ({side.mode})" for side in (spec.treatment, spec.baseline))
         row["statistic"] = f"{spec.kind}, {' against '.join(sides)}"
         row |= {key: str(spec.where.get(key, "")) for key in ("dtype", "batch")}
+        if spec.along == "batch":
+            places = spec.at if isinstance(spec, SpeedupSpec) else (spec.last,)
+            row["batch"] = ", ".join(f"{place:g}" for place in places)
     return row
 
 

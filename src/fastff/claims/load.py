@@ -66,20 +66,21 @@ def _faults(file: ClaimsFile, claim: Claim, blocks: dict[str, list[Experiment]])
         if claim.benchmark not in file.benchmarks:
             yield _fault("benchmark", "benchmark", claim.benchmark, file.benchmarks)
             return
-        yield from _unknown_variants(claim, file.benchmarks[claim.benchmark])
+        yield from _unknown_variants(claim, claim.block, file.benchmarks[claim.benchmark])
         if claim.target is not None and not claim.target.startswith(claim.block):
             yield f"target = {claim.target!r}: allowed are {claim.block} and names that begin so"
         return
-    if claim.block not in blocks:
-        yield _fault("experiment", "experiment", claim.block, blocks)
-        return
-    experiments = blocks[claim.block]
-    yield from _unknown_variants(
-        claim, dict.fromkeys(v.name for block in experiments for v in block.variants)
-    )
+    for name in claim.variants():
+        if name not in blocks:
+            key = "experiment" if name == claim.block else "statistic.pairs.experiment"
+            yield _fault(key, "experiment", name, blocks)
+            return
+        yield from _unknown_variants(
+            claim, name, dict.fromkeys(v.name for block in blocks[name] for v in block.variants)
+        )
     products = dict.fromkeys(
         product
-        for block in experiments
+        for block in blocks[claim.block]
         for kind in ("figures", "tables")
         for product in block.expand(kind, claim.block)
     )
@@ -87,11 +88,10 @@ def _faults(file: ClaimsFile, claim: Claim, blocks: dict[str, list[Experiment]])
         yield _fault("target", "figure or table", claim.target, products)
 
 
-def _unknown_variants(claim: Claim, allowed: Iterable[str]) -> Iterator[str]:
-    assert claim.statistic is not None
-    for variant in dict.fromkeys(claim.statistic.variants()):
+def _unknown_variants(claim: Claim, block: str, allowed: Iterable[str]) -> Iterator[str]:
+    for variant in dict.fromkeys(claim.variants()[block]):
         if variant not in allowed:
-            yield _fault("statistic", f"variant of {claim.block}", variant, allowed)
+            yield _fault("statistic", f"variant of {block}", variant, allowed)
 
 
 def _fault(key: str, what: str, given: str, allowed: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """The ledger in a Markdown page, between two markers.
 
-The first marker may name claims: then the page has their rows alone, in the ledger's order, below
-the counts of all.
+The first marker may name claims: then the page has their rows alone, in the ledger's order and
+with the columns SHORT, below the counts of all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastff.analysis.ledger import count_verdicts, shown_ledger
+from fastff.analysis.ledger import SHORT, count_verdicts, shown_ledger
 from fastff.config.errors import ConfigError
 from fastff.files import atomic_path
 
@@ -44,11 +44,13 @@ def page_part(ledger: pd.DataFrame, names: Sequence[str] = ()) -> str:
 
     Args:
         ledger: what `load_ledger` returned.
-        names: the claims of the table; by default all. The counts are of all.
+        names: the claims of the table, in short; by default all, with all columns. The counts are
+            of all.
 
     """
-    rows = ledger[ledger["claim"].isin(names)] if names else ledger
-    shown = shown_ledger(rows)
+    shown = shown_ledger(ledger)
+    if names:
+        shown = shown.loc[ledger["claim"].isin(names), list(SHORT)]
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in shown.to_numpy()]
     lines = [list(shown.columns), ["---"] * shown.shape[1], *cells]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)

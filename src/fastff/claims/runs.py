@@ -15,10 +15,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from fastff.claims.file import Direction, Equivalence, PairedSpec, RunStatistic, SlopeSpec
+from fastff.claims.file import (
+    RUN_ENDS,
+    Direction,
+    Equivalence,
+    Origin,
+    PairedSpec,
+    RunStatistic,
+    SlopeSpec,
+)
 from fastff.tables.schema import CHOICES, SHAPE
 
 Array = NDArray[np.float64]
+Runs = Mapping[Origin, pd.DataFrame]
 LEVEL = 0.95
 # Unit of a metric's differences, and what they are multiplied with.
 UNITS = {
@@ -48,10 +57,14 @@ class Estimate:
         n: how many seeds.
         unit: of effect and intervals.
         dataset: that the runs are of.
+        best_effect: in `unit`: of the best run of each side, the mean over shapes; NaN where the
+            published number is of one run.
         n_shapes: over which a seed's effect is the mean.
-        n_agree: how many of them have a mean over seeds of the effect's sign.
-        exception: the shape whose mean is farthest on the other side; "" where all agree.
-        over_shapes: the study's own test, over shapes: t and p; NaN for a single shape.
+        n_agree: how many of them agree with the claim: their mean over seeds is on its side of 0,
+            or inside the margin of an equivalence.
+        exception: the shape that is farthest from agreeing; "" where all agree.
+        over_shapes: the study's own test, over the shapes of one run: the medians over seeds of t,
+            treatment less baseline, and of p; NaN for a single shape.
 
     """
 
@@ -63,6 +76,7 @@ class Estimate:
     n: int
     unit: str
     dataset: str
+    best_effect: float
     n_shapes: int
     n_agree: int
     exception: str
@@ -73,7 +87,8 @@ class Estimate:
 class Effects:
     """Effects shape by shape and seed by seed, (n_shapes, n_seeds), and the shapes in words.
 
-    `samples`, (n_shapes, n_seeds, k), are what they are of.
+    `samples`, (n_shapes, n_seeds, k), are what they are of; those of `minus` pairs are among them,
+    but their effects are subtracted, and their shapes not counted.
     """
 
     values: Array
@@ -88,7 +103,7 @@ def unit_of(metric: str) -> tuple[str, float]:
 
 
 def estimate_of_runs(
-    runs: pd.DataFrame,
+    runs: Runs,
     spec: RunStatistic,
     expects: Direction | Equivalence,
     *,
@@ -98,7 +113,8 @@ def estimate_of_runs(
     """Return a statistic of runs with its intervals and test.
 
     - "change": `100 (a - b) / b` of a seed's runs `a` of the treatment and `b` of the baseline;
-      "difference": `a - b`; each the mean over the shapes;
+      "difference": `a - b`; each the mean over the shapes, less that over the shapes of pairs
+      with `minus`;
     - "slope": the least-squares slope of a seed's runs, the mean over the other shapes.
 
     The interval is Student's over the seeds, at 95 %; of a one-sided claim at 90 %, so that each
@@ -106,17 +122,20 @@ def estimate_of_runs(
     5 %.
 
     Args:
-        runs: the runs table of an experiment, with the metrics.
+        runs: for each of the statistic's origins the runs table, with the metrics.
         spec: which statistic.
         expects: what the claim says of it.
         least_seeds: fewer don't test anything.
         best_of: where the published number is of the best of so many runs of each side.
 
     Raises:
-        NotTestedError: for too few seeds, a value that is not finite (a run that diverged), or
-            seeds that all have the same effect.
+        NotTestedError: for runs of several datasets, too few seeds, a value that is not finite (a
+            run that diverged), or seeds that all have the same effect.
 
     """
+    datasets = list(dict.fromkeys(str(rows["dataset"].iloc[0]) for rows in runs.values()))
+    if len(datasets) > 1:
+        raise NotTestedError(f"the runs are of several datasets ({', '.join(datasets)})")
     effects = _slopes(runs, spec) if isinstance(spec, SlopeSpec) else _changes(runs, spec)
     values = effects.values
     n_shapes, n_seeds = values.shape
@@ -131,22 +150,24 @@ def estimate_of_runs(
     two_sided = isinstance(expects, Direction) and expects.sided == "two"
     low, high = mean_interval(seeds, LEVEL if two_sided else 2 * LEVEL - 1)
     means = values.mean(axis=1)
-    against = means * np.sign(effect) <= 0
-    worst = int(np.argmin(means * np.sign(effect)))
+    beyond = _beyond(means, expects)
+    worst = int(np.argmax(beyond))
+    scale = unit_of(spec.metric)[1]
     return Estimate(
         effect=effect,
         low=low,
         high=high,
         prediction=prediction_interval(seeds)
         if best_of is None
-        else best_interval(effects.samples, best_of, unit_of(spec.metric)[1]),
+        else best_interval(effects.samples, best_of, scale),
         p_value=_p_value(seeds, expects),
         n=n_seeds,
         unit=_unit(spec),
-        dataset=str(runs["dataset"].iloc[0]),
+        dataset=datasets[0],
+        best_effect=np.nan if best_of is None else _best_effect(effects.samples, scale),
         n_shapes=n_shapes,
-        n_agree=int(n_shapes - against.sum()),
-        exception=f"{effects.shapes[worst]}: {means[worst]:+.3g}" if against[worst] else "",
+        n_agree=int((beyond < 0).sum()),
+        exception=f"{effects.shapes[worst]}: {means[worst]:+.3g}" if beyond[worst] >= 0 else "",
         over_shapes=effects.over_shapes,
     )
 
@@ -166,7 +187,8 @@ def best_interval(
 ) -> tuple[float, float]:
     """Return the interval for the difference of two sides, each the best of so many runs.
 
-    A run of each side is normal, with the mean and the spread of its seeds; from 10,000 draws.
+    A run of each side is normal. Its mean and spread are as unknown as the seeds leave them: from
+    10,000 draws of both, by chi-square and normals (the posterior of flat priors, Student's t).
 
     Args:
         samples: (n_shapes, n_seeds, 2), the larger the better; the shapes' mean is what counts.
@@ -176,12 +198,29 @@ def best_interval(
 
     """
     draw = np.random.default_rng(0)
+    n_seeds = samples.shape[1]
     mean, spread = samples.mean(axis=1), samples.std(axis=1, ddof=1)  # (n_shapes, 2)
-    drawn = draw.standard_normal((10_000, best_of, *mean.shape))
-    best = (mean + spread * drawn).max(axis=1)  # (10,000, n_shapes, 2)
+    size = (10_000, *mean.shape)
+    spread = spread * np.sqrt((n_seeds - 1) / draw.chisquare(n_seeds - 1, size))
+    mean = mean + spread * draw.standard_normal(size) / np.sqrt(n_seeds)
+    runs = draw.standard_normal((best_of, *size))
+    best = (mean + spread * runs).max(axis=0)  # (10,000, n_shapes, 2)
     found = scale * (best[..., 0] - best[..., 1]).mean(axis=1)
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def _best_effect(samples: Array, scale: float) -> float:
+    """Return the difference of the best run of both sides, the mean over (n_shapes, n_seeds, 2)."""
+    best = samples.max(axis=1)
+    return float(scale * (best[:, 0] - best[:, 1]).mean())
+
+
+def _beyond(means: Array, expects: Direction | Equivalence) -> Array:
+    """Return how far the shapes' means are from what a claim says; below 0 where they agree."""
+    if isinstance(expects, Equivalence):
+        return np.abs(means) - expects.margin
+    return -means if expects.kind == "higher" else means
 
 
 def _interval(seeds: Array, level: float, factor: float) -> tuple[float, float]:
@@ -201,8 +240,8 @@ def _p_value(seeds: Array, expects: Direction | Equivalence) -> float:
     return one_sided(0.0, "greater" if expects.kind == "higher" else "less")
 
 
-def _changes(runs: pd.DataFrame, spec: PairedSpec) -> Effects:
-    samples, shapes = paired_samples(runs, spec)
+def _changes(runs: Runs, spec: PairedSpec) -> Effects:
+    samples, shapes, minus = paired_samples(runs, spec)
     change = samples[..., 0] - samples[..., 1]
     if spec.kind == "change":
         if (samples[..., 1] == 0).any():
@@ -210,17 +249,24 @@ def _changes(runs: pd.DataFrame, spec: PairedSpec) -> Effects:
         change = 100 * change / samples[..., 1]
     else:
         change = unit_of(spec.metric)[1] * change
-    of_study = (np.nan, np.nan)
-    sides = samples.mean(axis=1)
-    difference = sides[:, 0] - sides[:, 1]
-    if len(sides) > 1 and not np.allclose(difference, difference[0], rtol=1e-9, atol=1e-12):
-        tested = stats.ttest_rel(sides[:, 0], sides[:, 1])
-        of_study = (float(tested.statistic), float(tested.pvalue))
-    return Effects(change, samples, shapes, of_study)
+    if minus.any():
+        plus = [name for name, is_minus in zip(shapes, minus, strict=True) if not is_minus]
+        return Effects(change[~minus] - change[minus].mean(axis=0), samples, plus)
+    return Effects(change, samples, shapes, _over_shapes(samples))
 
 
-def _slopes(runs: pd.DataFrame, spec: SlopeSpec) -> Effects:
-    samples, places, shapes = slope_samples(runs, spec)
+def _over_shapes(samples: Array) -> tuple[float, float]:
+    """Return the medians over seeds of t and p of (n_shapes, n_seeds, 2), paired by shape."""
+    change = samples[..., 0] - samples[..., 1]
+    varies = ~np.isclose(change, change[0], rtol=1e-9, atol=1e-12, equal_nan=True).all(axis=0)
+    if not varies.any():
+        return np.nan, np.nan
+    tested = stats.ttest_1samp(change[:, varies], 0)
+    return float(np.median(tested.statistic)), float(np.median(tested.pvalue))
+
+
+def _slopes(runs: Runs, spec: SlopeSpec) -> Effects:
+    samples, places, shapes = slope_samples(runs[RUN_ENDS], spec)
     centred = places - places.mean()
     slopes = samples @ (unit_of(spec.metric)[1] * centred / (centred**2).sum())
     return Effects(slopes, samples, shapes)
@@ -242,24 +288,32 @@ class Point:
     metric: pd.Series
 
 
-def paired_samples(runs: pd.DataFrame, spec: PairedSpec) -> tuple[Array, list[str]]:
+def paired_samples(runs: Runs, spec: PairedSpec) -> tuple[Array, list[str], NDArray[np.bool_]]:
     """Return the metrics at every shape that both sides have, (n_shapes, n_seeds, 2), and these.
 
     The last axis is treatment and baseline, paired by seed. A side with a single shape is compared
-    with the other side's single shape, whatever the two are.
+    with the other side's single shape, whatever the two are. Last comes which shapes, (n_shapes,),
+    are of pairs with `minus`.
 
     Raises:
         NotTestedError: where a variant has no runs or these lack the metric, no shape is on both
-            sides, or one of the treatment has several of the baseline.
+            sides of a pair, or one of the treatment has several of the baseline.
 
     """
     found: list[list[pd.Series]] = []
     names: list[str] = []
+    minus: list[bool] = []
     for pair in spec.pairs:
         fixed = pair.treatment.shape() | pair.baseline.shape()
         columns = spec.match or [column for column in SHAPE if column not in fixed]
         sides = [
-            _points(runs, side.variant, side.shape(), side.metric or spec.metric, columns)
+            _points(
+                runs[side.origin],
+                side.variant,
+                side.shape(),
+                side.metric or spec.metric,
+                columns,
+            )
             for side in (pair.treatment, pair.baseline)
         ]
         alone = spec.match is None and all(len(side) == 1 for side in sides)
@@ -271,9 +325,10 @@ def paired_samples(runs: pd.DataFrame, spec: PairedSpec) -> tuple[Array, list[st
                 )
             found += [[point.metric, other.metric] for other in others]
             names += [point.name for _ in others]
-    if not found:
+            minus += [pair.minus for _ in others]
+    if not {pair.minus for pair in spec.pairs} <= set(minus):
         raise NotTestedError("the two sides have no shape in common")
-    return _stacked(found), names
+    return _stacked(found), names, np.array(minus)
 
 
 def slope_samples(runs: pd.DataFrame, spec: SlopeSpec) -> tuple[Array, Array, list[str]]:

@@ -12,6 +12,8 @@ from fastff.claims.file import CrossingSpec, SpeedupSpec, Timed
 from fastff.claims.runs import Array, NotTestedError, mean_interval
 from fastff.tables.schema import PROCESS
 
+MACHINE = "device_name"
+
 
 @dataclass(frozen=True)
 class TimeEstimate:
@@ -25,10 +27,13 @@ class TimeEstimate:
         high: the other end; NaN of a crossing where a process has none.
         n: how many processes.
         unit: "×", or the column along which the curves cross.
-        n_overtaken: in how many processes the treatment overtakes.
+        n_overtaken: in how many processes the treatment overtakes, and is faster up to the last
+            place.
+        n_faster: in how many it is faster at any place.
         slower_first: whether it is slower at the first point in all of them.
         places: of a crossing, those that were timed, in order.
         machine: that the times are of.
+        commit: that timed them; several after commas.
 
     """
 
@@ -38,15 +43,19 @@ class TimeEstimate:
     n: int
     unit: str
     n_overtaken: int
+    n_faster: int
     slower_first: bool
     places: tuple[float, ...]
     machine: str
+    commit: str
 
 
 def estimate_of_times(
     times: pd.DataFrame, spec: SpeedupSpec | CrossingSpec, device: str, least_processes: int
 ) -> TimeEstimate:
     """Return a speed-up or a crossing, of the baseline's median time over the treatment's.
+
+    Of several machines that have what is asked for, the one with the most processes counts.
 
     Args:
         times: a row per timed point and process.
@@ -55,16 +64,16 @@ def estimate_of_times(
         least_processes: fewer don't test anything.
 
     Raises:
-        NotTestedError: where no row has what is asked for, the rows are of several machines, or of
-            too few processes.
+        NotTestedError: where no row has what is asked for, several machines have as many processes,
+            or these are too few.
 
     """
-    rows = _where(times, {"device": device, **spec.where})
-    machines = list(dict.fromkeys(rows["device_name"]))
-    if len(machines) > 1:
-        raise NotTestedError(f"rows of several machines ({', '.join(machines)})")
-    sides = [_side(rows, side, spec.along) for side in (spec.treatment, spec.baseline)]
-    ratios = sides[1].div(sides[0]).dropna(axis="columns", how="all")  # processes by places
+    rows = _of_one_machine(_where(times, {"device": device, **spec.where}))
+    rows_of = [_side(rows, side, spec.along) for side in (spec.treatment, spec.baseline)]
+    treatment, baseline = (
+        one.pivot(index=PROCESS, columns=spec.along, values="median_us") for one in rows_of
+    )
+    ratios = baseline.div(treatment).dropna(axis="columns", how="all")  # processes by places
     if ratios.empty:
         raise NotTestedError(f"the two sides were not timed at the same {spec.along}")
     if len(ratios) < least_processes:
@@ -72,9 +81,20 @@ def estimate_of_times(
             f"timed in {_counted(len(ratios), 'process', 'processes')}; at least "
             f"{least_processes} are needed"
         )
+    commits = dict.fromkeys(pd.concat(rows_of)["commit"])
+    origin = {"machine": str(rows[MACHINE].iloc[0]), "commit": ", ".join(commits)}
     if isinstance(spec, CrossingSpec):
-        return _crossing(ratios, spec, machines[0])
-    return _speedup(ratios, spec, machines[0])
+        return _crossing(ratios, spec, origin)
+    return _speedup(ratios, spec, origin)
+
+
+def _of_one_machine(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the machine with the most processes. Raises NotTestedError for several."""
+    counts = rows.groupby(MACHINE, sort=False)[PROCESS].nunique()
+    most = list(counts.index[counts == counts.max()])
+    if len(most) > 1:
+        raise NotTestedError(f"rows of several machines ({', '.join(most)})")
+    return rows[rows[MACHINE] == most[0]]
 
 
 def _where(times: pd.DataFrame, values: Mapping[str, str | int | float]) -> pd.DataFrame:
@@ -88,7 +108,7 @@ def _where(times: pd.DataFrame, values: Mapping[str, str | int | float]) -> pd.D
 
 
 def _side(rows: pd.DataFrame, side: Timed, along: str) -> pd.DataFrame:
-    """Return the median times of one side, processes by places."""
+    """Return the rows of one side, one per process and place. Raises NotTestedError."""
     shown = f"{side.variant} ({side.mode})"
     try:
         found = _where(rows, side.values())
@@ -97,7 +117,7 @@ def _side(rows: pd.DataFrame, side: Timed, along: str) -> pd.DataFrame:
     found = found.drop_duplicates([PROCESS, along, "depth", "hidden_features"])
     if found.duplicated([PROCESS, along]).any():
         raise NotTestedError(f"{shown} has several shapes at one {along}")
-    return found.pivot(index=PROCESS, columns=along, values="median_us")
+    return found
 
 
 def _needed(ratios: pd.DataFrame, places: list[float], along: str) -> pd.DataFrame:
@@ -107,7 +127,7 @@ def _needed(ratios: pd.DataFrame, places: list[float], along: str) -> pd.DataFra
     return ratios[places]
 
 
-def _speedup(ratios: pd.DataFrame, spec: SpeedupSpec, machine: str) -> TimeEstimate:
+def _speedup(ratios: pd.DataFrame, spec: SpeedupSpec, origin: Mapping[str, str]) -> TimeEstimate:
     logarithms: Array = np.log(_needed(ratios, list(spec.at), spec.along)).mean(axis=1).to_numpy()
     low, high = mean_interval(logarithms)
     return TimeEstimate(
@@ -117,13 +137,14 @@ def _speedup(ratios: pd.DataFrame, spec: SpeedupSpec, machine: str) -> TimeEstim
         n=len(ratios),
         unit="×",
         n_overtaken=int((logarithms > 0).sum()),
+        n_faster=int((logarithms > 0).sum()),
         slower_first=False,
         places=(),
-        machine=machine,
+        **origin,
     )
 
 
-def _crossing(ratios: pd.DataFrame, spec: CrossingSpec, machine: str) -> TimeEstimate:
+def _crossing(ratios: pd.DataFrame, spec: CrossingSpec, origin: Mapping[str, str]) -> TimeEstimate:
     places = sorted({*ratios.columns[ratios.columns <= spec.last], spec.last})
     ratios = _needed(ratios, places, spec.along)
     crossings = np.array([_from_where(row) for _, row in ratios.iterrows()])
@@ -138,9 +159,10 @@ def _crossing(ratios: pd.DataFrame, spec: CrossingSpec, machine: str) -> TimeEst
         n=len(ratios),
         unit=spec.along,
         n_overtaken=int(np.isfinite(crossings).sum()),
+        n_faster=int((ratios > 1).any(axis="columns").sum()),
         slower_first=bool((ratios[places[0]] < 1).all()),
         places=tuple(map(float, places)),
-        machine=machine,
+        **origin,
     )
 
 

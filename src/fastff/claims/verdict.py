@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastff.analysis.ledger import VERDICTS
-from fastff.claims.file import Direction, Equivalence, Speed
+from fastff.claims.file import Direction, Equivalence, Published, Speed
 from fastff.claims.runs import Estimate
 from fastff.claims.times import TimeEstimate
 
@@ -17,28 +17,34 @@ Verdict = tuple[str, str]  # the word, and why
 def judge_direction(found: Estimate, expects: Direction, published: float | None) -> Verdict:
     """Return the verdict on a claim that an effect is above or below 0.
 
-    It `replicates` where the interval lies beyond 0 on the claim's side and the published value in
-    the interval of one run, has the `same direction` where only the first holds or no value was
-    published, is `contradicted` where the interval lies on the other side of 0 or wholly inside the
-    margin, and is else `inconclusive`.
+    It is `contradicted` where the interval lies wholly inside the margin, whose effects count as
+    none, or on the other side of 0; `replicates` where it lies on the claim's side and the
+    published value in the interval of one run; has the `same direction` where only the former
+    holds or no value was published; and is else `inconclusive`.
     """
+    if max(abs(found.low), abs(found.high)) < expects.margin:
+        return CONTRADICTED, f"the interval lies within {expects.margin:g} of 0"
     sign = 1 if expects.kind == "higher" else -1
     nearest, farthest = sorted((sign * found.low, sign * found.high))
     if nearest > 0:
         if published is None:
             return SAME_DIRECTION, "the interval lies on the claim's side; no value to compare"
         low, high = found.prediction
-        where = f"{published:g} in the interval of one run, {low:.3g} to {high:.3g}"
+        of = "one run" if math.isnan(found.best_effect) else "the best run"
+        where = f"{published:g} in the interval of {of}, {low:.3g} to {high:.3g}"
         if low <= published <= high:
-            return REPLICATES, f"the interval lies on the claim's side, the published {where}"
+            wide = ", an interval that holds 0 too, so that it hardly tests the value"
+            return (
+                REPLICATES,
+                f"the interval lies on the claim's side, the published {where}"
+                f"{wide if low <= 0 <= high else ''}",
+            )
         return (
             SAME_DIRECTION,
             f"the interval lies on the claim's side, but not the published {where}",
         )
     if farthest < 0:
         return CONTRADICTED, "the interval lies on the other side of 0"
-    if max(abs(found.low), abs(found.high)) < expects.margin:
-        return CONTRADICTED, f"the interval lies within {expects.margin:g} of 0"
     return INCONCLUSIVE, "the interval holds 0"
 
 
@@ -52,14 +58,14 @@ def judge_equivalence(found: Estimate, expects: Equivalence) -> Verdict:
     return INCONCLUSIVE, f"the 90 % interval reaches farther than {margin}, but not wholly"
 
 
-def judge_speed(found: TimeEstimate, expects: Speed, published: float | None) -> Verdict:
+def judge_speed(found: TimeEstimate, expects: Speed, said: Published | None) -> Verdict:
     """Return the verdict on a claim of a speed-up or of where two curves cross.
 
     A speed-up is a direction, above 1, that `replicates` within a factor of 1.5 of the published. A
     crossing `replicates` at the published place or a timed one beside it; and that there is none,
-    where no process has one.
+    where the treatment is faster at no place of any process.
     """
-    processes = f"{found.n_overtaken} of {found.n} processes"
+    published = None if said is None else said.value
     if expects.kind == "faster":
         if found.high < 1:
             return CONTRADICTED, "the interval lies below 1: slower"
@@ -74,12 +80,15 @@ def judge_speed(found: TimeEstimate, expects: Speed, published: float | None) ->
             )
         return SAME_DIRECTION, f"faster, not within a factor of {FACTOR:g} of {published:g}"
     overtakes = expects.kind == "overtakes"
-    if 0 < found.n_overtaken < found.n:
-        return INCONCLUSIVE, f"it overtakes in {processes}"
-    if (found.n_overtaken == found.n) != overtakes:
-        return CONTRADICTED, f"it overtakes in {processes}"
+    n_overtaken = found.n_overtaken if overtakes else found.n_faster
+    processes = f"{n_overtaken} of {found.n} processes"
+    does = "overtakes" if overtakes else "is faster at some place"
+    if 0 < n_overtaken < found.n:
+        return INCONCLUSIVE, f"it {does} in {processes}"
+    if (n_overtaken == found.n) != overtakes:
+        return CONTRADICTED, f"it {does} in {processes}"
     if not overtakes:
-        return REPLICATES, "it never overtakes"
+        return SAME_DIRECTION if said is None else REPLICATES, "it is faster at no place"
     if not found.slower_first:
         return SAME_DIRECTION, "it is faster, but from the first point on"
     if published is not None and _is_beside(found, published):
@@ -101,13 +110,34 @@ def _is_beside(found: TimeEstimate, published: float) -> bool:
 def judge(
     found: Estimate | TimeEstimate,
     expects: Direction | Equivalence | Speed,
-    published: float | None,
+    published: Published | None,
 ) -> Verdict:
-    """Return the verdict on an estimate, and why, by what the claim expects."""
+    """Return the verdict on an estimate, and why.
+
+    Args:
+        found: the estimate.
+        expects: what the claim says of it, and so the rule.
+        published: what the estimate is compared with; None where it is of another model, data or
+            form.
+
+    """
     if isinstance(expects, Speed):
         assert isinstance(found, TimeEstimate)
         return judge_speed(found, expects, published)
     assert isinstance(found, Estimate) and math.isfinite(found.effect)
     if isinstance(expects, Equivalence):
-        return judge_equivalence(found, expects)
-    return judge_direction(found, expects, published)
+        word, why = judge_equivalence(found, expects)
+    else:
+        word, why = judge_direction(found, expects, published.value if published else None)
+    return word, why + _of_best(found, expects)
+
+
+def _of_best(found: Estimate, expects: Direction | Equivalence) -> str:
+    """Return what the best runs say, where the published number is of the best of several."""
+    if math.isnan(found.best_effect):
+        return ""
+    said = f"; the best of {found.n} runs of each side differ by {found.best_effect:+.3g}"
+    if isinstance(expects, Direction):
+        return said
+    inside = abs(found.best_effect) < expects.margin
+    return f"{said}, {'within' if inside else 'outside'} the margin"

@@ -371,7 +371,7 @@ LEDGER = Table(
         *_columns("text", "given", "mark", "published_dataset", "dataset", "model", "form"),
         *_columns("text", "given", "experiment", "target", "device", "dtype", "batch"),
         Column("statistic", "text", "given"),
-        *_optional("effect", "low", "high"),
+        *_optional("effect", "low", "high", "best_effect"),
         Column("unit", "text", "given"),
         Column("n", "integer"),
         *_optional("prediction_low", "prediction_high", "p_value", "p_holm"),

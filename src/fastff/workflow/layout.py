@@ -237,7 +237,7 @@ class Layout:
     def claimed(self) -> list[str]:
         """Return the experiments and benchmarks of the config that claims are about."""
         claims = self.claims.claims.values() if self.claims else ()
-        named = {claim.block for claim in claims}
+        named = {name for claim in claims for name in claim.variants()}
         return [name for name in self.config.drawn() if name in named]
 
     def claim_parameters(self) -> dict[str, Any]:
@@ -265,7 +265,7 @@ class Layout:
             for name in self.claimed()
             if name in self.config.experiments
             for path in self.drawn_from(name)
-            if Path(path).name.partition(".")[0] in ("runs", "expert_counts")
+            if Path(path).name.partition(".")[0] in ("runs", "epochs", "expert_counts")
         ]
         measured = [
             f"{folder}/benchmarks/{name}.csv"
