@@ -29,7 +29,9 @@ PUBLISHED: dict[str, Any] = {"marker": "|", "markersize": 9.0, "markeredgewidth"
 
 
 def draw_ledger(table: pd.DataFrame, title: str) -> Figure:
-    """Return the figure: a row per claim that has an effect, a panel per unit.
+    """Return the figure: a row per replication that has an effect, a panel per unit.
+
+    Where no replication has one, it shows the other claims.
 
     Args:
         table: what `load_ledger` returned.
@@ -37,10 +39,12 @@ def draw_ledger(table: pd.DataFrame, title: str) -> Figure:
 
     """
     rows = table[table["effect"].notna()]
+    replications = rows[rows["kind"] == "replication"]
+    rows = replications if len(replications) else rows
     groups = [group for _, group in rows.groupby("unit", sort=False)]
     heights = [len(group) * ROW_HEIGHT + PANEL_HEIGHT for group in groups] or [1.0]
     without = len(table) - len(rows)
-    note = f"; not shown, without an effect: {without} of {len(table)} claims" if without else ""
+    note = f"; {without} of {len(table)} claims are not shown" if without else ""
     with theme():
         figure = Figure(figsize=(TWO_COLUMNS, 0.8 + sum(heights)), layout="constrained")
         panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
