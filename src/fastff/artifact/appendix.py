@@ -68,24 +68,14 @@ class Machine:
         name: of its folder under `results/reference`.
         launches: how its tidy tables came about, as `provenance.launches` returns it.
         costs: what runs of whole configs took there, as `measured_costs` returns it.
+        devices: what trained or was timed there: a GPU, or a processor with its cores.
 
     """
 
     name: str
     launches: list[Launch]
     costs: pd.DataFrame
-
-    @property
-    def device(self) -> str:
-        """What was measured: a GPU, or a processor with its cores."""
-        if self.launches:
-            return str(self.launches[0]["device_name"])
-        return str(self.costs["device_name"].iloc[0]) if len(self.costs) else self.name
-
-    @property
-    def is_gpu(self) -> bool:
-        """Whether a GPU was measured: only that has a driver."""
-        return any(launch["driver"] for launch in self.launches)
+    devices: tuple[str, ...]
 
     @property
     def made(self) -> dict[str, Row]:
@@ -97,12 +87,18 @@ def machines(root: Path) -> list[Machine]:
     """Return the machines with measurements, those that trained a reference first."""
     found = []
     for folder in sorted(path for path in (root / REFERENCE).iterdir() if path.is_dir()):
-        costs = folder / "costs.csv"
+        made, costs = launches(folder), folder / "costs.csv"
         table = pd.DataFrame(columns=list(COLUMNS))
         if costs.exists():
             table = pd.read_csv(costs, keep_default_na=False)
-        if (made := launches(folder)) or len(table):
-            found.append(Machine(folder.name, made, table))
+        timed = [
+            pd.read_csv(path, usecols=["device_name"])["device_name"]
+            for path in sorted((folder / "benchmarks").glob("*.csv"))
+        ]
+        names = [launch["device_name"] for launch in made]
+        devices = tuple(dict.fromkeys([*names, *pd.concat([table["device_name"], *timed])]))
+        if devices:
+            found.append(Machine(folder.name, made, table, devices))
     return sorted(found, key=lambda machine: not machine.launches)
 
 
@@ -122,8 +118,7 @@ def versions(root: Path) -> list[tuple[str, str]]:
 def _claims(root: Path, config: Config, measured: list[Machine]) -> list[Row]:
     """Return the ledger's claims with target, machine, cost and expected value; none without it.
 
-    A claim about a CPU is of the first machine without a GPU; of runs, of the machine that trained
-    them; of times on a GPU, of the first machine with one.
+    A claim on runs is of the machine that trained them, one on times of that which has the device.
     """
     path = root / REFERENCE / "claims.csv"
     if not path.exists():
@@ -132,10 +127,9 @@ def _claims(root: Path, config: Config, measured: list[Machine]) -> list[Row]:
     ledger = pd.read_csv(path, keep_default_na=False, na_values=numbers)
     rows = []
     for claim in ledger.to_dict("records"):
-        on_gpu = claim["device"] != "cpu"
-        suited = [m for m in measured if m.is_gpu == on_gpu]
-        trained = (m for m in suited if claim["experiment"] in m.made)
-        machine = next(trained, suited[0] if suited else None)
+        timed = (m for m in measured if claim["dataset"] in m.devices)
+        trained = (m for m in measured if claim["experiment"] in m.made)
+        machine = next(timed if claim["device"] else trained, None)
         rows.append(
             {str(key): value for key, value in claim.items()}
             | {"path": _target_path(root, config, claim["experiment"], claim["target"], machine)}
