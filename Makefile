@@ -104,7 +104,7 @@ reference: run  ## redraw reference figures, tables and ledger, and compare with
 	for file in $$(find figures/reference -type f); do \
 		check "$$file" "figures/redrawn/$${file#figures/reference/}"; \
 	done; \
-	for file in $$(find results/reference/h100/tables -type f); do \
+	for file in $$(find results/reference/*/tables -type f); do \
 		check "$$file" "results/redrawn/tables/$${file##*/}"; \
 	done; \
 	for file in $$(find results/reference/benchmarks -type f); do \

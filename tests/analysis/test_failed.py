@@ -155,7 +155,7 @@ def test_every_notebook_copes(name, which, default_folders, tmp_path, monkeypatc
     tidy = write_tidy(with_failures(tables, gone), tmp_path / "tidy")
     assert load_tidy(tidy).runs["failed_epoch"].notna().sum() == gone.sum()
     monkeypatch.chdir(tmp_path)
-    shown = run_cells(stored(name), parameters_of(block, name, tidy, tmp_path))
+    shown = run_cells(stored(block.notebook or name), parameters_of(block, name, tidy, tmp_path))
     for kind, ending in (("figures", "svg"), ("tables", "md")):
         found = {path.name for path in (tmp_path / kind).glob(f"*.{ending}")}
         assert found == {f"{stem}.{ending}" for stem in block.expand(kind, name)}

@@ -17,14 +17,16 @@ LEDGER = [
     {
         "claim": "better", "source": "A paper, Table 1", "statement": "One | is better.",
         "published": "+4 %", "experiment": "soft_merging", "target": "soft_merging_comparisons",
-        "device": "", "dataset": "cifar10", "statistic": "change", "effect": 1.234, "low": 0.5, "high": 2.0,
+        "device": "", "dataset": "cifar10", "statistic": "change",
+        "effect": 1.234, "low": 0.5, "high": 2.0,
         "unit": "%", "n": 12, "p_value": 0.01, "p_holm": 0.02, "verdict": "same direction",
         "reason": "the interval is above 0",
     },
     {
         "claim": "faster", "source": "A paper", "statement": "One is faster on a CPU.",
         "published": "78 times", "experiment": "engine_benchmark", "target": "engine_benchmark",
-        "device": "cpu", "dataset": "AMD EPYC, 2 cores", "statistic": "speedup", "effect": float("nan"), "low": float("nan"),
+        "device": "cpu", "dataset": "AMD EPYC, 2 cores", "statistic": "speedup",
+        "effect": float("nan"), "low": float("nan"),
         "high": float("nan"), "unit": "", "n": 0, "p_value": float("nan"),
         "p_holm": float("nan"), "verdict": "contradicted", "reason": "slower",
     },

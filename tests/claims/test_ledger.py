@@ -245,7 +245,7 @@ def test_claims_of_speed_read_one_mode_and_dtype_of_their_device(tmp_path):
     widest = found.loc["fff_is_220_times_as_fast_as_feed_forward"]
     assert (widest["effect"], widest["verdict"]) == (220, "same direction")  # another shape
     native = found.loc["ultrafastbert_gpu_native"]
-    assert (native["effect"], native["verdict"]) == (3, "replicates")
+    assert (native["effect"], native["verdict"]) == (3, "same direction")
     descent = found.loc["descent_overtakes_transition_gpu"]
     assert (descent["effect"], descent["verdict"]) == (5, "same direction")
     assert (descent["dtype"], descent["batch"]) == ("float32", "32")

@@ -158,7 +158,7 @@ def test_a_reference_is_drawn_from_its_own_tables():
     assert layout.notebook_parameters("gate_benchmark")["measured"] == []
     assert layout.prepared_here() == []
     folders = [Path(path).name for path in layout.claim_folders()]
-    assert folders == ["h100", "h200", "epyc"]
+    assert folders == ["h100", "h200", "epyc", "xeon"]
 
 
 @pytest.mark.parametrize(
