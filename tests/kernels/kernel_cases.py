@@ -63,6 +63,15 @@ def same(actual, expected):
     torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
+def same_activation(actual, activation, z):
+    """As `same`, of an activation of z; where torch's own is NaN at infinity, that is right too.
+
+    Its GELU in float32 is, on some processors, where a tensor is long enough to be vectorised.
+    """
+    wanted, torchs = activation(z.double()), activation(z)
+    same(actual, torchs.double().where(actual.isnan() & torchs.isnan(), wanted))
+
+
 def right_turns(x, weight, leaf, bias=None, tolerance=0.0):
     """Assert that every turn on the way to `leaf` is right iff z > 0 in float64, or |z| is tiny."""
     z = x.double() @ weight.double().mT

@@ -20,6 +20,7 @@ from kernel_cases import (
     quiet,
     right_turns,
     same,
+    same_activation,
 )
 
 from fastff.bench.measure import with_tf32
@@ -277,7 +278,7 @@ def test_activations_of_extremes_are_torchs(forward, device, activation):
     z = torch.tensor([*EXTREMES, -1e30, 0.0, -20.0, 5.0], device=device)[:, None]
     one = torch.ones(1, 1, 1, device=device)
     out, logits, leaf = forward(TreeArguments(z, one, one, activation))
-    same(out, ACTIVATIONS[activation](z.double()))
+    same_activation(out, ACTIVATIONS[activation], z)
     same(logits[0], z.double())
     assert leaf.tolist() == [(z > 0).long().flatten().tolist()]
 

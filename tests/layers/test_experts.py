@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fastff.layers import MixtureExperts, RoutedLayer, SoftMergedExperts, TreeGate
 from fastff.layers.experts import ACTIVATIONS
+from fastff.train.build import stack
 
 SIZES = {
     "n_experts": st.integers(1, 9), "in_features": st.integers(1, 12),
@@ -60,6 +61,27 @@ def test_outputs_and_gradients_equal_the_naive_form(
         strict=True,
     ):
         torch.testing.assert_close(gradient, wanted, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [MixtureExperts, SoftMergedExperts])
+@given(
+    n_experts=st.integers(1, 9), hidden=st.integers(1, 9), out_features=st.integers(2, 11),
+    n_runs=st.integers(2, 4), seed=st.integers(0, 2**16),
+)  # fmt: skip
+def test_a_run_has_the_same_bits_in_any_stack(kind, n_experts, hidden, out_features, n_runs, seed):
+    """Of a classifier, both forms at once, as an evaluation takes them."""
+    draw = torch.Generator().manual_seed(seed)
+    banks = [
+        kind(n_experts, 24, hidden, out_features, bias=True, generator=draw) for _ in range(n_runs)
+    ]
+    x = torch.randn(256, 24, generator=draw)
+    forms = torch.rand(2, n_runs, 256, n_experts, generator=draw).softmax(-1)
+    with torch.no_grad():
+        alone = [
+            stack([bank])(x.expand(1, -1, -1), forms[:, [run]]) for run, bank in enumerate(banks)
+        ]
+        together = stack(banks)(x.expand(n_runs, -1, -1), forms)
+    assert torch.equal(together, torch.cat(alone, 1))
 
 
 def test_one_hot_weights_make_both_banks_the_chosen_expert(generator):

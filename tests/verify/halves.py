@@ -19,8 +19,8 @@ Edit = Callable[[pd.DataFrame], pd.DataFrame]
 def write_half(folder: Path, seeds: range) -> Path:
     """Write the runs of some seeds as an unpacked result tree, every number as it was."""
     for name in EXPERIMENTS:
-        for source in sorted((REFERENCE / "tidy" / name).glob("*.csv.xz")):
-            table = pd.read_csv(source, dtype=str, keep_default_na=False)
+        for source in sorted((REFERENCE / "tidy" / f"{name}_fashion_mnist").glob("*.csv.xz")):
+            table = pd.read_csv(source, dtype=str, keep_default_na=False).assign(experiment=name)
             target = folder / "tidy" / name / source.name.removesuffix(".xz")
             target.parent.mkdir(parents=True, exist_ok=True)
             chosen = table["seed"].isin([str(seed) for seed in seeds])

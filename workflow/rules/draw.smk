@@ -20,6 +20,7 @@ for block in CONFIG.drawn():
             text=f"{RESULTS}/logs/draw/{block}.log",
         benchmark:
             f"{RESULTS}/benchmarks/draw/{block}.tsv"
+        priority: 2  # as soon as its tables are there
         group:
             submitted_as("draw")
         conda:

@@ -14,6 +14,7 @@ rule train:
         f"{RESULTS}/logs/train/{{experiment}}/{{variant}}{{shard}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{experiment}}/{{variant}}{{shard}}.tsv"
+    priority: 1  # before what is timed, so that the first figures are there soon
     conda:
         ENVIRONMENT
     threads: CONFIG.threads
@@ -49,6 +50,7 @@ rule collect:
         f"{RESULTS}/logs/collect/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect/{{experiment}}.tsv"
+    priority: 2
     group:
         submitted_as("draw")
     conda:

@@ -22,6 +22,8 @@ AXES = {
     "%": "relative change (%)",
     "points": "difference (percentage points)",
     "nats": "difference of losses (nats)",
+    "bits": "difference of entropies (bits)",
+    "experts": "difference (experts)",
     "×": "times as fast",
     "depth": "depth from which on it is faster",
 }

@@ -164,6 +164,9 @@ class Experts(nn.Module, abc.ABC):
     def combine(self, weighted: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:
         """Return Σ_e weighted_e W_out,e + weights_e b_out,e, (..., o).
 
+        Several forms of a stack are taken one by one: a product of them all copies the weights in
+        another layout than a single run's, so that its last bits would depend on the other runs.
+
         Args:
             weighted: hidden units times their expert's routing weight, (..., e, h).
             weights: the routing weights (..., e), for the biases.
@@ -171,6 +174,8 @@ class Experts(nn.Module, abc.ABC):
 
         """
         w_out = self.w_out.flatten(-3, -2)
+        if weighted.dim() > w_out.dim() + 1 > 3:
+            return torch.stack([self.combine(*one) for one in zip(weighted, weights, strict=True)])
         if sparse and w_out.dim() == 2:
             chosen = weights != 0
             reached = chosen.unsqueeze(-1).expand(weighted.shape).flatten(-2)
