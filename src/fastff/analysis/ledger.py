@@ -157,4 +157,17 @@ def count_verdicts(table: pd.DataFrame) -> str:
             counts = verdicts.value_counts()
             said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts]
             sentences.append(f"{len(verdicts)} {name}: {', '.join(said)}.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *_reservations(table)])
+
+
+def _reservations(table: pd.DataFrame) -> list[str]:
+    """Return what takes from the replications that replicate, if anything does."""
+    found = table[(table["kind"] == "replication") & (table["verdict"] == VERDICTS[0])]
+    wide = int((found["prediction_low"] * found["prediction_high"] <= 0).sum())
+    after = int((found["decided"] == "after").sum())
+    if not wide and not after:
+        return []
+    return [
+        f"Of the replications that replicate, {wide} have an interval for one more run that holds "
+        f"0 and so hardly test the value; the rules of {after} were chosen with results at hand."
+    ]

@@ -90,7 +90,7 @@ def judge_speed(found: TimeEstimate, expects: Speed, said: Published | None) -> 
     if not overtakes:
         return SAME_DIRECTION if said is None else REPLICATES, "it is faster at no place"
     if not found.slower_first:
-        return SAME_DIRECTION, "it is faster, but from the first point on"
+        return SAME_DIRECTION, "it overtakes, but isn't slower at the first place in every process"
     if published is not None and _is_beside(found, published):
         return REPLICATES, f"it overtakes beside the published place, {published:g}"
     more = "" if published is None else f", not beside the published place, {published:g}"
