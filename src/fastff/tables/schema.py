@@ -193,8 +193,8 @@ _CHOICES = (
 _RUNS = (
     *_HEAD,
     *_SIZES,
-    Column("epochs", "integer", "given"),
-    Column("best_epoch", "integer", optional=True),
+    Column("epochs", "integer", "given", title="epochs at most"),
+    Column("best_epoch", "integer", optional=True, style="fixed", digits=0),
     Column("batch_size", "integer", "given"),
     Column("learning_rate", "real", "given"),
     *_LOSSES,
