@@ -25,7 +25,7 @@ LEDGER = [
     {
         "claim": "faster", "source": "A paper", "statement": "One is faster on a CPU.",
         "published": "78 times", "experiment": "engine_benchmark", "target": "engine_benchmark",
-        "device": "cpu", "dataset": "AMD EPYC, 2 cores", "statistic": "speedup",
+        "device": "cpu", "dataset": "Intel(R) Xeon(R) Processor, 2 cores", "statistic": "speedup",
         "effect": float("nan"), "low": float("nan"),
         "high": float("nan"), "unit": "", "n": 0, "p_value": float("nan"),
         "p_holm": float("nan"), "verdict": "contradicted", "reason": "slower",
@@ -40,7 +40,7 @@ def repository(tmp_path):
         shutil.copy2(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "config", tmp_path / "config")
     reference = tmp_path / "results" / "reference"
-    for name in ("h100/provenance.json", "epyc/costs.csv"):
+    for name in ("h100/provenance.json", "xeon/costs.csv"):
         (reference / name).parent.mkdir(parents=True)
         shutil.copy2(ROOT / "results" / "reference" / name, reference / name)
     for name in ("tidy/soft_merging/runs.csv.xz", "tables/soft_merging_comparisons.md"):
@@ -80,7 +80,7 @@ def test_a_claim_has_its_target_cost_and_expected_value(repository):
     assert 0 <= float(row[6]) < 0.01
     assert row[7:] == ["+1.23 (+0.5 to +2) %", "same direction"]
     assert row_of(page, "One is faster")[1:] == [
-        "engine_benchmark", "`engine_benchmark`", "epyc", "–", "–", "–", "–",
+        "engine_benchmark", "`engine_benchmark`", "xeon", "–", "–", "–", "–",
         "contradicted",
     ]  # fmt: skip
     gone = page.partition("## What is contradicted")[2]
@@ -89,14 +89,14 @@ def test_a_claim_has_its_target_cost_and_expected_value(repository):
 
 
 def test_measured_costs_are_in_the_page(repository):
-    costs = pd.read_csv(repository / "results/reference/epyc/costs.csv").set_index(["name", "step"])
+    costs = pd.read_csv(repository / "results/reference/xeon/costs.csv").set_index(["name", "step"])
     page = appendix(repository)
     minutes = costs.loc[("all", "all"), "wall_seconds"] / 60
     assert float(row_of(page, "all (")[4]) == pytest.approx(minutes, rel=0.05)
     assert f"commit\n{costs['commit'].iloc[0]}" in page
     own = costs.loc["top_k", "wall_seconds"].sum() / 60
     assert float(row_of(page, "`top_k` | `top_k`, ")[4]) == pytest.approx(own, rel=0.05)
-    (repository / "results/reference/epyc/costs.csv").unlink()
+    (repository / "results/reference/xeon/costs.csv").unlink()
     assert row_of(appendix(repository), "`top_k` | `top_k`, ")[3:] == ["–"] * 4
 
 
