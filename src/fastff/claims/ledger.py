@@ -29,7 +29,6 @@ from fastff.claims.file import (
 from fastff.claims.runs import Estimate, NotTestedError, Runs, estimate_of_runs
 from fastff.claims.times import TimeEstimate, estimate_of_times
 from fastff.claims.verdict import NOT_TESTED, judge
-from fastff.config.load import Config
 from fastff.tables.provenance import launch_of
 from fastff.tables.read import TidyError, load_table
 from fastff.tables.schema import CHOICES, LEDGER, MEASURES, RUN, SCORES
@@ -38,7 +37,6 @@ log = logging.getLogger(__name__)
 
 NUMBERS = tuple(column.name for column in LEDGER.columns if column.dtype == "real")
 COUNTS = tuple(column.name for column in LEDGER.columns if column.dtype == "integer")
-RECIPE = ("epochs", "batch_size", "learning_rate")  # what the tables have of it
 DIGITS = 6  # significant ones that are written: the last bits differ between processors
 
 
@@ -126,19 +124,13 @@ def _with_epochs(runs: pd.DataFrame, epochs: pd.DataFrame, epoch: int | None) ->
     return runs.merge(scores, on=list(RUN), how="left", validate="one_to_one")
 
 
-def ledger(claims: ClaimsFile, tables: Tables, configs: Sequence[Config] = ()) -> pd.DataFrame:
+def ledger(claims: ClaimsFile, tables: Tables) -> pd.DataFrame:
     """Return a row per claim, in the order of the file, with the columns of LEDGER.
 
     `p_holm` is the p-value corrected after Holm, over the replications that have a test, and apart
     over all other claims. Of a claim that isn't tested, the numbers are NaN and the counts 0, and
-    `reason` says why. A replication whose runs are of another dataset than the published ones, or
-    by another recipe than `configs` have, is a generalisation in this ledger. Only a replication is
-    compared with the published value.
-
-    Args:
-        claims: the file.
-        tables: what tests them.
-        configs: that the file names, with the recipes of the publications.
+    `reason` says why. A replication whose runs are of another dataset than the published ones is a
+    generalisation in this ledger. Only a replication is compared with the published value.
 
     Raises:
         TidyError: for a table that is there, but can't be read.
@@ -149,7 +141,7 @@ def ledger(claims: ClaimsFile, tables: Tables, configs: Sequence[Config] = ()) -
         row: dict[str, Any] = dict.fromkeys(NUMBERS, np.nan) | dict.fromkeys(COUNTS, 0)
         row |= dict.fromkeys(LEDGER.texts, "") | _described(name, claim, claims)
         try:
-            row |= _tested(claims, claim, tables, configs)
+            row |= _tested(claims, claim, tables)
         except NotTestedError as reason:
             row |= {"verdict": NOT_TESTED, "reason": str(reason)}
         log.info("%s: %s", name, row["verdict"])
@@ -166,9 +158,7 @@ def ledger(claims: ClaimsFile, tables: Tables, configs: Sequence[Config] = ()) -
     return table
 
 
-def _tested(
-    claims: ClaimsFile, claim: Claim, tables: Tables, configs: Sequence[Config]
-) -> dict[str, Any]:
+def _tested(claims: ClaimsFile, claim: Claim, tables: Tables) -> dict[str, Any]:
     """Return what a row has of a claim's test. Raises NotTestedError."""
     spec, expects = claim.statistic, claim.expects
     if spec is None or expects is None:
@@ -195,30 +185,12 @@ def _tested(
         row |= dict(zip(("prediction_low", "prediction_high"), found.prediction, strict=True))
         row |= {"p_value": found.p_value}
         row |= dict(zip(("study_t", "study_p"), found.over_shapes, strict=True))
-        if claim.published is not None and (
-            found.dataset != claim.published.dataset
-            or not all(
-                _is_by_recipe(table, config) for table in runs.values() for config in configs
-            )
-        ):
+        if claim.published is not None and found.dataset != claim.published.dataset:
             kind = "generalisation"
     row["kind"] = kind
     verdict, reason = judge(found, expects, claim.published if kind == "replication" else None)
     numbers = {key: getattr(found, key) for key in ("effect", "low", "high", "unit", "n")}
     return row | numbers | {"verdict": verdict, "reason": reason}
-
-
-def _is_by_recipe(runs: pd.DataFrame, config: Config) -> bool:
-    """Return whether runs have the recipe of a config's experiment of that name, if it has one."""
-    block = config.experiments.get(str(runs["experiment"].iloc[0]))
-    if block is None:
-        return True
-    for variant in block.variants:
-        recipe = block.recipe_of(variant)
-        found = runs.loc[runs["variant"] == variant.name, [*RECIPE]]
-        if (found != [getattr(recipe, key) for key in RECIPE]).any(axis=None):
-            return False
-    return True
 
 
 def _runs_of(experiment: str, spec: RunStatistic, tables: Tables) -> tuple[Runs, str]:

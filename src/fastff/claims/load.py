@@ -30,7 +30,7 @@ def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:
             claims = ClaimsFile.model_validate(values)
     except ConfigError as error:
         raise _located(path, str(error).splitlines()) from None
-    configs = named_configs(path, claims)
+    configs = [load_config(path.parent / name) for name in claims.configs]
     configs += [config] if config is not None else []
     blocks: dict[str, list[Experiment]] = {}
     for one in configs:
@@ -44,16 +44,6 @@ def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:
     if found:
         raise _located(path, found)
     return claims
-
-
-def named_configs(path: Path, claims: ClaimsFile) -> list[Config]:
-    """Return the configs that a claims file names.
-
-    Raises:
-        ConfigError: for one that can't be read.
-
-    """
-    return [load_config(path.parent / name) for name in claims.configs]
 
 
 def _located(path: Path, faults: Iterable[str]) -> ConfigError:

@@ -63,7 +63,6 @@ def add_claims(commands: Commands) -> None:
 def _claims(options: argparse.Namespace) -> int:
     from fastff.analysis.ledger import count_verdicts, load_ledger, write_ledger
     from fastff.claims.ledger import Tables, ledger
-    from fastff.claims.load import named_configs
     from fastff.claims.page import insert
     from fastff.tables.read import TidyError
 
@@ -73,9 +72,7 @@ def _claims(options: argparse.Namespace) -> int:
             if options.check and not same:
                 print(f"{options.insert} is stale: fastff claims --insert {options.insert}")
             return 1 if options.check and not same else 0
-        claims = _claims_file(options)
-        configs = named_configs(options.claims, claims)
-        table = ledger(claims, Tables(options.tables, options.only), configs)
+        table = ledger(_claims_file(options), Tables(options.tables, options.only))
     except TidyError as error:
         raise ConfigError(str(error)) from None
     write_ledger(table, options.output)
