@@ -15,16 +15,9 @@ from fastff.bench.processes import timed_in_processes
 from fastff.config.benchmarks import TimingBenchmarkSpec, TimingCase
 from fastff.tables.schema import TIMINGS
 
-CONFIG = """
+CONFIG = f"""
 name: trial
-experiments:
-  trial:
-    title: A trial
-    dataset: mnist5k
-    seeds: [0]
-    recipe: {epochs: 1, batch_size: 500, learning_rate: 0.001}
-    grid: {depth: [1], hidden_features: [2]}
-    variants: [moe_mixture]
+extends: [{Path(__file__).parents[2] / "config" / "smoke.yaml"}]
 benchmarks:
   sprint:
     title: A sprint
@@ -33,7 +26,7 @@ benchmarks:
     repeats: 1000
     seconds: 1.0
     cases:
-      gates: {device: cpu, op: gate, variants: [linear], in_features: 8, batch: [4], depth: [2]}
+      gates: {{device: cpu, op: gate, variants: [linear], in_features: 8, batch: [4], depth: [2]}}
 """
 CASE = TimingCase(
     device="cpu", op="gate", variants=("linear", "descent"), in_features=8, batch=(4,), depth=(1, 2)
