@@ -45,8 +45,8 @@ def draw_ledger(table: pd.DataFrame, title: str) -> Figure:
     rows = replications if len(replications) else rows
     groups = [group for _, group in rows.groupby("unit", sort=False)]
     heights = [len(group) * ROW_HEIGHT + PANEL_HEIGHT for group in groups] or [1.0]
-    without = len(table) - len(rows)
-    note = f"; {without} of {len(table)} claims are not shown" if without else ""
+    hidden = len(table) - len(rows)
+    note = f"; {hidden} of {len(table)} claims are not shown" if hidden else ""
     with theme():
         figure = Figure(figsize=(TWO_COLUMNS, 0.8 + sum(heights)), layout="constrained")
         panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]

@@ -125,8 +125,8 @@ _VARIANTS = [
     # FFF paper, Tables 1 and 2. Its hardening loss is a sum over the batch and the nodes, added to
     # the prediction loss. We divide both by the batch.
     _routed("paper_fff", "FFF", _tree(hardening_weight=3.0)),
-    # Two other readings: the paper's package takes the mean over batch and nodes, and what
-    # the leaves' biases are worth.
+    # Two other readings: hardening by the mean over batch and nodes, which is the package's, and
+    # leaves without biases.
     _routed(
         "paper_fff_mean",
         "FFF, mean entropy",

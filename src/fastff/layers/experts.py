@@ -174,9 +174,10 @@ class Experts(nn.Module, abc.ABC):
 
         """
         w_out = self.w_out.flatten(-3, -2)
-        if weighted.dim() > w_out.dim() + 1 > 3:
+        is_stack = w_out.dim() > 2
+        if is_stack and weighted.dim() > w_out.dim() + 1:
             return torch.stack([self.combine(*one) for one in zip(weighted, weights, strict=True)])
-        if sparse and w_out.dim() == 2:
+        if sparse and not is_stack:
             chosen = weights != 0
             reached = chosen.unsqueeze(-1).expand(weighted.shape).flatten(-2)
             out = nonzero_product(weighted.flatten(-2), reached, w_out)
@@ -187,7 +188,7 @@ class Experts(nn.Module, abc.ABC):
         if self.b_out is not None:
             is_for_all = weights.dim() == 1 and self.b_out.dim() == 3  # of a stack's inputs
             out = out + (weights.unsqueeze(0) if is_for_all else weights) @ self.b_out
-        return out.contiguous() if w_out.dim() == 2 else out
+        return out if is_stack else out.contiguous()
 
     def extra_repr(self) -> str:
         """Return what describes the experts."""

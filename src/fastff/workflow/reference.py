@@ -72,7 +72,8 @@ def make_reference(
         if name not in blocks:
             raise ConfigError(f"--only: {unknown(f'experiment {name!r}', name, blocks)}")
     blocks = {name: block for name, block in blocks.items() if not only or name in only}
-    given = {data.name: (path, data) for path in paths for data in [load(path, device=device)]}
+    loaded = [load(path, device=device) for path in paths]
+    given = {data.name: (path, data) for path, data in zip(paths, loaded, strict=True)}
     for name, block in blocks.items():
         if block.dataset not in given:
             has = ", ".join(given)
