@@ -94,7 +94,7 @@ def test_commands_read_what_their_params_say(more, tmp_path):
             assert specs == job["params"]["specs"]
             names = TRAIN_SETTINGS
         else:
-            spec = named_benchmark(config, given.job).spec()
+            spec = named_benchmark(config, given.job)
             assert spec.model_dump_json() == job["params"]["spec"]
             names = BENCH_SETTINGS
         read = with_settings(given, config, names)

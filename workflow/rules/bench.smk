@@ -17,9 +17,9 @@ rule bench:
         **needs("bench"),
     params:
         config=KEPT,
-        spec=lambda wildcards: CONFIG.benchmarks[wildcards.benchmark]
-        .spec()
-        .model_dump_json(),
+        spec=lambda wildcards: CONFIG.benchmark_spec(
+            wildcards.benchmark
+        ).model_dump_json(),
         settings=settings(CONFIG, BENCH_SETTINGS),
         data=lambda wildcards, input: ["--data", input.data[0]] if input.data else [],
         sources=stage_digest("bench"),

@@ -10,8 +10,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 from fastff.config.jobs import BENCH_SETTINGS, LABELS, TRAIN_SETTINGS, settings
-from fastff.data.names import DATASET_NAMES
-from fastff.tables.schema import TIDY
+from fastff.data.names import DATASET_NAMES, TEXT_NAMES
+from fastff.tables.schema import LANGUAGE, TIDY
 from fastff.workflow.caches import redirect_caches
 from fastff.workflow.digests import stage_digest
 from fastff.workflow.layout import FIGURE_FORMATS, TABLE_FORMATS, Layout, from_here
@@ -71,8 +71,12 @@ HAS_GPU = CONFIG.device == "cuda" or (
 )
 
 
+NOTHING = "(?!)"  # a pattern that no name fits
+
+
 wildcard_constraints:
     experiment="|".join(CONFIG.experiments),
+    language_model="|".join(CONFIG.language_models) or NOTHING,
     benchmark="|".join(CONFIG.benchmarks),
     variant="[a-z0-9_]+",
     shard=r"(/\d+-\d+)?",  # of a variant that is split, the first and the last run

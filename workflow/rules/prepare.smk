@@ -11,7 +11,11 @@ rule prepare:
     benchmark:
         f"{RESULTS}/benchmarks/prepare/{{dataset}}.tsv"
     wildcard_constraints:
-        dataset="|".join(name for name in DATASET_NAMES if not LAYOUT.is_given(name)),
+        dataset="|".join(
+            name
+            for name in (*DATASET_NAMES, *TEXT_NAMES)
+            if not LAYOUT.is_given(name)
+        ),
     priority: 2
     # where the internet is: seldom on the machines of a cluster that run jobs
     localrule: True

@@ -8,14 +8,17 @@ import pandas as pd
 import torch
 
 from fastff.bench.engine import engine_benchmark
+from fastff.bench.language import language_benchmark
 from fastff.bench.processes import timed_in_processes
+from fastff.bench.timing import timing_benchmark
 from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.errors import ConfigError
+from fastff.config.language import LanguageBenchmarkSpec
 from fastff.train.device import choose_device, set_precision
 
 
 def run_benchmark(
-    spec: EngineBenchmarkSpec | TimingBenchmarkSpec,
+    spec: EngineBenchmarkSpec | TimingBenchmarkSpec | LanguageBenchmarkSpec,
     device: str,
     data: Path | None = None,
     *,
@@ -40,9 +43,12 @@ def run_benchmark(
 
     """
     chosen = choose_device(device)
+    both = device == "auto" and chosen.type == "cuda"
+    devices = [torch.device("cpu"), chosen] if both else [chosen]
     if isinstance(spec, TimingBenchmarkSpec):
-        both = device == "auto" and chosen.type == "cuda"
-        return timed_in_processes(spec, [torch.device("cpu"), chosen] if both else [chosen])
+        return timed_in_processes(timing_benchmark, spec, devices)
+    if isinstance(spec, LanguageBenchmarkSpec):
+        return timed_in_processes(language_benchmark, spec, devices)
     if data is None:
         raise ConfigError(f"--data is missing: the benchmark trains on {spec.dataset}")
     set_precision(chosen, tf32=tf32)

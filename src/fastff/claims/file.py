@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fastff.config.base import Name, Spec
 from fastff.tables.schema import (
+    BITS_PER_BYTE,
     CHOICES,
     MEASURES,
     OTHER_SCORES,
@@ -22,7 +23,7 @@ from fastff.tables.schema import (
 Text = Annotated[str, Field(min_length=1, max_length=600)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")]
 BEST = "best_accuracy_hard"  # of all epochs of a run
-METRICS = (*SCORES, *OTHER_SCORES, *CHOICES, *MEASURES, "best_epoch", BEST)
+METRICS = (*SCORES, *OTHER_SCORES, *CHOICES, *MEASURES, *BITS_PER_BYTE, "best_epoch", BEST)
 ALONG_TIMES = (*TIMED_SIZES, "training_width")
 
 
@@ -307,7 +308,7 @@ class Claim(Spec):
         statement: the claim, in our words.
         published: what the source says; None for ours.
         model: what is compared, and in what it differs from the published model.
-        experiment: the experiment whose runs are read.
+        experiment: the experiment, or language model, whose runs are read.
         benchmark: or the benchmark whose rows are read.
         device: whose rows of the benchmark.
         target: the figure or table that shows the claim; by default of the block's name.

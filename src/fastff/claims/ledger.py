@@ -31,7 +31,16 @@ from fastff.claims.times import TimeEstimate, estimate_of_times
 from fastff.claims.verdict import NOT_TESTED, judge
 from fastff.tables.provenance import launch_of
 from fastff.tables.read import TidyError, load_table
-from fastff.tables.schema import CHOICES, LEDGER, MEASURES, RUN, SCORES
+from fastff.tables.schema import (
+    BITS_PER_BYTE,
+    CHOICES,
+    LANGUAGE,
+    LEDGER,
+    MEASURES,
+    RUN,
+    SCORES,
+    TIDY,
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +86,8 @@ class Tables:
             both = " and ".join(str(root) for root in roots[:2])
             raise TidyError(f"experiment {experiment} is in {both}; allowed is one folder")
         folder = roots[0] / "tidy" / experiment
-        runs = load_table(folder, "runs")
+        tables = TIDY if set(metrics).isdisjoint(BITS_PER_BYTE) else LANGUAGE
+        runs = load_table(folder, "runs", tables=tables)
         if not set(metrics).isdisjoint(MEASURES):
             measures = distribution(load_table(folder, "expert_counts"))[[*RUN, *MEASURES]]
             runs = runs.merge(measures, on=list(RUN), how="left", validate="one_to_one")

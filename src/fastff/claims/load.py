@@ -8,7 +8,7 @@ from pathlib import Path
 from fastff.claims.file import Claim, ClaimsFile
 from fastff.config.base import unknown
 from fastff.config.errors import ConfigError, describe_faults
-from fastff.config.experiment import Experiment
+from fastff.config.experiment import Drawn
 from fastff.config.load import Config, load_config
 from fastff.config.yaml_file import read_yaml
 from fastff.data.names import DATASET_NAMES
@@ -32,9 +32,9 @@ def load_claims(path: Path, config: Config | None = None) -> ClaimsFile:
         raise _located(path, str(error).splitlines()) from None
     configs = [load_config(path.parent / name) for name in claims.configs]
     configs += [config] if config is not None else []
-    blocks: dict[str, list[Experiment]] = {}
+    blocks: dict[str, list[Drawn]] = {}
     for one in configs:
-        for name, block in one.experiments.items():
+        for name, block in {**one.experiments, **one.language_models}.items():
             blocks.setdefault(name, []).append(block)
     found = [
         f"claims.{name}.{fault}"
@@ -50,7 +50,7 @@ def _located(path: Path, faults: Iterable[str]) -> ConfigError:
     return ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
 
 
-def _faults(file: ClaimsFile, claim: Claim, blocks: dict[str, list[Experiment]]) -> Iterator[str]:
+def _faults(file: ClaimsFile, claim: Claim, blocks: dict[str, list[Drawn]]) -> Iterator[str]:
     """Yield what is wrong with the names of a claim, a line each."""
     if claim.source not in file.sources:
         yield _fault("source", "source", claim.source, file.sources)
@@ -76,7 +76,7 @@ def _faults(file: ClaimsFile, claim: Claim, blocks: dict[str, list[Experiment]])
             yield _fault(key, "experiment", name, blocks)
             return
         yield from _unknown_variants(
-            claim, name, dict.fromkeys(v.name for block in blocks[name] for v in block.variants)
+            claim, name, dict.fromkeys(v for block in blocks[name] for v in block.variant_names())
         )
     products = dict.fromkeys(
         product

@@ -34,6 +34,7 @@ UNITS = {
     "accuracy": ("points", 100.0),
     "loss": ("nats", 1.0),
     "entropy": ("bits", 1.0),
+    "bits_per_byte": ("bits per byte", 1.0),
     "experts": ("experts", 1.0),
     "epoch": ("epochs", 1.0),
 }

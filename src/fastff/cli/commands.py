@@ -12,7 +12,7 @@ from pathlib import Path
 from fastff.cli.arguments import Commands, add_config, add_device, positive, with_settings
 from fastff.config.jobs import BENCH_SETTINGS, named_benchmark
 from fastff.config.load import json_schema, load_config
-from fastff.data.names import DATASET_NAMES
+from fastff.data.names import DATASET_NAMES, TEXT_NAMES
 
 log = logging.getLogger("fastff")
 
@@ -25,9 +25,13 @@ def add_prepare(commands: Commands) -> None:
         description="Read a dataset's original archives and write <data-dir>/<dataset>.npz, with "
         "a .json of shapes, mean, std, split, source and checksums beside it.",
     )
-    parser.add_argument("dataset", choices=DATASET_NAMES, help="which dataset")
+    parser.add_argument(
+        "dataset", choices=[*DATASET_NAMES, *TEXT_NAMES], help="which dataset, or text"
+    )
     parser.add_argument("--data-dir", type=Path, required=True, help="where the files go")
-    parser.add_argument("--folder", type=Path, help="folder that holds the original archives")
+    parser.add_argument(
+        "--folder", type=Path, help="folder that holds the original archives, or a text of your own"
+    )
     parser.add_argument("--mirror", help="download from this address instead of the usual one")
     parser.set_defaults(run=_prepare)
 
@@ -85,10 +89,10 @@ def _bench(options: argparse.Namespace) -> int:
     from fastff.files import atomic_path
 
     config = load_config(options.configfile)
-    benchmark = named_benchmark(config, options.job)
+    spec = named_benchmark(config, options.job)
     options = with_settings(options, config, BENCH_SETTINGS)
     table = run_benchmark(
-        benchmark.spec(),
+        spec,
         options.device,
         options.data,
         stacks_at_once=options.stacks_at_once,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastff.cli.arguments import Commands, add_config, add_device, positive, with_settings
 from fastff.config.errors import ConfigError
-from fastff.config.load import load_config
+from fastff.config.load import Config, load_config
 
 log = logging.getLogger("fastff")
 MAX_SECONDS = 1e6  # between checkpoints: more than any job takes
@@ -21,7 +21,7 @@ def add_train(commands: Commands) -> None:
     """Add the command to a parser's sub-commands."""
     parser = commands.add_parser(
         "train",
-        help="train the runs of a variant, or of a whole experiment",
+        help="train the runs of a variant, or of a whole experiment or language model",
         description="Train every point and seed of a job and write its tidy tables: runs.csv, "
         "epochs.csv, expert_counts.csv, and what is recorded beside them, as in: fastff train "
         "--config config/config.yaml --job soft_merging/fff_mixture_softplus --data "
@@ -33,7 +33,8 @@ def add_train(commands: Commands) -> None:
         "--job",
         required=True,
         metavar="EXPERIMENT[/VARIANT[/FIRST-LAST]]",
-        help="an experiment of the config, a variant of it, or of this the runs of these numbers, "
+        help="an experiment or a language model of the config, a variant of it, or of an "
+        "experiment's variant the runs of these numbers, "
         "counted from 0 over its points and seeds; with another number of runs beside it a run may "
         "differ in its last bits",
     )
@@ -77,6 +78,8 @@ def _train(options: argparse.Namespace) -> int:
     from fastff.workflow.progress import Progress, failures
 
     config = load_config(options.configfile)
+    if options.job.partition("/")[0] in config.language_models:
+        return _train_language_model(options, config)
     specs = named_jobs(config, options.job)
     options = with_settings(options, config, TRAIN_SETTINGS)
     torch.set_num_threads(options.threads)
@@ -101,14 +104,58 @@ def _train(options: argparse.Namespace) -> int:
                 watch=Progress,
             )
     except StoppedError:
-        print(
-            f"fastff train: stopped by SIGTERM; the same command goes on from the checkpoints and "
-            f"finished runs in {options.store}",
-            file=sys.stderr,
-        )
-        return 128 + signal.SIGTERM
+        return _stopped(options)
     write_tables(joined_tables(specs, jobs), options.output)
     return _report_failures(failures(specs, jobs), options)
+
+
+def _train_language_model(options: argparse.Namespace, config: Config) -> int:
+    import torch
+
+    from fastff.config.jobs import TRAIN_SETTINGS, named_language_jobs
+    from fastff.language.job import (
+        failed_language_runs,
+        tidy_language_tables,
+        train_language_models,
+    )
+    from fastff.language.text import load_text
+    from fastff.train.device import choose_device, set_precision
+    from fastff.train.graceful_shutdown import StoppedError, StopRequest
+    from fastff.train.tables import write_tables
+    from fastff.workflow.digests import stage_digest
+
+    specs = named_language_jobs(config, options.job)
+    options = with_settings(options, config, TRAIN_SETTINGS)
+    torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    set_precision(device, tf32=options.tf32)
+    text = load_text(options.data, device=device)
+    if text.name != specs[0].text:
+        raise ConfigError(f"--data {options.data} is {text.name}; the job needs {specs[0].text}")
+    stop = StopRequest()
+    try:
+        with nullcontext() if options.store is None else stop:
+            jobs = train_language_models(
+                specs,
+                text,
+                sources=stage_digest("language"),
+                store=options.store,
+                interval=options.checkpoint_seconds,
+                stop=stop,
+            )
+    except StoppedError:
+        return _stopped(options)
+    write_tables(tidy_language_tables(specs, jobs), options.output)
+    return _report_failures(failed_language_runs(specs, jobs), options)
+
+
+def _stopped(options: argparse.Namespace) -> int:
+    print(
+        f"fastff train: stopped by SIGTERM; the same command goes on from the checkpoints and "
+        f"finished runs in {options.store}",
+        file=sys.stderr,
+    )
+    return 128 + signal.SIGTERM
 
 
 def _report_failures(lines: list[str], options: argparse.Namespace) -> int:

@@ -13,7 +13,11 @@ from pydantic_core import ErrorDetails
 from fastff.config.base import FOLDER_PATTERN, NAME_PATTERN
 
 MOST_SHOWN = 80  # characters of what was given
-OWN_KEY = ("experiments.", "benchmarks.")  # how a message starts that names its key itself
+OWN_KEY = (
+    "experiments.",
+    "language_models.",
+    "benchmarks.",
+)  # how a message starts that names its key itself
 # pydantic speaks of Python's types, a config file has YAML's
 WORDING = (
     (r"valid dictionary( or instance of \w+)?", "mapping of keys to values"),

@@ -119,9 +119,6 @@ class TimingBenchmark(TimingBenchmarkSpec, Drawn):
         return TimingBenchmarkSpec(**values)
 
 
-Benchmark = Annotated[EngineBenchmark | TimingBenchmark, Field(discriminator="kind")]
-
-
 class Experiment(DrawnVariants):
     """One experiment: what is trained, and which notebook draws which figures and tables.
 

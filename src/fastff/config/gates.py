@@ -76,11 +76,15 @@ class TopKGateSpec(GateSpec):
 
 
 class LinearGateSpec(TopKGateSpec):
-    """Softmax over one logit per expert: the gate of a mixture of experts."""
+    """Softmax over one logit per expert: the gate of a mixture of experts.
+
+    `balance_weight` is of the Switch loss (arXiv 2101.03961).
+    """
 
     kind: Literal["linear"] = "linear"
     bias: bool = False
     logit_activation: LogitActivation = "linear"
+    balance_weight: float = Field(default=0.0, ge=0)
 
 
 class NoisyTopKGateSpec(GateSpec):
@@ -117,7 +121,8 @@ class TreeGateSpec(TopKGateSpec):
     `form` names how the leaf probabilities are computed. Only the transition forms read
     `node_activation`; the others are the product of sigmoids by definition. `transition_start` is
     that of the learned transition's weights: ones on the paths, or uniform. `top_k` keeps the best
-    leaves in the soft form; region leak, hardening and hard training are the paper's. The entropies
+    leaves in the soft form; region leak, hardening and hard training are the paper's;
+    `straight_through` trains the hard form's values by the soft form's gradient. The entropies
     that hardening penalises are summed over the batch and the nodes, or over the nodes with a mean
     over the batch, or their mean is taken. `balance_weight` is of the load-balancing loss. `bias`
     gives every node a threshold of its own, without which a plane is cut through its origin only.
@@ -136,6 +141,7 @@ class TreeGateSpec(TopKGateSpec):
     hardening_reduction: Literal["sum", "batch_mean", "mean"] = "batch_mean"
     balance_weight: float = Field(default=0.0, ge=0)
     hard_training: bool = False
+    straight_through: bool = False
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
@@ -153,6 +159,11 @@ class TreeGateSpec(TopKGateSpec):
             raise ValueError(
                 "hard_training = true takes one leaf and gives its nodes no gradient, so that "
                 "neither top_k nor hardening_weight nor balance_weight has a meaning with it"
+            )
+        if self.straight_through and (self.top_k is not None or self.hard_training):
+            raise ValueError(
+                "straight_through = true has the gradient of all leaves: it takes neither top_k "
+                "nor hard_training"
             )
         return self
 

@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 from fastff.config.base import unknown
+from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.errors import ConfigError, describe_faults
-from fastff.config.experiment import Benchmark
 from fastff.config.job import TrainSpec
+from fastff.config.language import LanguageBenchmarkSpec, LanguageSpec
 from fastff.config.load import Config
 
 # What jobs read of a config beside what they train or time. The commands take it from the config's
@@ -75,7 +76,8 @@ def named_jobs(config: Config, name: str) -> list[TrainSpec]:
     """
     experiment, *parts = name.split("/", 2)
     if experiment not in config.experiments:
-        raise ConfigError(_fault(name, "experiment", experiment, [*config.experiments]))
+        allowed = [*config.experiments, *config.language_models]
+        raise ConfigError(_fault(name, "experiment", experiment, allowed))
     specs = {spec.variant.name: spec for spec in config.train_specs(experiment)}
     if not parts:
         return [*specs.values()]
@@ -94,8 +96,41 @@ def named_jobs(config: Config, name: str) -> list[TrainSpec]:
         return [TrainSpec(**{**dict(spec), "runs": (int(first), int(last))})]
 
 
-def named_benchmark(config: Config, name: str) -> Benchmark:
-    """Return the benchmark that `fastff bench --job` times.
+def language_jobs(config: Config, name: str) -> dict[str, tuple[LanguageSpec, ...]]:
+    """Return what each process trains of a language model, by the name of its job.
+
+    That is a variant's, or where the config has one job per experiment, "all" of them.
+    """
+    specs = config.language_models[name].specs(name)
+    if config.one_job_per_experiment:
+        return {WHOLE: tuple(specs)}
+    return {spec.variant.name: (spec,) for spec in specs}
+
+
+def named_language_jobs(config: Config, name: str) -> list[LanguageSpec]:
+    """Return what `fastff train --job` trains of a language model, a spec per variant.
+
+    Args:
+        config: where the names are from.
+        name: `<language model>` for all its variants, or `<language model>/<variant>`.
+
+    Raises:
+        ConfigError: for a variant that isn't there, with those that are.
+
+    """
+    model, _, variant = name.partition("/")
+    specs = {spec.variant.name: spec for spec in config.language_models[model].specs(model)}
+    if not variant:
+        return [*specs.values()]
+    if variant not in specs:
+        raise ConfigError(_fault(name, f"variant of {model}", variant, [*specs]))
+    return [specs[variant]]
+
+
+def named_benchmark(
+    config: Config, name: str
+) -> EngineBenchmarkSpec | TimingBenchmarkSpec | LanguageBenchmarkSpec:
+    """Return what `fastff bench --job` measures.
 
     Raises:
         ConfigError: for a name that isn't there, with those that are.
@@ -105,7 +140,7 @@ def named_benchmark(config: Config, name: str) -> Benchmark:
         raise ConfigError(f"--job {name}: the config has no benchmarks")
     if name not in config.benchmarks:
         raise ConfigError(_fault(name, "benchmark", name, [*config.benchmarks]))
-    return config.benchmarks[name]
+    return config.benchmark_spec(name)
 
 
 def _fault(job: str, what: str, given: str, allowed: list[str]) -> str:

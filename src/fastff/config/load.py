@@ -23,22 +23,23 @@ from pydantic import (
 )
 
 from fastff.config.base import Folder, Name, Spec, unknown
-from fastff.config.benchmarks import TIMED_FORMS
+from fastff.config.benchmarks import TIMED_FORMS, EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.errors import describe_faults
 from fastff.config.experiment import (
     NAMED,
-    Benchmark,
     Defaults,
     Drawn,
     EngineBenchmark,
     Experiment,
     RunsPerJob,
+    TimingBenchmark,
 )
 from fastff.config.job import Sized, TrainSpec
-from fastff.config.yaml_file import Layer, located, merge, merge_layers, read_layers
+from fastff.config.language import LanguageBenchmark, LanguageBenchmarkSpec, LanguageModel
+from fastff.config.yaml_file import BLOCKS, Layer, located, merge, merge_layers, read_layers
 from fastff.data.download import check_mirror
 from fastff.data.errors import DataError
-from fastff.data.names import DATASET_NAMES, DATASET_SIZES
+from fastff.data.names import DATASET_NAMES, DATASET_SIZES, TEXT_NAMES
 
 RESERVED_NAMES = frozenset(
     {
@@ -47,6 +48,11 @@ RESERVED_NAMES = frozenset(
     }
 )
 RESERVED = ", ".join(sorted(RESERVED_NAMES))
+PREPARED = DATASET_NAMES + TEXT_NAMES
+
+Benchmark = Annotated[
+    EngineBenchmark | TimingBenchmark | LanguageBenchmark, Field(discriminator="kind")
+]
 
 
 def _as_folders(value: Any) -> Any:
@@ -115,6 +121,7 @@ class Config(Spec):
         tf32: on CUDA, round the factors of matrix products to TF32; otherwise all is float32.
         datasets: options for single datasets.
         experiments: what is trained and drawn, by name.
+        language_models: likewise, of decoders over bytes.
         benchmarks: what is timed and drawn, by name.
         claims: a claims file of the repository, whose ledger is made of these results.
         container: the image in which `--software-deployment-method apptainer` runs the jobs: a
@@ -139,10 +146,11 @@ class Config(Spec):
     checkpoint_seconds: float = Field(default=300.0, ge=0, le=1e6)
     failed_runs: Literal["keep", "error"] = "keep"
     tf32: bool = False
-    datasets: dict[Literal[DATASET_NAMES], DatasetOptions] = Field(  # type: ignore[valid-type]
+    datasets: dict[Literal[PREPARED], DatasetOptions] = Field(  # type: ignore[valid-type]
         default={}
     )
     experiments: dict[Name, Experiment] = Field(min_length=1)
+    language_models: dict[Name, LanguageModel] = Field(default={})
     benchmarks: dict[Name, Benchmark] = Field(default={})
     claims: Folder | None = None
     container: str | None = Field(default=None, min_length=1, max_length=1000)
@@ -152,7 +160,9 @@ class Config(Spec):
     def _fill_in_experiments(cls, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("experiments"), dict):
             return value
-        blocks = _extended(value["experiments"])
+        if isinstance(models := value.get("language_models"), dict):
+            value = value | {"language_models": _extended(models, "language_models")}
+        blocks = _extended(value["experiments"], "experiments")
         if isinstance(value.get("defaults"), dict):
             try:
                 defaults = Defaults.model_validate(value["defaults"])
@@ -187,22 +197,43 @@ class Config(Spec):
 
     @model_validator(mode="after")
     def _check_products(self) -> Config:
-        for where, name in [("experiments", name) for name in self.experiments] + [
-            ("benchmarks", name) for name in self.benchmarks
-        ]:
-            if name in RESERVED_NAMES:
-                raise ValueError(
-                    f"{where}.{name}: this name is reserved; allowed is any but {RESERVED}"
-                )
-        for name in self.experiments:
-            if name in self.benchmarks:
-                raise ValueError(f"benchmarks.{name}: an experiment has this name already")
+        taken: dict[str, str] = {}
+        for where in ("experiments", "language_models", "benchmarks"):
+            for name in getattr(self, where):
+                if name in RESERVED_NAMES:
+                    raise ValueError(
+                        f"{where}.{name}: this name is reserved; allowed is any but {RESERVED}"
+                    )
+                if name in taken:
+                    raise ValueError(f"{where}.{name}: {taken[name]} has this name already")
+                taken[name] = "an experiment" if where == "experiments" else "a language model"
+        self._check_language_models()
         if self.one_job_per_experiment and any(map(self.runs_per_job_of, self.experiments)):
             raise ValueError("one_job_per_experiment = true has no meaning with runs_per_job")
         _ = self.resolved  # raises for what can't be trained
         self._check_product_names("figures")
         self._check_product_names("tables")
         return self
+
+    def _check_language_models(self) -> None:
+        timed = self.language_benchmarks()
+        for name, block in timed.items():
+            key = f"benchmarks.{name}"
+            if block.model not in self.language_models:
+                what = f"language model {block.model!r}"
+                fault = unknown(what, block.model, self.language_models)
+                raise ValueError(f"{key}.model = {block.model!r}: {fault}")
+            variants = self.language_models[block.model].variant_names()
+            for case, spec in block.cases.items():
+                for variant in spec.only or ():
+                    if variant not in variants:
+                        fault = unknown(f"variant {variant!r}", variant, variants)
+                        raise ValueError(f"{key}.cases.{case}.only: {fault}")
+        for name, model in self.language_models.items():
+            times = model.times
+            if times is not None and times not in timed:
+                fault = unknown(f"benchmark {times!r} of language models", times, timed)
+                raise ValueError(f"language_models.{name}.times = {times!r}: {fault}")
 
     def _check_product_names(self, kind: Literal["figures", "tables"]) -> None:
         products = Counter(
@@ -221,8 +252,17 @@ class Config(Spec):
                 )
 
     def drawn(self) -> dict[str, Drawn]:
-        """Return every experiment and benchmark by name."""
-        return {**self.experiments, **self.benchmarks}
+        """Return every experiment, language model and benchmark by name."""
+        return {**self.experiments, **self.language_models, **self.benchmarks}
+
+    def benchmark_spec(
+        self, name: str
+    ) -> EngineBenchmarkSpec | TimingBenchmarkSpec | LanguageBenchmarkSpec:
+        """Return what a benchmark measures."""
+        block = self.benchmarks[name]
+        if isinstance(block, LanguageBenchmark):
+            return block.spec_of(self.language_models[block.model])
+        return block.spec()
 
     def trained_benchmarks(self) -> dict[str, EngineBenchmark]:
         """Return the benchmarks that train on a dataset, by name."""
@@ -230,6 +270,14 @@ class Config(Spec):
             name: block
             for name, block in self.benchmarks.items()
             if isinstance(block, EngineBenchmark)
+        }
+
+    def language_benchmarks(self) -> dict[str, LanguageBenchmark]:
+        """Return the benchmarks of language models, by name."""
+        return {
+            name: block
+            for name, block in self.benchmarks.items()
+            if isinstance(block, LanguageBenchmark)
         }
 
     def runs_per_job_of(self, experiment: str) -> int | None:
@@ -291,8 +339,8 @@ class Config(Spec):
         return specs
 
 
-def _extended(blocks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all experiments, each that extends another one filled in, and right behind it."""
+def _extended(blocks: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return all blocks, each that extends another one filled in, and right behind it."""
     bases: dict[str, Any] = {
         name: block["extends"]
         for name, block in blocks.items()
@@ -301,9 +349,9 @@ def _extended(blocks: Mapping[str, Any]) -> dict[str, Any]:
     whole = [name for name in blocks if name not in bases]
     extended = dict(blocks)
     for name, base in bases.items():
-        where = f"experiments.{name}"
+        where = f"{key}.{name}"
         if base not in whole:
-            fault = unknown(f"experiment {base!r}", base, whole)
+            fault = unknown(f"{BLOCKS[key]} {base!r}", base, whole)
             raise ValueError(f"{where}.extends = {base!r}: {fault}, which extend none themselves")
         if isinstance(blocks[base], dict):
             own = {key: value for key, value in blocks[name].items() if key != "extends"}

@@ -29,7 +29,11 @@ NULL_IS_A_VALUE = frozenset(
         *(key for key, field in Recipe.model_fields.items() if field.default is None),
     }
 )
-BLOCKS = {"experiments": "experiment", "benchmarks": "benchmark"}
+BLOCKS = {
+    "experiments": "experiment",
+    "language_models": "language model",
+    "benchmarks": "benchmark",
+}
 FAULT = re.compile(r"(?P<key>[\w.\[\]]+)(: (unknown )?key '(?P<last>[^']*)')?")
 
 HEADING = "# The config of this run, whole. Each start writes it anew, so change config/ instead.\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,8 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> Dataset:
     """
     if path.suffix != ".npz":
         raise DataError(f"{path}: a prepared dataset is a file that ends in .npz")
-    record = _read_record(path.with_suffix(".json"))
-    arrays = _read_arrays(path, record)
+    record = read_record(path.with_suffix(".json"), RECORD_KEYS)
+    arrays = read_arrays(path, record)
     _check_record(path.with_suffix(".json"), record, arrays)
     mean, std = (torch.tensor(record[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
 
@@ -105,14 +106,15 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> Dataset:
     return dataset.to(device)
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Return the record beside a prepared file. Raises DataError for one without these keys."""
     try:
         record = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; prepare the dataset first") from error
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}); prepare the dataset again") from error
-    missing = [key for key in RECORD_KEYS if not isinstance(record, dict) or key not in record]
+    missing = [key for key in keys if not isinstance(record, dict) or key not in record]
     if missing:
         raise DataError(f"{path}: no key {missing[0]!r}; prepare the dataset again")
     return dict(record)
@@ -133,7 +135,8 @@ def _check_record(path: Path, record: dict[str, Any], arrays: dict[str, np.ndarr
         raise DataError(f"{path}: {what} is not that of the arrays; prepare the dataset again")
 
 
-def _read_arrays(path: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return a prepared file's arrays. Raises DataError where they aren't those of its record."""
     try:
         file = path.open("rb")
     except FileNotFoundError as error:

@@ -12,7 +12,9 @@ from fastff.data.errors import DataError
 from fastff.data.idx import FASHION_MNIST_SOURCE, MNIST_SOURCE
 from fastff.data.images import channel_statistics
 from fastff.data.mnist5k import MNIST5K_SOURCE
+from fastff.data.names import TEXT_NAMES
 from fastff.data.source import DatasetSource, describe, locate
+from fastff.data.text import prepare_text
 from fastff.files import atomic_path
 
 # In the order of `fastff.data.names.DATASET_NAMES`, which a test holds it to.
@@ -33,7 +35,8 @@ def prepare(
     images scaled to [0, 1], and where everything came from.
 
     Args:
-        name: one of `fastff.data.names.DATASET_NAMES`.
+        name: one of `fastff.data.names.DATASET_NAMES`, or of TEXT_NAMES there, which
+            `prepare_text` prepares.
         data_dir: made if need be; downloads are kept in its folder `archives`.
         folder: folder with the dataset's archives.
         mirror: base URL to download the archives from, instead of the dataset's own.
@@ -42,8 +45,13 @@ def prepare(
         DataError: the name is unknown, or an archive is missing, damaged or malformed.
 
     """
+    if name in TEXT_NAMES:
+        if mirror is not None:
+            raise DataError(f"{name}: mirror {mirror!r}; a text has none")
+        return prepare_text(name, data_dir, folder=folder)
     if name not in DATASETS:
-        raise DataError(f"dataset: {name!r}; allowed are {', '.join(DATASETS)}")
+        allowed = ", ".join([*DATASETS, *TEXT_NAMES])
+        raise DataError(f"dataset: {name!r}; allowed are {allowed}")
     return prepare_dataset(DATASETS[name], data_dir, folder=folder, mirror=mirror)
 
 

@@ -57,9 +57,14 @@ class FeedForward(Layer):
 
     def forward(self, x: Tensor, *, hard: bool | None = None) -> Tensor:
         """Return the outputs (..., b, o) of inputs (..., b, i); both forms are the same."""
-        self.experts.check_inputs(x)
-        out: Tensor = self.experts(x, x.new_ones(1))
-        return out
+        experts = self.experts
+        experts.check_inputs(x)
+        if experts.w_in.dim() != 3:
+            out: Tensor = experts(x, x.new_ones(1))
+            return out
+        b_in, b_out = (None if b is None else b[0] for b in (experts.b_in, experts.b_out))
+        hidden = F.linear(x, experts.w_in[0], b_in).unsqueeze(-2)  # (..., 1, h)
+        return F.linear(experts.activate(hidden).squeeze(-2), experts.w_out[0].mT, b_out)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the parameters anew, uniform in ±1/sqrt(fan_in)."""

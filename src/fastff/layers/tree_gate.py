@@ -63,6 +63,9 @@ class TreeGate(LogitGate):
         balance_weight: of the load-balancing loss of the leaves, see `losses.load_balance`.
         hard_training: train with the hard form: leaves learn, nodes get a gradient of 0. Without
             `top_k` and losses.
+        straight_through: in training mode, the soft form has the values of the hard one and the
+            gradient of the soft weights (Bengio et al., arXiv 1308.3432), so that all leaves are
+            computed. Without `top_k` and `hard_training`.
         device: of the parameters.
         dtype: of the parameters.
         generator: draws the initial parameters, uniform in ±1/sqrt(in_features).
@@ -87,6 +90,7 @@ class TreeGate(LogitGate):
         hardening_reduction: str = "batch_mean",
         balance_weight: float = 0.0,
         hard_training: bool = False,
+        straight_through: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
@@ -124,6 +128,11 @@ class TreeGate(LogitGate):
                 "hard_training = True takes one leaf and gives nodes no gradient: "
                 "top_k, hardening_weight and balance_weight have no meaning with it"
             )
+        if straight_through and (top_k is not None or hard_training):
+            raise ValueError(
+                "straight_through = True has the gradient of all leaves: it takes neither top_k "
+                "nor hard_training"
+            )
         n_nodes = 2**depth - 1
         super().__init__(
             in_features, 2**depth, n_logits=n_nodes, n_trained=1 if hard_training else top_k,
@@ -140,6 +149,7 @@ class TreeGate(LogitGate):
         self.hardening_reduction = hardening_reduction
         self.balance_weight: float | Tensor = balance_weight
         self.hard_training = hard_training
+        self.straight_through = straight_through
         self.register_constants(device)
         if form == "learned_transition":
             self.transition = nn.Parameter(  # (e, s n)
@@ -181,12 +191,22 @@ class TreeGate(LogitGate):
             return Routing(one_hot(leaf, self.n_experts, like=z))
         loss = self._loss(z) if self.training else None
         if self.top_k is None and self.form == "product":
-            return Routing(product_form(z), loss=loss)
-        if self.top_k is None and self.form == "log":
-            return Routing(log_form(z).exp(), loss=loss)
-        return route_top_k(
-            self._log_weights(z), self.top_k, renormalise=self.renormalise, sparse=sparse, loss=loss
-        )
+            routing = Routing(product_form(z), loss=loss)
+        elif self.top_k is None and self.form == "log":
+            routing = Routing(log_form(z).exp(), loss=loss)
+        else:
+            routing = route_top_k(
+                self._log_weights(z),
+                self.top_k,
+                renormalise=self.renormalise,
+                sparse=sparse,
+                loss=loss,
+            )
+        if self.straight_through and self.training and routing.weights is not None:
+            soft = routing.weights
+            taken = one_hot(descend(z), self.n_experts, like=soft)
+            return routing._replace(weights=taken + (soft - soft.detach()))
+        return routing
 
     def leaf(self, x: Tensor) -> Tensor:
         """Return the leaf (...), int64, that each input (..., i) is routed to.

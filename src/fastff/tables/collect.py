@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastff.files import atomic_path
-from fastff.tables.schema import TIDY
 
 
 def collect(jobs: Sequence[Path], output: Path) -> None:
-    """Write `<output>/<table>.csv`, the jobs' tables one after the other, for each of TIDY.
+    """Write `<output>/<table>.csv`, the jobs' tables one after the other, for each that they have.
 
     The rows are copied as they are, so that no number is rounded on the way.
 
@@ -18,7 +17,7 @@ def collect(jobs: Sequence[Path], output: Path) -> None:
         ValueError: where two jobs' tables have different columns.
 
     """
-    for table in TIDY:
+    for table in sorted(path.stem for path in jobs[0].glob("*.csv")):
         texts = [(job / f"{table}.csv").read_text(encoding="utf-8") for job in jobs]
         header = texts[0].partition("\n")[0]
         for job, text in zip(jobs, texts, strict=True):

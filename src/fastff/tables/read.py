@@ -119,9 +119,12 @@ def load_tidy(folder: str | os.PathLike[str], labels: Mapping[str, str] | None =
 
 
 def load_table(
-    folder: str | os.PathLike[str], name: str, labels: Mapping[str, str] | None = None
+    folder: str | os.PathLike[str],
+    name: str,
+    labels: Mapping[str, str] | None = None,
+    tables: Mapping[str, Table] = TIDY,
 ) -> pd.DataFrame:
-    """Read one of the tables of TIDY, `<name>.csv` or else `<name>.csv.xz`.
+    """Read one of the tables of TIDY or LANGUAGE, `<name>.csv` or else `<name>.csv.xz`.
 
     It must have rows, since the config says what is recorded, but where every run has failed.
 
@@ -130,15 +133,16 @@ def load_table(
         name: of the table.
         labels: what to call the variants, in the column `label` that is joined; one that has no
             label is called by its name.
+        tables: the schemas, by name.
 
     Raises:
         TidyError: as `load_tidy` does for one file.
 
     """
-    table = _read(folder, name, labels)
+    table = _read(folder, name, labels, tables)
     runs = table
     if name != "runs" and _path(folder, "runs").exists():
-        runs = _read(folder, "runs")
+        runs = _read(folder, "runs", tables=tables)
     gone = failed(runs)
     if table.empty and not (len(gone) and gone.all()):
         raise TidyError(f"{_path(folder, name)} has no rows; at least one run is needed")
@@ -153,17 +157,20 @@ def _path(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def _read(
-    folder: str | os.PathLike[str], name: str, labels: Mapping[str, str] | None = None
+    folder: str | os.PathLike[str],
+    name: str,
+    labels: Mapping[str, str] | None = None,
+    tables: Mapping[str, Table] = TIDY,
 ) -> pd.DataFrame:
     """Return a tidy table, which may have no rows, with the labels. Raises TidyError."""
-    path, keys = _path(folder, name), list(TIDY[name].keys)
-    table = read_table(path, TIDY[name]).drop(columns=LABEL, errors="ignore")  # of older files
+    path, keys = _path(folder, name), list(tables[name].keys)
+    table = read_table(path, tables[name]).drop(columns=LABEL, errors="ignore")  # of older files
     repeated = table.duplicated(keys)
     if repeated.any():
         row = table.loc[repeated, keys].iloc[0]
         where = ", ".join(f"{key} {value}" for key, value in row.items())
         raise TidyError(f"{path}: two rows for {where}; allowed is one")
-    place = TIDY[name].header.index("variant") + 1
+    place = tables[name].header.index("variant") + 1
     shown = [(labels or {}).get(variant, variant) for variant in table["variant"]]
     table.insert(place, LABEL, shown)
     return table
@@ -176,8 +183,9 @@ def _runs(table: pd.DataFrame) -> set[tuple[Any, ...]]:
 
 def failed(table: pd.DataFrame) -> pd.Series[bool]:
     """Return which rows of a table are of runs that have failed, by then: a mask."""
-    if "failed_epoch" in table:
-        return table["failed_epoch"].notna()
+    for column in ("failed_epoch", "failed_step"):
+        if column in table:
+            return table[column].notna()
     if "train_loss" in table:  # the table of epochs
         return table["train_loss"].isna()
     return pd.Series(False, index=table.index)

@@ -243,6 +243,38 @@ TIDY: Mapping[str, Table] = {
         )
     ),
 }
+# The tidy tables of a language model.
+_BITS = _score("bits_per_byte", "loss, hard form", "bits per byte", digits=4)
+_SOFT_BITS = _score("bits_per_byte_soft", "loss, soft form", "bits per byte", digits=4)
+_ACTIVE = Column("active_parameters", "integer", "given", title="active parameters")
+_STEP = (*_HEAD, Column("step", "integer", "key"))
+LANGUAGE: Mapping[str, Table] = {
+    "runs": Table(
+        (
+            *_HEAD,
+            *_SIZES,
+            _ACTIVE,
+            *_columns("integer", "given", "steps", "batch_size"),
+            Column("learning_rate", "real", "given"),
+            _LOSSES[0],
+            _BITS,
+            _SOFT_BITS,
+            # of the runs whose loss became NaN or infinite, which have no scores
+            Column("failed_step", "integer", optional=True),
+        )
+    ),
+    "steps": Table((*_STEP, _LOSSES[0], _BITS)),
+    "usage": Table(
+        (
+            *_STEP,
+            Column("layer", "integer", "key"),
+            Column("entropy", unit="bits"),
+            *_columns("real", "value", "visited", "ever_visited"),
+        )
+    ),
+    "generated": Table((*_HEAD, Column("text", "text"))),
+}
+BITS_PER_BYTE = (_BITS.name, _SOFT_BITS.name)
 HEAD = names(_HEAD)  # what the tidy tables start with
 RUN = names(column for column in _HEAD if column.role == "key")
 SHAPE, SIZES = names(_SHAPE), names(_SIZES)
@@ -329,6 +361,20 @@ TIMINGS = Table(
     recent=(PROCESS,),
 )
 TIMED_SIZES = tuple(name for name in TIMINGS.numbers if name in (*TIMINGS.keys, *TIMINGS.given))
+LANGUAGE_TIMES = Table(
+    (
+        *_columns("text", "key", "case", "op", "variant"),
+        _LABEL,
+        *_columns("text", "key", "device", "dtype"),
+        _BATCH,
+        Column("mode", "text", "key"),
+        Column(PROCESS, "integer", "key"),
+        _MEDIAN,
+        *_columns("real", "value", "q25_us", "q75_us"),
+        _PEAK,
+        *_PROVENANCE,
+    )
+)
 ENGINE = Table(
     (
         Column("variant", "text", "key"),
@@ -385,5 +431,16 @@ LEDGER = Table(
 # What is printed and drawn, by name. `<name>_mean`, `<name>_ci` and `<name>_best` are of `<name>`.
 PRINTED: Mapping[str, Column] = {
     column.name: column
-    for column in (*_RUNS, _LABEL, *_MEASURES, *_MATCHED, *_COMPARED, *_COUNTS, *_TIMES)
+    for column in (
+        *_RUNS,
+        _BITS,
+        _SOFT_BITS,
+        _ACTIVE,
+        _LABEL,
+        *_MEASURES,
+        *_MATCHED,
+        *_COMPARED,
+        *_COUNTS,
+        *_TIMES,
+    )
 }

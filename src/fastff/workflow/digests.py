@@ -32,6 +32,10 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "prepare": ("fastff.data.prepare",),
     "runs": RUNS,
     "train": (*RUNS, "fastff.train.tables"),
+    "language": (
+        *("fastff.language.job", "fastff.language.text"),
+        *("fastff.kernels.numba", "fastff.kernels.triton"),
+    ),
     "collect": ("fastff.tables.collect",),
     "bench": ("fastff.bench.run", "fastff.kernels.numba", "fastff.kernels.triton"),
     "analysis": ("fastff.analysis",),

@@ -18,9 +18,10 @@ from snakemake.exceptions import WorkflowError
 
 from fastff.claims.file import ClaimsFile
 from fastff.config.job import TrainSpec
-from fastff.config.jobs import WHOLE, job_specs
+from fastff.config.jobs import WHOLE, job_specs, language_jobs
+from fastff.config.language import LanguageSpec
 from fastff.config.load import Config
-from fastff.tables.schema import TIDY
+from fastff.tables.schema import LANGUAGE, TIDY
 
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
 TABLE_FORMATS = (".csv", ".md", ".tex", ".html")
@@ -73,6 +74,33 @@ class Layout:
         job = wildcards.variant + wildcards.shard
         is_whole = self.config.one_job_per_experiment and job == WHOLE
         return str(wildcards.experiment) if is_whole else f"{wildcards.experiment}/{job}"
+
+    @cached_property
+    def language_specs(self) -> dict[tuple[str, str], tuple[LanguageSpec, ...]]:
+        """Every job that trains language models by these and name, as `specs`."""
+        return {
+            (model, job): specs
+            for model in self.config.language_models
+            for job, specs in language_jobs(self.config, model).items()
+        }
+
+    def language_specs_of(self, wildcards: Any) -> tuple[LanguageSpec, ...]:
+        """Return what the job of Snakemake's wildcards trains: `language_model` and `variant`."""
+        return self.language_specs[wildcards.language_model, wildcards.variant]
+
+    def language_job_name(self, wildcards: Any) -> str:
+        """Return how `fastff train --job` calls the job of Snakemake's wildcards."""
+        is_whole = self.config.one_job_per_experiment and wildcards.variant == WHOLE
+        model = str(wildcards.language_model)
+        return model if is_whole else f"{model}/{wildcards.variant}"
+
+    def language_job_folders(self, model: str) -> list[str]:
+        """Return the folders of a language model's jobs, in the order of its variants."""
+        return [
+            f"{self.results}/jobs/{name}/{job}"
+            for name, job in self.language_specs
+            if name == model
+        ]
 
     def job_folders(self, experiment: str) -> list[str]:
         """Return the folders of an experiment's jobs, in the order of its variants and runs."""
@@ -171,7 +199,7 @@ class Layout:
         return own if kind == "figures" and own.exists() else self.captions / f"{kind}.rst"
 
     def drawn_from(self, name: str) -> list[str]:
-        """Return what a notebook reads: tidy tables, or a benchmark's tables.
+        """Return what a notebook reads: tidy tables, or a benchmark's tables, or both.
 
         Of single operations, first what this run measures, then what named machines did.
 
@@ -183,9 +211,21 @@ class Layout:
             return [f"{self._source_of(f'benchmarks/{name}.csv')}/benchmarks/{name}.csv"]
         if name in self.config.benchmarks:
             return [*self.measured_here(name), *self.references_of(name)]
+        return [*self.tidy_tables(name), *self.times_of(name)]
+
+    def tidy_tables(self, name: str) -> list[str]:
+        """Return the tidy tables of an experiment or a language model."""
         end = ".csv.xz" if self.config.tables_from else ".csv"
         source = self._source_of(f"tidy/{name}")
-        return [f"{source}/tidy/{name}/{table}{end}" for table in TIDY]
+        tables = LANGUAGE if name in self.config.language_models else TIDY
+        return [f"{source}/tidy/{name}/{table}{end}" for table in tables]
+
+    def times_of(self, name: str) -> list[str]:
+        """Return the tables with times of a language model's variants."""
+        model = self.config.language_models.get(name)
+        if model is None or model.times is None:
+            return []
+        return [*self.measured_here(model.times), *self.references_of(model.times)]
 
     def _source_of(self, part: str) -> str:
         """Return the folder of results that has a part: this run's, or one of `tables_from`."""
@@ -204,7 +244,9 @@ class Layout:
 
     def references_of(self, name: str) -> list[str]:
         """Return the committed tables of a benchmark."""
-        folders = [self.repository / folder for folder in self.config.benchmarks_from]
+        own = getattr(self.config.benchmarks[name], "references", None)
+        chosen = self.config.benchmarks_from if own is None else own
+        folders = [self.repository / folder for folder in chosen]
         files = [folder / "benchmarks" / f"{name}.csv" for folder in folders]
         return [from_here(file) for file in files if file.exists()]
 
@@ -224,8 +266,14 @@ class Layout:
         if name in self.config.benchmarks and name not in self.config.trained_benchmarks():
             values["measured"] = self.measured_here(name)
             values["references"] = self.references_of(name)
-        else:
+        elif name in self.config.trained_benchmarks():
             values["tidy"] = os.path.commonpath(self.drawn_from(name))
+        else:
+            values["tidy"] = os.path.commonpath(self.tidy_tables(name))
+        if name in self.config.language_models:
+            model = self.config.language_models[name]
+            values["times"] = self.times_of(name)
+            values["labels"] = {variant.name: variant.label for variant in model.variants}
         if name in self.config.experiments:
             experiment = self.config.experiments[name]
             specs = self.config.train_specs(name)
@@ -263,8 +311,8 @@ class Layout:
         tables = [
             path
             for name in self.claimed()
-            if name in self.config.experiments
-            for path in self.drawn_from(name)
+            if name not in self.config.benchmarks
+            for path in self.tidy_tables(name)
             if Path(path).name.partition(".")[0] in ("runs", "epochs", "expert_counts")
         ]
         measured = [

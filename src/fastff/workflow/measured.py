@@ -23,9 +23,10 @@ from scipy.optimize import nnls
 
 from fastff.artifact.costs import ALL, MIB
 from fastff.config.errors import ConfigError
-from fastff.config.experiment import Benchmark, EngineBenchmark, Experiment
+from fastff.config.experiment import EngineBenchmark, Experiment
 from fastff.config.jobs import job_specs
-from fastff.config.load import Config, load_config
+from fastff.config.language import LanguageBenchmark
+from fastff.config.load import Benchmark, Config, load_config
 from fastff.config.yaml_file import read_yaml
 from fastff.data.names import DATASET_SIZES, outline
 from fastff.tables.provenance import FILE, launches
@@ -246,6 +247,10 @@ def _n_measurements(block: Benchmark, device: str) -> int:
         points = len(block.variants) * len(block.grid.points())
         passes = block.repeats * (len(block.workers) + 1)
         return points * passes * DATASET_SIZES[block.dataset].n_train
+    if isinstance(block, LanguageBenchmark):
+        timed = [case for case in block.cases.values() if device == "cuda" or case.device == "cpu"]
+        per_variant = sum(len(case.ops) * len(case.modes) for case in timed)
+        return block.processes * block.repeats * per_variant
     cases = [case for case in block.cases.values() if device == "cuda" or case.device == "cpu"]
     calls = sum(
         len(case.widths(depth))

@@ -22,9 +22,17 @@ from fastff.bench.run import run_benchmark
 from fastff.config.base import unknown
 from fastff.config.errors import ConfigError
 from fastff.config.experiment import EngineBenchmark, Experiment
+from fastff.config.language import LanguageBenchmark, LanguageModel
 from fastff.config.load import Config
 from fastff.data.dataset import Dataset, load
+from fastff.data.names import TEXT_NAMES
 from fastff.files import atomic_path
+from fastff.language.job import (
+    failed_language_runs,
+    tidy_language_tables,
+    train_language_models,
+)
+from fastff.language.text import Text, load_text
 from fastff.tables.provenance import FILE, launches, with_launch
 from fastff.train.job import train
 from fastff.train.store import run_context, run_stores
@@ -64,41 +72,53 @@ def make_reference(
         ConfigError: for an experiment that isn't there, and one whose dataset is not given.
 
     """
-    blocks: dict[str, Experiment | EngineBenchmark] = {
+    blocks: dict[str, Experiment | LanguageModel | EngineBenchmark | LanguageBenchmark] = {
         **config.experiments,
+        **config.language_models,
         **config.trained_benchmarks(),
+        **config.language_benchmarks(),
     }
     for name in only:
         if name not in blocks:
             raise ConfigError(f"--only: {unknown(f'experiment {name!r}', name, blocks)}")
     blocks = {name: block for name, block in blocks.items() if not only or name in only}
-    loaded = [load(path, device=device) for path in paths]
+    loaded = [
+        load_text(path, device=device) if path.stem in TEXT_NAMES else load(path, device=device)
+        for path in paths
+    ]
     given = {data.name: (path, data) for path, data in zip(paths, loaded, strict=True)}
     for name, block in blocks.items():
-        if block.dataset not in given:
+        dataset = getattr(block, "dataset", None)
+        if dataset is not None and dataset not in given:
             has = ", ".join(given)
-            raise ConfigError(f"{name}: its dataset is {block.dataset}, but --data has {has}")
+            raise ConfigError(f"{name}: its dataset is {dataset}, but --data has {has}")
     start = perf_counter()
     made: dict[str, Any] = {}
     with ThreadPoolExecutor() as writers:
         writing = []
         for name, block in blocks.items():
-            path, data = given[block.dataset]
-            if isinstance(block, EngineBenchmark):
+            path, data = given.get(getattr(block, "dataset", ""), (None, None))
+            if isinstance(block, EngineBenchmark | LanguageBenchmark):
                 began = perf_counter()
                 measured = run_benchmark(
-                    block.spec(), device.type, path, stacks_at_once=config.stacks_at_once
+                    config.benchmark_spec(name),
+                    device.type,
+                    path,
+                    stacks_at_once=config.stacks_at_once,
                 )
                 _write(measured, output / "benchmarks" / f"{name}.csv")
                 made[name] = {"seconds": round(perf_counter() - began, 1)}
                 continue
-            tables, made[name] = _experiment(config, name, data, store)
+            if isinstance(data, Text):
+                tables, made[name] = _language_model(config, name, data, store)
+            elif data is not None:
+                tables, made[name] = _experiment(config, name, data, store)
             for table, rows in tables.items():
                 target = output / "tidy" / name / f"{table}.csv.xz"
                 writing.append(writers.submit(_write, rows, target))
         for written in writing:
             written.result()
-    used = {block.dataset for block in blocks.values()}
+    used = {getattr(block, "dataset", None) for block in blocks.values()}
     record = {
         "command": shlex.join(["fastff", *sys.argv[1:]]),
         **provenance(device),
@@ -140,6 +160,24 @@ def _experiment(
         raise ValueError(f"failed_runs = error: {len(failed)} runs failed: {failed[0]}")
     log.info("%s: %d runs in %.1f s", name, n_runs, seconds)
     return joined_tables(specs, jobs), {"runs": n_runs, "seconds": seconds, "peak_bytes": peak}
+
+
+def _language_model(
+    config: Config, name: str, text: Text, store: Path | None
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Return the tidy tables of a language model, and what training it took."""
+    device, start = text.train.device, perf_counter()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    specs = config.language_models[name].specs(name)
+    jobs = train_language_models(specs, text, sources=stage_digest("language"), store=store)
+    seconds = round(perf_counter() - start, 1)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    n_runs = sum(map(len, jobs))
+    for line in failed_language_runs(specs, jobs):
+        log.warning("%s", line)
+    made = {"runs": n_runs, "seconds": seconds, "peak_bytes": peak}
+    return tidy_language_tables(specs, jobs), made
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
