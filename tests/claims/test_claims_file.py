@@ -12,6 +12,7 @@ from fastff.claims.file import ClaimsFile
 from fastff.claims.load import load_claims
 from fastff.config.errors import ConfigError
 from fastff.config.load import load_config
+from fastff.config.yaml_file import merge_layers, read_layers
 
 CONFIGS = Path(__file__).parents[2] / "config"
 SHIPPED = yaml.safe_load((CONFIGS / "claims.yaml").read_text())
@@ -63,6 +64,17 @@ def test_a_replication_is_of_the_published_dataset():
     for name, claim in load_claims(CONFIGS / "claims.yaml").claims.items():
         if claim.kind == "replication" and claim.experiment is not None:
             assert config.experiments[claim.experiment].dataset == claim.published.dataset, name
+
+
+def test_a_replication_is_by_the_published_recipe():
+    """An experiment has one of its own, or another's but for the cap and when to stop."""
+    blocks = merge_layers(read_layers(CONFIGS / "paper.yaml"))["experiments"]
+    for name, claim in load_claims(CONFIGS / "claims.yaml").claims.items():
+        if claim.kind == "replication" and claim.experiment is not None:
+            for block in map(blocks.get, claim.variants()):
+                changed = block.get("recipe", {}) if "extends" in block else {}
+                assert changed.keys() <= {"epochs", "early_stopping"}, name
+                assert "extends" not in block or not block.get("recipes"), name
 
 
 def test_the_paper_s_config_can_test_every_claim_of_an_experiment():

@@ -71,6 +71,8 @@ GATES = {  # with a mixture of experts without bias
     "fff top-2": lambda: TreeGate(I, DEPTH, top_k=2, renormalise=True),
     "fff hard-trained": lambda: TreeGate(I, DEPTH, hard_training=True),
     "fff region leak": lambda: TreeGate(I, DEPTH, region_leak=0.3),
+    "fff relu logits": lambda: TreeGate(I, DEPTH, logit_activation="relu", bias=True),
+    "fff logit dropout": lambda: TreeGate(I, DEPTH, logit_dropout=0.4, region_leak=0.3),
     "fff hardening": lambda: TreeGate(I, DEPTH, hardening_weight=0.5),
     "fff hardening, sum": lambda: TreeGate(
         I, DEPTH, hardening_weight=0.1, hardening_reduction="sum"
@@ -93,6 +95,11 @@ LAYERS |= {
     "fff gelu": lambda: fff(of={"activation": "gelu"}),
     "fff prelu": lambda: fff(of={"activation": "prelu"}),
     "fff dropout": lambda: fff(of={"dropout": 0.4}),
+    "fff gelu outputs": lambda: fff(of={"output_activation": "gelu", "bias": True}),
+    "moe top-2 selu outputs": lambda: routed(
+        LinearGate(I, E, top_k=2), output_activation="selu", bias="output"
+    ),
+    "merged fff selu outputs": lambda: fff(SoftMergedExperts, of={"output_activation": "selu"}),
     "fff hard-trained biases": lambda: fff(hard_training=True, bias=True, of={"bias": True}),
     "fff hidden biases": lambda: fff(bias=True, of={"bias": "hidden"}),
     "fff output biases": lambda: fff(of={"bias": "output"}),

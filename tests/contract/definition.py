@@ -118,7 +118,10 @@ def experts(bank, x, p, activate=None):
     outputs = torch.einsum("beh,eho->beo", hidden, bank.w_out.double())
     if bank.b_out is not None:
         outputs = outputs + bank.b_out.double()
-    return _weighted(p, outputs).sum(1)
+    activate = ACTIVATIONS[bank.output_activation]
+    if isinstance(bank, SoftMergedExperts):
+        return activate(_weighted(p, outputs).sum(1))
+    return _weighted(p, activate(outputs)).sum(1)
 
 
 def margin(layer, x):
@@ -217,8 +220,10 @@ def _noisy_logits(gate, x, hard):
 
 
 def _leaked(gate, z):
-    if not gate.training or gate.region_leak == 0:
+    if not gate.training:
         return z
+    if gate.logit_dropout > 0:
+        z = z * (spread(z.shape[-1]) >= gate.logit_dropout) / (1 - gate.logit_dropout)
     return torch.where(spread(z.shape[-1]) < gate.region_leak, -z, z)
 
 
@@ -309,7 +314,7 @@ def _gate_margin(gate, x):
     margins = []
     if isinstance(gate, TreeGate):
         z = _logits(gate, x)
-        margins.append(_path_margin(z))
+        margins.append(_path_margin(_plain_logits(gate, x)))
         if gate.training and gate.hard_training:
             margins.append(_path_margin(_leaked(gate, z)))
         scores = [_leaf_scores(gate, _leaked(gate, z))]

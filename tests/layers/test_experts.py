@@ -23,7 +23,8 @@ def naive_mixture(experts, x, p):
     out = torch.zeros(len(x), experts.w_out.shape[-1], dtype=x.dtype)
     for e in range(experts.n_experts):
         hidden = experts.activate(x @ experts.w_in[e].T + experts.b_in[e])
-        out += p[:, e, None] * (hidden @ experts.w_out[e] + experts.b_out[e])
+        outputs = hidden @ experts.w_out[e] + experts.b_out[e]
+        out += p[:, e, None] * ACTIVATIONS[experts.output_activation](outputs)
     return out
 
 
@@ -32,21 +33,23 @@ def naive_merged(experts, x, p):
     w_in = torch.einsum("be,ehi->bhi", p, experts.w_in)
     w_out = torch.einsum("be,eho->bho", p, experts.w_out)
     hidden = experts.activate(torch.einsum("bhi,bi->bh", w_in, x) + p @ experts.b_in)
-    return torch.einsum("bho,bh->bo", w_out, hidden) + p @ experts.b_out
+    outputs = torch.einsum("bho,bh->bo", w_out, hidden) + p @ experts.b_out
+    return ACTIVATIONS[experts.output_activation](outputs)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(
     ("kind", "naive"), [(MixtureExperts, naive_mixture), (SoftMergedExperts, naive_merged)]
 )
-@given(**SIZES, seed=st.integers(0, 2**16))
+@given(**SIZES, output_activation=st.sampled_from([*ACTIVATIONS]), seed=st.integers(0, 2**16))
 def test_outputs_and_gradients_equal_the_naive_form(
-    kind, naive, activation, n_experts, in_features, hidden, out_features, batch, seed
-):
+    kind, naive, activation, n_experts, in_features, hidden, out_features, batch, seed,
+    output_activation,
+):  # fmt: skip
     draw = torch.Generator().manual_seed(seed)
     experts = kind(
         n_experts, in_features, hidden, out_features,
-        activation=activation, bias=True, generator=draw,
+        activation=activation, bias=True, output_activation=output_activation, generator=draw,
     ).double()  # fmt: skip
     x = torch.randn(batch, in_features, generator=draw, dtype=torch.float64, requires_grad=True)
     p = torch.rand(batch, n_experts, generator=draw, dtype=torch.float64).softmax(-1)
@@ -67,13 +70,15 @@ def test_outputs_and_gradients_equal_the_naive_form(
 @given(
     n_experts=st.integers(1, 9), hidden=st.integers(1, 9), out_features=st.integers(2, 11),
     n_runs=st.integers(2, 4), seed=st.integers(0, 2**16),
+    output_activation=st.sampled_from(["linear", "relu"]),
 )  # fmt: skip
-def test_a_run_has_the_same_bits_in_any_stack(kind, n_experts, hidden, out_features, n_runs, seed):
+def test_a_run_has_the_same_bits_in_any_stack(
+    kind, n_experts, hidden, out_features, n_runs, seed, output_activation
+):
     """Of a classifier, both forms at once, as an evaluation takes them."""
     draw = torch.Generator().manual_seed(seed)
-    banks = [
-        kind(n_experts, 24, hidden, out_features, bias=True, generator=draw) for _ in range(n_runs)
-    ]
+    options = {"bias": True, "output_activation": output_activation, "generator": draw}
+    banks = [kind(n_experts, 24, hidden, out_features, **options) for _ in range(n_runs)]
     x = torch.randn(256, 24, generator=draw)
     forms = torch.rand(2, n_runs, 256, n_experts, generator=draw).softmax(-1)
     with torch.no_grad():
@@ -139,5 +144,7 @@ def test_bad_sizes_are_named(name):
 
 
 def test_an_unknown_activation_is_named():
+    with pytest.raises(ValueError, match="output_activation = 'tanh': allowed are relu, gelu"):
+        MixtureExperts(2, 2, 2, 2, output_activation="tanh")
     with pytest.raises(ValueError, match="activation = 'tanh': allowed are relu, gelu"):
         MixtureExperts(2, 2, 2, 2, activation="tanh")

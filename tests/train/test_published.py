@@ -47,6 +47,9 @@ def n_parameters(name: str, depth: int, hidden_features: int) -> int:
         ("study_fff_log", 3, 32, 209_095),
         ("study_moe", 3, 32, 209_872),
         ("study_moe_relu", 3, 32, 209_872),
+        ("study_fff_log_relu_outputs", 3, 32, 209_095),
+        ("study_moe_relu_outputs", 3, 32, 209_872),
+        ("study_hypercube_relu_outputs", 3, 32, 205_952),
         ("study_hypercube", 3, 32, 205_952),
         ("study_mlp_to_plane", 4, 32, 201_506),
         ("study_fff_to_plane", 4, 32, 414_783 - 1),
@@ -271,6 +274,7 @@ def test_a_run_is_trained_until_its_train_loss_stops_improving():
     "name",
     ["study_moe_relu", "study_hypercube", "study_fff_to_plane", "study_learned_transition",
      "study_fff_top2", "study_node_trees", "study_cnn_to_plane", "study_fff_on_plane",
+     "study_fff_small_relu_outputs", "study_fff_64_gelu_outputs",
      "master_leaf_fff", "hardening_mean_1"],
 )  # fmt: skip
 def test_a_published_model_learns(name):

@@ -301,8 +301,8 @@ class Claim(Spec):
     """A claim, and how a result here tests it.
 
     Attributes:
-        kind: "replication": the published model, data, form and metric; "generalisation": the same
-            question on other data or in another form; "ours": what nobody published.
+        kind: "replication": the published model, data, recipe, form and metric; "generalisation":
+            the same question on other data or in another form; "ours": what nobody published.
         source: a key of the file's `sources`.
         where: the place in the source.
         statement: the claim, in our words.

@@ -126,6 +126,7 @@ class TreeGateSpec(TopKGateSpec):
     that hardening penalises are summed over the batch and the nodes, or over the nodes with a mean
     over the batch, or their mean is taken. `balance_weight` is of the load-balancing loss. `bias`
     gives every node a threshold of its own, without which a plane is cut through its origin only.
+    `logit_activation` is of the node logits, and `logit_dropout` leaves some out in training.
     """
 
     takes_depth: ClassVar[bool] = True
@@ -136,6 +137,8 @@ class TreeGateSpec(TopKGateSpec):
     node_activation: NodeActivation = "logsigmoid"
     transition_start: Literal["paths", "uniform"] = "paths"
     bias: bool = False
+    logit_activation: LogitActivation = "linear"
+    logit_dropout: float = Field(default=0.0, ge=0, lt=1)
     region_leak: float = Field(default=0.0, ge=0, le=1)
     hardening_weight: float = Field(default=0.0, ge=0)
     hardening_reduction: Literal["sum", "batch_mean", "mean"] = "batch_mean"

@@ -146,6 +146,7 @@ class ExpertsSpec(Spec):
     """A bank of experts. Its fields beside `kind` are the arguments of its class.
 
     `bias` gives one to hidden units and outputs, or to "hidden" units or the "output" alone.
+    `output_activation` is of every expert's outputs; that of a merged one is of the merged outputs.
     """
 
     kind: str
@@ -156,6 +157,7 @@ class MixtureSpec(ExpertsSpec):
 
     kind: Literal["mixture"] = "mixture"
     activation: ExpertActivation = "relu"
+    output_activation: FixedActivation = "linear"
     bias: ExpertBias = False
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -165,6 +167,7 @@ class SoftMergedSpec(ExpertsSpec):
 
     kind: Literal["soft_merged"] = "soft_merged"
     activation: FixedActivation = "relu"
+    output_activation: FixedActivation = "linear"
     bias: ExpertBias = False
     dropout: float = Field(default=0.0, ge=0, lt=1)
 

@@ -29,6 +29,8 @@ from fastff.config.model import (
 )
 
 BIASED = MixtureSpec(bias=True)
+RELU_OUTPUTS = MixtureSpec(bias=True, output_activation="relu")
+GELU_OUTPUTS = MixtureSpec(bias=True, activation="gelu", output_activation="gelu")
 HEAD = LinearSpec(bias=True)
 HardeningReduction = Literal["sum", "batch_mean", "mean"]
 HARDENING_WEIGHTS = (0.1, 1.0, 3.0, 10.0)
@@ -95,6 +97,55 @@ _VARIANTS = [
         "FFF, top-2, learned transition",
         TreeGateSpec(form="learned_transition", transition_start="uniform", **_TOP_2),
         experts=MixtureSpec(),
+    ),
+    # As the commits have them that first stored their values.
+    _routed(
+        "study_fff_log_relu_outputs",
+        "FFF, log form, ReLU outputs",
+        _tree(form="log"),
+        experts=RELU_OUTPUTS,
+    ),
+    _routed(
+        "study_moe_relu_outputs",
+        "MoE, ReLU logits, outputs",
+        LinearGateSpec(logit_activation="relu"),
+        experts=RELU_OUTPUTS,
+    ),
+    _routed(
+        "study_hypercube_relu_outputs",
+        "hypercube, ReLU logits, outputs",
+        HypercubeGateSpec(logit_activation="relu"),
+        experts=RELU_OUTPUTS,
+    ),
+    _routed(
+        "study_moe_small_relu_outputs",
+        "MoE, 4 x 64, ReLU logits, outputs",
+        LinearGateSpec(logit_activation="relu"),
+        experts=RELU_OUTPUTS,
+    ),
+    _routed(
+        "study_fff_small_relu_outputs",
+        "FFF, 4 x 64, ReLU logits, outputs",
+        TreeGateSpec(logit_activation="relu"),
+        experts=RELU_OUTPUTS,
+    ),
+    _routed(
+        "study_fff_64_relu_outputs",
+        "own FFF, 4 x 64, ReLU outputs",
+        _tree(form="log"),
+        experts=RELU_OUTPUTS,
+    ),
+    _routed(
+        "study_fff_64_gelu_outputs",
+        "own FFF, 4 x 64, GELU outputs, node dropout",
+        _tree(form="log", logit_dropout=0.2),
+        experts=GELU_OUTPUTS,
+    ),
+    _routed(
+        "study_fff_64_gelu",
+        "package's FFF, 4 x 64, GELU",
+        _tree(),
+        experts=MixtureSpec(bias=True, activation="gelu"),
     ),
     _routed("study_moe_small", "MoE, 4 x 64", LinearGateSpec(logit_activation="relu")),
     _routed("study_fff_small", "FFF, 4 x 64", _tree(form="log")),

@@ -27,6 +27,8 @@ BIASES = (True, False, "hidden", "output")
 class Experts(nn.Module, abc.ABC):
     """`n_experts` MLPs with one hidden layer: E_e(x) = a(x W_in,eᵀ + b_in,e) W_out,e + b_out,e.
 
+    With an `output_activation` it is taken of the outputs.
+
     Parameters have a row per hidden unit: `w_in` (e, h, i) and `w_out` (e, h, o), so that an
     expert's weights are one block of memory.
 
@@ -40,6 +42,8 @@ class Experts(nn.Module, abc.ABC):
         dropout: in training mode, the probability with which a hidden unit is left out for a
             sample, after the activation; the others are scaled up by 1 / (1 - dropout).
         bias: whether hidden units and outputs have a bias, or "hidden" or "output" for one of them.
+        output_activation: of every expert's outputs, before they are weighted: "linear", "relu",
+            "gelu" or "selu".
         device: of the parameters.
         dtype: of the parameters.
         generator: draws the initial parameters, uniform in ±1/sqrt(fan_in).
@@ -70,6 +74,7 @@ class Experts(nn.Module, abc.ABC):
         activation: Activation = "relu",
         dropout: float = 0.0,
         bias: bool | str = False,
+        output_activation: str = "linear",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
@@ -85,7 +90,11 @@ class Experts(nn.Module, abc.ABC):
         check_dtype(dtype)
         if bias not in BIASES:
             raise ValueError(f"bias = {bias!r}: allowed are True, False, 'hidden' and 'output'")
+        if output_activation not in ACTIVATIONS:
+            names = ", ".join(ACTIVATIONS)
+            raise ValueError(f"output_activation = {output_activation!r}: allowed are {names}")
         self.bias = bias
+        self.output_activation = output_activation
         self.n_experts = n_experts
         self.in_features = in_features
         self.hidden_features = hidden_features
@@ -195,7 +204,8 @@ class Experts(nn.Module, abc.ABC):
         return (
             f"n_experts={self.n_experts}, in_features={self.in_features}, "
             f"hidden_features={self.hidden_features}, out_features={self.out_features}, "
-            f"activation={self.activation!r}, bias={self.bias!r}"
+            f"activation={self.activation!r}, bias={self.bias!r}, "
+            f"output_activation={self.output_activation!r}"
         )
 
     def units(self) -> dict[str, tuple[nn.Parameter, int]]:
@@ -207,7 +217,8 @@ class MixtureExperts(Experts, has_kernels=True):
     """Weighted sum of the experts' outputs, y = Σ_e p_e E_e(x).
 
     The weights scale the hidden units, so that the sum over experts and hidden units is one
-    matrix product and no expert's output is stored: memory is O(b e h).
+    matrix product and no expert's output is stored: memory is O(b e h). With an activation of the
+    outputs every one is stored: O(b e (h + o)).
     """
 
     def forward(self, x: Tensor, weights: Tensor, *, sparse: bool = False) -> Tensor:
@@ -217,7 +228,20 @@ class MixtureExperts(Experts, has_kernels=True):
         p = weights.unsqueeze(-1)
         if sparse:
             hidden = hidden.masked_fill(p == 0, 0)
-        return self.combine(p * hidden, weights, sparse=sparse)
+        if self.output_activation == "linear":
+            return self.combine(p * hidden, weights, sparse=sparse)
+        outputs = ACTIVATIONS[self.output_activation](self._outputs(hidden))
+        if sparse:
+            outputs = outputs.masked_fill(p == 0, 0)
+        return (p * outputs).sum(-2)
+
+    def _outputs(self, hidden: Tensor) -> Tensor:
+        """Return every expert's outputs before activation, (..., e, o), of hidden units."""
+        run = "r" * (self.w_out.dim() - 3)
+        outputs = torch.einsum(f"{run}...eh,{run}eho->{run}...eo", hidden, self.w_out)
+        if self.b_out is None:
+            return outputs
+        return outputs + (self.b_out if self.b_out.dim() == 2 else self.b_out.unsqueeze(-3))
 
 
 class SoftMergedExperts(Experts, has_kernels=True):
@@ -244,4 +268,5 @@ class SoftMergedExperts(Experts, has_kernels=True):
         merged = self.activate((p * hidden).sum(-2, keepdim=True))  # (..., 1, h)
         if sparse:
             merged = merged.where(p != 0, 0)
-        return self.combine(p * merged, weights, sparse=sparse)
+        out = self.combine(p * merged, weights, sparse=sparse)
+        return ACTIVATIONS[self.output_activation](out)

@@ -241,6 +241,7 @@ def _has_kernels(experts: Experts, n_chosen: int) -> bool:
     return (
         pays(experts.n_experts, n_chosen)
         and experts.activation in CODES
+        and experts.output_activation == "linear"
         and experts.is_as_defined
         and (experts.dropout == 0 or not experts.training)
     )

@@ -53,8 +53,12 @@ class TreeGate(LogitGate):
             the plain transition; "uniform" in ±1/sqrt(2 e) for e leaves, as the study did, so that
             about half of the paths' weights start at 0.
         bias: whether nodes have a bias.
+        logit_activation: "linear", or "relu" of the node logits, as a tree of the FastFF study had:
+            then left is never the likelier side.
         top_k: number of leaves kept in the soft form; None keeps all. The hard form is one leaf.
         renormalise: softmax over the kept leaves only. Needs `top_k`.
+        logit_dropout: in training mode, the probability with which a node's logit is 0, and its
+            decision even, for a sample; the others are scaled up by 1 / (1 - logit_dropout).
         region_leak: in training mode, the probability with which a node's two sides are swapped,
             for each sample on its own (section 2.3 of the paper).
         hardening_weight: of the hardening loss, the entropies of the nodes.
@@ -83,6 +87,8 @@ class TreeGate(LogitGate):
         node_activation: str = "logsigmoid",
         transition_start: str = "paths",
         bias: bool = False,
+        logit_activation: str = "linear",
+        logit_dropout: float = 0.0,
         top_k: int | None = None,
         renormalise: bool = False,
         region_leak: float = 0.0,
@@ -120,6 +126,7 @@ class TreeGate(LogitGate):
             raise ValueError(
                 f"hardening_reduction = {hardening_reduction!r}: allowed are {allowed}"
             )
+        check_probability("logit_dropout", logit_dropout, below_one=True)
         check_probability("region_leak", region_leak)
         check_weights(hardening_weight=hardening_weight, balance_weight=balance_weight)
         check_top_k(top_k, 2**depth, renormalise=renormalise)
@@ -136,7 +143,7 @@ class TreeGate(LogitGate):
         n_nodes = 2**depth - 1
         super().__init__(
             in_features, 2**depth, n_logits=n_nodes, n_trained=1 if hard_training else top_k,
-            bias=bias, device=device, dtype=dtype,
+            bias=bias, logit_activation=logit_activation, device=device, dtype=dtype,
         )  # fmt: skip
         self.depth = depth
         self.form = form
@@ -144,6 +151,7 @@ class TreeGate(LogitGate):
         self.transition_start = transition_start
         self.top_k = top_k
         self.renormalise = renormalise
+        self.logit_dropout = logit_dropout
         self.region_leak = region_leak
         self.hardening_weight: float | Tensor = hardening_weight
         self.hardening_reduction = hardening_reduction
@@ -178,7 +186,8 @@ class TreeGate(LogitGate):
         Soft weights sum to 1, with a plain `top_k` at most to 1. In training mode they leak, and
         the losses of each batch (..., b, i) come with them.
         """
-        if hard or (self.hard_training and self.training and self.region_leak == 0):
+        is_random = self.logit_dropout > 0 or self.region_leak > 0
+        if hard or (self.hard_training and self.training and not is_random):
             leaf = self.leaf(x)
             if sparse:
                 return Routing(expert=leaf.unsqueeze(-1))
@@ -222,7 +231,7 @@ class TreeGate(LogitGate):
 
     def node_logits(self, x: Tensor) -> Tensor:
         """Return the node logits (..., b, n) of inputs (..., b, i)."""
-        return self.logits(x)
+        return self.activated_logits(x)
 
     def node_weights(self) -> tuple[Tensor, Tensor | None]:
         """Return the nodes' weights (..., n, i) and biases (..., n), or None."""
@@ -255,9 +264,13 @@ class TreeGate(LogitGate):
         return f"{super().extra_repr()}, depth={self.depth}, form={self.form!r}"
 
     def _training_logits(self, x: Tensor) -> Tensor:
-        """Return the node logits; in training mode with region leak: -z swaps a node's sides."""
-        z = self.logits(x)
-        if not self.training or self.region_leak == 0:
+        """Return the node logits; in training mode with dropout and leak: -z swaps the sides."""
+        z = self.activated_logits(x)
+        if not self.training:
+            return z
+        if self.logit_dropout > 0:
+            z = z * (self.random.uniform(z) >= self.logit_dropout) / (1 - self.logit_dropout)
+        if self.region_leak == 0:
             return z
         return torch.where(self.random.uniform(z) < self.region_leak, -z, z)
 
