@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from typing import Any
@@ -19,7 +19,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from fastff.analysis.failed import say_failed
-from fastff.analysis.style import CHARACTER, wrap
+from fastff.analysis.style import CHARACTER, FONT_SIZE, wrap
 from fastff.config.base import Spec
 from fastff.config.benchmarks import TIMED_FORMS
 from fastff.config.display import displayed
@@ -157,12 +157,11 @@ def _known_styles() -> dict[str, LineStyle]:
     for forms in TIMED_FORMS.values():
         timed: Counter[str] = Counter()
         for form, label in sorted(forms.items(), key=lambda item: "kernel" not in item[1]):
-            if family := family_of(form):
-                style = family_style(family)
-                shade = SHADES[family][timed[family] % len(SHADES[family])]
-                filled = "kernel" in label
-                given.setdefault(form, replace(style, colour=shade, filled=filled))
-                timed[family] += 1
+            if fitting := family_of(form):
+                shade = SHADES[fitting][timed[fitting] % len(SHADES[fitting])]
+                look = LineStyle(shade, SOLID, MARKERS[fitting], "kernel" in label)
+                given.setdefault(form, look)
+                timed[fitting] += 1
     return given
 
 
@@ -235,6 +234,32 @@ def _draw_failed(axes: Axes, places: pd.Series[float], style: LineStyle) -> None
             "linestyle": "",
         }
         axes.plot(places, heights, transform=axes.get_xaxis_transform(), **keywords)
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], height: float) -> None:
+    """Write texts at the right of a panel, at the ends of lines, moved apart where they'd meet.
+
+    Args:
+        axes: a panel whose limits are set.
+        ends: where a line ends (in data; NaN has no text), its text and its colour.
+        height: of the panel in inches, about.
+
+    """
+    to_axes = axes.transData + axes.transAxes.inverted()
+    shown = [(y, *rest) for y, *rest in ends if np.isfinite(y)]
+    placed = sorted((to_axes.transform((1, y))[1], *rest) for y, *rest in shown)
+    step = 1.3 * FONT_SIZE / 72 / height
+    places: list[float] = []
+    for y, *_ in placed:
+        places.append(max(y, places[-1] + step if places else -0.05))
+    top = 1.0
+    for place in reversed(range(len(places))):
+        places[place] = top = min(places[place], top)
+        top -= step
+    for (y, text, colour), place in zip(placed, places, strict=True):
+        joined = {"transform": axes.transAxes, "clip_on": False, "linewidth": 0.6}
+        axes.plot([1.0, 1.04], [y, place], color=colour, scalex=False, scaley=False, **joined)
+        axes.text(1.05, place, text, transform=axes.transAxes, va="center")
 
 
 def add_legend(
