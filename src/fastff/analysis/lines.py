@@ -246,19 +246,21 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], height: float
 
     """
     to_axes = axes.transData + axes.transAxes.inverted()
-    shown = [(y, *rest) for y, *rest in ends if np.isfinite(y)]
-    placed = sorted((to_axes.transform((1, y))[1], *rest) for y, *rest in shown)
+    shown = sorted(end for end in ends if np.isfinite(end[0]))
+    heights = [float(to_axes.transform((1.0, y))[1]) for y, *_ in shown]
     step = 1.3 * FONT_SIZE / 72 / height
     places: list[float] = []
-    for y, *_ in placed:
+    for y in heights:
         places.append(max(y, places[-1] + step if places else -0.05))
     top = 1.0
-    for place in reversed(range(len(places))):
-        places[place] = top = min(places[place], top)
-        top -= step
-    for (y, text, colour), place in zip(placed, places, strict=True):
-        joined = {"transform": axes.transAxes, "clip_on": False, "linewidth": 0.6}
-        axes.plot([1.0, 1.04], [y, place], color=colour, scalex=False, scaley=False, **joined)
+    for k in reversed(range(len(places))):
+        places[k] = min(places[k], top)
+        top = places[k] - step
+    for y, place, (_, text, colour) in zip(heights, places, shown, strict=True):
+        axes.plot(
+            [1.0, 1.04], [y, place], color=colour, linewidth=0.6, clip_on=False,
+            transform=axes.transAxes, scalex=False, scaley=False,
+        )  # fmt: skip
         axes.text(1.05, place, text, transform=axes.transAxes, va="center")
 
 
