@@ -6,7 +6,7 @@ from pathlib import Path
 from fastff.analysis import (
     draw_distribution,
     draw_entropy,
-    draw_panels,
+    draw_epochs,
     draw_regions,
     load_table,
     load_tidy,
@@ -16,7 +16,11 @@ from fastff.analysis import (
 if __name__ == "__main__":
     tidy, folder = load_tidy(sys.argv[1]), Path(sys.argv[3])
     nodes, points = (load_table(sys.argv[2], name) for name in ("nodes", "projections"))
-    save_figure(draw_panels(tidy.runs, "Panels"), folder, "panels")
+    save_figure(
+        draw_epochs(tidy.epochs.query("depth == 2 & hidden_features == 8"), "Epochs"),
+        folder,
+        "epochs",
+    )
     save_figure(draw_entropy(tidy, "Entropy"), folder, "entropy")
     save_figure(draw_regions(nodes, points, "Regions"), folder, "regions")
-    save_figure(draw_distribution(tidy, "moe_mixture", "Bars"), folder, "bars")
+    save_figure(draw_distribution(tidy, "Bars"), folder, "bars")

@@ -12,7 +12,9 @@ from fastff.analysis import (
     draw_gradients,
     load_table,
     load_tidy,
+    mean_ci,
 )
+from fastff.tables.format import show_interval
 
 RECORDED = ("top_k", "learned_transition", "hypercube")
 
@@ -23,13 +25,17 @@ def test_curves_of_the_default_config_are_clear(default_folders, experiment):
     n_variants = tidy.runs["variant"].nunique()
     epochs = draw_epochs(tidy.epochs, "Title")
     assert faults(epochs) == []
-    assert [len(axes.lines) for axes in epochs.axes] == [n_variants] * 3
-    assert epochs._suptitle.get_text() == "Title · mnist5k · 5 seeds"
+    # each with a line to its number at the end
+    assert [len(axes.lines) for axes in epochs.axes] == [2 * n_variants] * 3
+    train, soft, hard = epochs.axes
+    assert train.get_yscale() == "log"
+    assert soft.get_ylim() == hard.get_ylim()
+    assert epochs._suptitle.get_text() == "Title · MNIST-5k · 5 seeds"
     gradients = draw_gradients(
         load_table(default_folders[experiment], "gradients", LABELS), "Title"
     )
     assert faults(gradients) == []
-    assert len(gradients.axes) == 3 * n_variants
+    assert len(gradients.axes) == (3 + 1) * n_variants
 
 
 def test_epochs_show_means_and_their_intervals():
@@ -40,16 +46,28 @@ def test_epochs_show_means_and_their_intervals():
     assert list(x) == [1, 2, 3, 4]
     np.testing.assert_allclose(y, 100 * expected)
     assert len(train.collections) == 1
-    assert train.get_ylabel() == "train loss (nats)"
+    assert train.get_title() == "train loss (nats)"
+    last = tables["epochs"].query("epoch == 4")["accuracy_soft"]
+    assert [text.get_text() for text in soft.texts] == [
+        show_interval("accuracy_soft", *mean_ci(last))
+    ]
 
 
-def test_gradients_have_a_line_per_unit_and_none_at_zero():
+def test_experts_are_sorted_within_each_run():
+    """Expert 0 learns most in one run, and expert 3 in the other: both are of the first rank."""
     runs = synthetic_tables(("moe_mixture",), (2,), (8,), (0, 1))["runs"]
-    gate, *_ = draw_gradients(synthetic_gradients(runs), "Title").axes
+    gradients = synthetic_gradients(runs)
+    second = gradients["seed"] == 1
+    gradients.loc[second, "unit"] = 3 - gradients.loc[second, "unit"]
+    gate, first_layer, _, active = draw_gradients(gradients, "Title").axes
     assert gate.get_yscale() == "log"
-    assert len(gate.lines) == 4
-    np.testing.assert_allclose(gate.lines[1].get_ydata(), 0.01 / np.arange(1, 11))
+    assert len(gate.lines) == len(first_layer.lines) == 4
+    steps = np.arange(1, 11)
+    for rank in range(3):
+        np.testing.assert_allclose(gate.lines[rank].get_ydata(), 0.01 / steps**rank)
     assert np.isnan(gate.lines[3].get_ydata()).all()
+    learns = [sum(0.01 / step**unit >= 1e-6 for unit in range(3)) for step in steps]
+    np.testing.assert_allclose(active.lines[0].get_ydata(), learns)
 
 
 def test_at_most_six_decades_of_gradients_are_shown():
@@ -57,7 +75,7 @@ def test_at_most_six_decades_of_gradients_are_shown():
     gradients = synthetic_gradients(synthetic_tables(variants, (2,), (8,), (0,))["runs"])
     gradients.loc[gradients["variant"] == variants[1], "magnitude"] *= 5
     whole = draw_gradients(gradients, "Title").axes[0]
-    assert whole.get_ylim()[0] < gradients["magnitude"][gradients["magnitude"] > 0].min()
+    assert whole.get_ylim()[0] >= 0.05 / 1e6
     gradients.loc[gradients["unit"] == 1, "magnitude"] *= 1e-15
     cut, *_ = draw_gradients(gradients, "Title").axes
     assert cut.get_ylim()[0] == pytest.approx(0.05 / 1e6)
@@ -79,17 +97,18 @@ def test_variants_of_different_shapes_and_parts(default_folders):
     assert faults(draw_epochs(tidy.epochs, "Title")) == []
     figure = draw_gradients(load_table(default_folders["gradients"], "gradients", LABELS), "Title")
     assert faults(figure) == []
-    assert len(figure.axes) == 3 * 5
+    assert len(figure.axes) == 4 * 5
     assert [text.get_text() for text in figure.axes[0].texts] == ["no gate"]
-    assert [len(axes.lines) for axes in figure.axes[::5]] == [0, 1, 1]
-    assert [len(axes.lines) for axes in figure.axes[1::5]] == [8, 8, 8]
+    assert [text.get_text() for text in figure.axes[15].texts] == ["one layer"]
+    assert [len(axes.lines) for axes in figure.axes[::5]] == [0, 1, 1, 0]
+    assert [len(axes.lines) for axes in figure.axes[1::5]] == [8, 8, 8, 1]
 
 
 def test_a_part_of_another_gate_is_drawn_and_told_last_by_its_name():
     runs = synthetic_tables(("moe_mixture",), (2,), (8,), (0,))["runs"]
     gradients = synthetic_gradients(runs).replace({"part": {"gate": "gate_scale"}})
     figure = draw_gradients(gradients, "Title")
-    assert figure.axes[-1].get_ylabel() == "gate scale"
+    assert figure.axes[-2].get_ylabel() == "gradient,\ngate scale"
     assert "; gate scale " in describe_gradients(gradients)
 
 

@@ -15,7 +15,7 @@ from fastff.analysis import (
     runs_with_distribution,
     trend,
 )
-from fastff.analysis.shares import ranked_shares
+from fastff.analysis.shares import class_entropy, sorted_shares
 
 
 def counts_of(*runs: list[list[int]], epoch: int = 1, tree: int = 0) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def test_parallel_trees_are_measured_one_by_one():
     row = distribution(counts).iloc[0]
     assert (row["entropy"], row["effective_experts"], row["used_experts"]) == (0.5, 1.5, 1.5)
     # the fullest expert of each tree: 4 of 8, and 8 of 8
-    assert ranked_shares(counts)[:, 0] == pytest.approx([0.75, 0.25, 0, 0])
+    assert sorted_shares(counts).mean(axis=0)[:, 0] == pytest.approx([0.75, 0.25, 0, 0])
 
 
 def test_a_run_without_samples():
@@ -101,14 +101,18 @@ def test_runs_get_their_own_measures(small):
     assert row["entropy"] == pytest.approx(-(p * np.log2(p)).sum())
 
 
-def test_ranked_shares_sorts_each_run_before_the_mean():
+def test_shares_are_sorted_in_each_run():
     # the fullest expert is number 1 in the first run, number 0 in the second
     counts = counts_of([[2, 0], [0, 6]], [[4, 6], [2, 4]])
-    expected = [
-        [(0 / 8 + 4 / 16) / 2, (6 / 8 + 6 / 16) / 2],
-        [(2 / 8 + 2 / 16) / 2, (0 / 8 + 4 / 16) / 2],
-    ]
-    assert ranked_shares(counts) == pytest.approx(np.array(expected))
+    expected = [[[0, 6 / 8], [2 / 8, 0]], [[4 / 16, 6 / 16], [2 / 16, 4 / 16]]]
+    assert sorted_shares(counts) == pytest.approx(np.array(expected))
+    by_number = sorted_shares(counts, by_load=False)
+    assert by_number[0] == pytest.approx(np.array(expected)[0, ::-1])
+
+
+def test_class_entropy_of_an_expert():
+    shares = np.array([[[0.25, 0.25], [0.5, 0.0], [0.0, 0.0]]])
+    np.testing.assert_allclose(class_entropy(shares), [[1.0, 0.0, np.nan]])
 
 
 def spread(entropies: list[list[float]]) -> pd.DataFrame:

@@ -13,8 +13,8 @@ from fastff.analysis import (
     compare,
     describe_comparisons,
     describe_runs,
+    draw_changes,
     draw_epochs,
-    draw_panels,
     load_tidy,
     rank,
     runs_with_distribution,
@@ -93,7 +93,7 @@ def test_without_failures_nothing_is_said(small):
     assert "failed" not in describe_runs(small.runs)
     assert "n_failed" not in summarise(small.runs, ["accuracy_hard"])
     assert "n_left_out" not in compare(small.runs, [PAIR])
-    assert "failed" not in texts(draw_panels(small.runs, "T"))
+    assert "failed" not in texts(draw_changes(small.runs, [PAIR], "T"))
 
 
 PAIR = {"treatment": "fff_mixture_logsigmoid", "baseline": "moe_mixture"}
@@ -128,7 +128,7 @@ def test_a_trend_is_over_the_runs_that_finished(one_failed, small):
 
 def test_figures_have_a_cross_and_the_number(one_failed):
     for figure, n_crosses in (
-        (draw_panels(one_failed.runs, "T"), 3),
+        (draw_changes(one_failed.runs, [PAIR], "T"), 2),
         (draw_epochs(one_failed.epochs[one_failed.epochs["depth"].eq(1)
                      & one_failed.epochs["hidden_features"].eq(8)], "T"), 3),
     ):  # fmt: skip

@@ -8,19 +8,21 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from boxes import faults, measure
+from boxes import faults
 from synthetic import LABELS, synthetic_tables, write_tidy
 
 from fastff.analysis import (
     Tidy,
+    draw_changes,
     draw_distribution,
     draw_entropy,
-    draw_panels,
     load_tidy,
+    mean_ci,
     save_figure,
-    summarise,
 )
+from fastff.config.load import load_config
 
+CONFIG = load_config(Path(__file__).parents[2] / "config" / "config.yaml")
 LONG = "Merging of experts under a title as long as any config may have: that is a hundred letters"
 
 
@@ -33,17 +35,20 @@ def assert_clear(figure):
 
 
 @pytest.mark.parametrize("experiment", ["soft_merging", "gate_activation"])
-def test_panels_of_the_default_config(default_folders, experiment):
+def test_changes_of_the_default_config(default_folders, experiment):
     runs = load_tidy(default_folders[experiment], LABELS).runs
-    figure = draw_panels(runs, "Title")
+    pairs = [pair.model_dump() for pair in CONFIG.experiments[experiment].comparisons]
+    figure = draw_changes(runs, pairs, "Title")
     assert_clear(figure)
-    n_widths, n_variants = runs["hidden_features"].nunique(), runs["variant"].nunique()
-    assert len(figure.axes) == 3 * n_widths
-    assert all(len(axes.containers) == n_variants for axes in figure.axes)
-    assert figure._suptitle.get_text() == "Title · mnist5k · 5 seeds"
-    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(runs["label"])
+    n_widths = runs["hidden_features"].nunique()
+    assert len(figure.axes) == 2 * n_widths
+    assert all(len(axes.containers) == len(pairs) for axes in figure.axes)
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    assert figure._suptitle.get_text() == "Title · MNIST-5k · 5 seeds"
+    names = [f"{LABELS[pair['treatment']]} − {LABELS[pair['baseline']]}" for pair in pairs]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
     assert [a.get_ylabel() for a in figure.axes[::n_widths]] == [
-        *("train loss (nats)", "validation loss (nats)", "hard accuracy (%)")
+        f"{form} accuracy,\ndifference (points)" for form in ("hard", "soft")
     ]
     bottom = figure.axes[-1]
     assert bottom.get_xlabel() == "depth"
@@ -52,12 +57,28 @@ def test_panels_of_the_default_config(default_folders, experiment):
     ]
 
 
+def test_without_comparisons_a_note_says_so(small):
+    (axes,) = draw_changes(small.runs, [], "Title").axes
+    assert [text.get_text() for text in axes.texts] == ["The config names no comparisons."]
+
+
 def test_distribution_of_the_default_config(default_folders):
     tidy = load_tidy(default_folders["expert_distribution"], LABELS)
-    bars = draw_distribution(tidy, "moe_mixture", "Distribution of samples over experts")
+    bars = draw_distribution(tidy, "Samples per expert", ["moe_mixture"])
     assert_clear(bars)
-    assert len(bars.axes) == 16
+    assert len(bars.axes) == 3 * 4
+    assert [axes.get_title().split("\n")[0] for axes in bars.axes[:4]] == [
+        f"{width} hidden units" for width in (32, 16, 8, 4)
+    ]
     assert_clear(draw_entropy(tidy, "Distribution of samples over experts"))
+
+
+def test_distribution_of_several_variants_is_a_column_for_each(default_folders):
+    figure = draw_distribution(load_tidy(default_folders["hypercube"], LABELS), "Title")
+    assert_clear(figure)
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes[:3]] == [
+        *("hypercube", "FFF, log-sigmoid", "MoE")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -66,75 +87,77 @@ def test_distribution_of_the_default_config(default_folders):
 def test_any_grid_is_clear(depths, widths):
     tidy = tidy_of(("moe_mixture", "a" * 40), depths, widths)
     for figure in (
-        draw_panels(tidy.runs, LONG),
+        draw_changes(tidy.runs, [{"treatment": "a" * 40, "baseline": "moe_mixture"}], LONG),
         draw_entropy(tidy, LONG),
-        draw_distribution(tidy, "moe_mixture", LONG),
+        draw_distribution(tidy, LONG, ["moe_mixture"]),
     ):
         assert_clear(figure)
 
 
 def test_the_check_sees_faults():
-    figure = draw_panels(tidy_of(("moe_mixture",)).runs, "Title")
+    figure = draw_entropy(tidy_of(("moe_mixture",)), "Title")
     figure.suptitle("Title " * 50)
     figure.axes[0].set_title("wide " * 20)
     figure.legends[0].set_loc("center")
     found = faults(figure)
     assert any("leaves the page" in fault for fault in found)
-    assert any(fault.endswith("on '16 hidden units'") for fault in found)
+    assert any(fault.endswith("on 'depth 2, 4 experts'") for fault in found)
     assert "a legend on a panel" in found
 
 
-def test_lines_are_the_means_of_the_table(small):
-    figure = draw_panels(small.runs, "Title")
-    summary = summarise(small.runs, ["accuracy_hard"]).query("hidden_features == 16")
-    for container, variant in zip(figure.axes[5].containers, ZOO_ORDER, strict=True):
-        rows = summary[summary["variant"] == variant]
-        mean, half_width = 100 * rows["accuracy_hard_mean"], 100 * rows["accuracy_hard_ci"]
-        line, _, (bars,) = container.lines
-        assert line.get_ydata() == pytest.approx(mean.to_numpy())
-        ends = np.array([segment[:, 1] for segment in bars.get_segments()])
-        assert ends[:, 0] == pytest.approx((mean - half_width).to_numpy())
-        assert ends[:, 1] == pytest.approx((mean + half_width).to_numpy())
+def test_lines_are_the_mean_differences_of_the_seeds(small):
+    figure = draw_changes(small.runs, [PAIR], "Title")
+    hard = small.runs.query("hidden_features == 16").pivot(
+        index=["depth", "seed"], columns="variant", values="accuracy_hard"
+    )
+    change = 100 * (hard[PAIR["treatment"]] - hard[PAIR["baseline"]])
+    expected = [mean_ci(rows) for _, rows in change.groupby("depth")]
+    (container,) = figure.axes[1].containers
+    line, _, (bars,) = container.lines
+    assert line.get_ydata() == pytest.approx([mean for mean, _ in expected])
+    for segment, (mean, half_width) in zip(bars.get_segments(), expected, strict=True):
+        assert segment[:, 1] == pytest.approx([mean - half_width, mean + half_width])
 
 
-ZOO_ORDER = ("fff_mixture_logsigmoid", "moe_mixture")
+PAIR = {"treatment": "fff_mixture_logsigmoid", "baseline": "moe_mixture"}
 
 
 def test_bars_add_up_to_all_samples(small):
-    figure = draw_distribution(small, "moe_mixture", "Title")
-    for axes in figure.axes:
+    figure = draw_distribution(small, "Title", ["moe_mixture"])
+    for axes in figure.axes[:2]:
         patches = [bar for group in axes.containers for bar in group]
         assert sum(bar.get_height() for bar in patches) == pytest.approx(100)
-        totals = np.sum([[bar.get_height() for bar in group] for group in axes.containers], 0)
-        assert (np.diff(totals) <= 1e-9).all()
+    for axes in figure.axes[2:4]:
+        means = axes.containers[0].lines[0].get_ydata()
+        assert sum(means) == pytest.approx(100)
+        assert (np.diff(means) <= 1e-9).all()
 
 
 def test_one_seed_has_no_bars_and_no_warning():
     tidy = tidy_of(("moe_mixture",), seeds=(4,))
-    figure = draw_panels(tidy.runs, "Title")
+    figure = draw_entropy(tidy, "Title")
     assert_clear(figure)
     assert figure._suptitle.get_text().endswith("· 1 seed")
-    assert_clear(draw_entropy(tidy, "Title"))
-    assert_clear(draw_distribution(tidy, "moe_mixture", "Title"))
+    assert_clear(draw_distribution(tidy, "Title"))
 
 
 def test_a_diverged_run_leaves_a_gap(small):
     runs = small.runs.copy()
-    runs.loc[runs["depth"] == 2, "train_loss"] = np.nan
-    line = draw_panels(runs, "Title").axes[0].containers[0].lines[0]
+    runs.loc[runs["depth"] == 2, "accuracy_hard"] = np.nan
+    line = draw_changes(runs, [PAIR], "Title").axes[0].containers[0].lines[0]
     assert np.isnan(line.get_ydata().astype(float)).tolist() == [False, True]
 
 
 def test_unknown_variant(small):
     with pytest.raises(ValueError, match="no runs of variant 'mlp'; there are runs of fff_mixt"):
-        draw_distribution(small, "mlp", "Title")
+        draw_distribution(small, "Title", ["mlp"])
 
 
 def test_settings_of_the_machine_change_nothing(small, tmp_path):
-    plain = save_figure(draw_panels(small.runs, "Title"), tmp_path, "plain")
+    plain = save_figure(draw_entropy(small, "Title"), tmp_path, "plain")
     before = dict(matplotlib.rcParams)
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}):
-        changed = save_figure(draw_panels(small.runs, "Title"), tmp_path, "changed")
+        changed = save_figure(draw_entropy(small, "Title"), tmp_path, "changed")
     assert changed.svg.read_bytes() == plain.svg.read_bytes()
     assert changed.png.read_bytes() == plain.png.read_bytes()
     assert dict(matplotlib.rcParams) == before
@@ -157,7 +180,7 @@ def test_two_processes_write_the_same_bytes(tables, default_folders, tmp_path):
 
 
 def test_a_failed_save_leaves_nothing(small, tmp_path, monkeypatch):
-    figure = draw_panels(small.runs, "Title")
+    figure = draw_entropy(small, "Title")
 
     def fail(path, **options):
         Path(path).write_bytes(b"half")
@@ -167,11 +190,3 @@ def test_a_failed_save_leaves_nothing(small, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save_figure(figure, tmp_path / "new", "trial")
     assert list((tmp_path / "new").iterdir()) == []
-
-
-def test_text_is_large_enough_to_print(small):
-    # at 100 dots per inch a 6-point letter is 8.3 pixels high; the box holds a whole line
-    figure = draw_distribution(small, "moe_mixture", "Title")
-    written, _, _ = measure(figure)
-    assert figure.dpi == 100
-    assert min(min(box.width, box.height) for text, box in written if len(text) > 3) > 6

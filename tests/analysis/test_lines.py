@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastff.analysis.lines import core, line_styles, palette
+from fastff.analysis.lines import FAMILIES, MARKERS, SHADES, core, family_of, line_styles
 from fastff.analysis.style import class_colours, leaf_colours
 from fastff.config.load import load_config
 from fastff.config.presets import PRESETS
@@ -32,30 +32,22 @@ def test_the_preset_looks_the_same_in_every_company(variants):
     )
 
 
-def experts_of(variant):
-    part = variant.model.routed if variant.model.kind == "bottleneck" else variant.model
-    return getattr(part, "experts", None)
+def test_a_family_has_its_colours_and_its_marker():
+    for name, look in line_styles([*PRESETS, "dense_3072", "my_moe", "other_fff"]).items():
+        assert look.colour in SHADES[family_of(name)]
+        assert look.marker == MARKERS[family_of(name)]
+    assert len({shade for shades in SHADES.values() for shade in shades}) == 5 * len(SHADES)
+    assert len(set(MARKERS.values())) == len(FAMILIES)
 
 
-def test_gate_is_colour_and_experts_are_dashes():
+def test_gate_is_shade_and_merged_experts_are_dashed():
     found = line_styles(list(PRESETS))
     for first in PRESETS:
+        if "soft_merged" in first:
+            assert found[first].dashes
         for second in PRESETS:
             if core(PRESETS[first]) == core(PRESETS[second]):
                 assert found[first].colour == found[second].colour
-            # with more variants than colours, the marker tells them apart
-            if first != second and found[first].colour == found[second].colour:
-                assert found[first].marker != found[second].marker
-            same_experts = experts_of(PRESETS[first]) == experts_of(PRESETS[second])
-            assert (found[first].dashes == found[second].dashes) == same_experts
-
-
-def test_the_first_gates_have_a_colour_each():
-    routed = [name for name, variant in PRESETS.items() if experts_of(variant)]
-    gates = list(dict.fromkeys(core(PRESETS[name]) for name in routed))[: len(palette())]
-    found = line_styles(list(PRESETS))
-    colours = {found[name].colour for name in routed[:13] if core(PRESETS[name]) in gates}
-    assert len(gates) == len(palette()) == len(colours)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +60,12 @@ def test_gates_of_one_experiment_differ_in_colour(experiment):
     found = line_styles([variant.name for variant in variants])
     cores = {core(variant) for variant in variants}
     assert len({look.colour for look in found.values()}) == len(cores)
+
+
+def test_kernels_are_filled_and_plain_forms_hollow():
+    found = line_styles(["fff", "fff_gathered", "moe_top1", "moe_gathered"])
+    assert [look.filled for look in found.values()] == [True, False, True, False]
+    assert found["fff"].colour == line_styles(["fff_mixture_log"])["fff_mixture_log"].colour
 
 
 def test_one_function_is_one_colour():
@@ -117,4 +115,4 @@ def test_class_colours_differ():
         assert len(set(class_colours(n))) == n
 
 
-PINNED = ("#ca9161", (4.0, 1.0, 1.0, 1.0), "X")
+PINNED = ("#79706e", (1.0, 1.0), "H")

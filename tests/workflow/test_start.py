@@ -120,7 +120,7 @@ def test_an_experiment_is_trained_collected_and_drawn():
     assert layout.caption_of("hypercube", "figures").name == "hypercube.rst"
     assert layout.caption_of("hypercube", "tables").name == "tables.rst"
     products = layout.products("hypercube")
-    assert "figures/tiny/hypercube_fff_mixture_logsigmoid.svg" in products
+    assert "figures/tiny/hypercube_distribution.svg" in products
     assert "results/tiny/tables/hypercube.tex" in products
     assert products[-1] == "results/tiny/notebooks/hypercube.html"
     assert layout.notebook_parameters("soft_merging") == {

@@ -1,6 +1,6 @@
 """From tidy tables to statistics, tables and figures: all that the notebooks call."""
 
-from fastff.analysis.curves import draw_epochs, draw_gradients, draw_node_gradients
+from fastff.analysis.curves import draw_epochs, draw_gradients
 from fastff.analysis.distribution import distribution, runs_with_distribution, trend
 from fastff.analysis.findings import (
     describe_comparisons,
@@ -16,7 +16,7 @@ from fastff.analysis.findings import (
     describe_trend,
 )
 from fastff.analysis.forms import draw_forms
-from fastff.analysis.grids import draw_heat_maps, draw_leak, draw_panels
+from fastff.analysis.grids import draw_changes, draw_heat_maps, draw_leak
 from fastff.analysis.ledger import (
     count_verdicts,
     describe_ledger,

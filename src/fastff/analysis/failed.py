@@ -68,18 +68,18 @@ def unless_all_failed(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     def drawn(*arguments: Any, **options: Any) -> Figure:
         if not _nothing_is_left(arguments):
             return draw(*arguments, **options)
-        return draw_nothing(str(options.get("title", arguments[-1])))
+        return draw_note(NOTHING, str(options.get("title", arguments[-1])))
 
     return drawn
 
 
-def draw_nothing(title: str) -> Figure:
-    """Return a figure that says that every run has failed."""
+def draw_note(note: str, title: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
     with theme():
         figure = Figure(figsize=(TWO_COLUMNS, 1.5), layout="constrained")
         axes = figure.subplots()
         axes.set_axis_off()
-        axes.annotate(NOTHING, **CENTRE)
+        axes.annotate(note, **CENTRE)
         figure.suptitle(wrap(title, TWO_COLUMNS, heading=True))
     return figure
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fastff.analysis.curves import parts_of
+from fastff.analysis.curves import ACTIVE, FIRST_LAYER, parts_of
 from fastff.analysis.distribution import distribution_per_tree, samples_per_expert
 from fastff.analysis.failed import describe_failed, said_unless_all_failed
 from fastff.analysis.shares import entropy_over_epochs
@@ -216,30 +216,33 @@ def describe_leak(runs: pd.DataFrame) -> str:
 
 @said_unless_all_failed
 def describe_gradients(gradients: pd.DataFrame) -> str:
-    """Return a line per variant: how each part's gradient changes, and how units differ.
+    """Return a line per variant: how each part's gradient changes, and how many experts learn.
 
-    Of means over seeds: the mean over units in the first and in the last tenth of the steps, and
-    the unit with most gradient over the whole run against that with least.
+    Medians over units and runs in the first and in the last tenth of the steps, and the experts of
+    all runs whose first layer has a mean below ACTIVE in the last tenth.
     """
+    steps = gradients["step"].unique()
+    tenth = max(1, len(steps) // 10)
+    first, last = (gradients[gradients["step"].isin(s)] for s in (steps[:tenth], steps[-tenth:]))
     lines = []
     for variant, label in labels_of(gradients).items():
         said = []
         for part, name in parts_of(gradients).items():
-            rows = gradients[(gradients["variant"] == variant) & (gradients["part"] == part)]
-            if rows.empty:
+            begin, end = (
+                rows[(rows["variant"] == variant) & (rows["part"] == part)]
+                .groupby(["seed", "unit"])["magnitude"]
+                .mean()
+                for rows in (first, last)
+            )
+            if begin.empty:
                 continue
-            steps, units = (rows.groupby(key)["magnitude"].mean() for key in ("step", "unit"))
-            tenth = max(1, len(steps) // 10)
-            first, last = steps.iloc[:tenth].mean(), steps.iloc[-tenth:].mean()
-            text = f"{name} {first:.2g} → {last:.2g}"
-            least, most = units.min(), units.max()
-            if len(units) > 1 and least > 0:
-                text += f" (the unit with most gets {most / least:.3g} times that with least)"
-            elif (units == 0).any():
-                text += f" (without any: {(units == 0).sum()} of {len(units)} units)"
-            said.append(text)
+            said.append(f"{name} {begin.median():.2g} → {end.median():.2g}")
+            if part == FIRST_LAYER and end.index.unique("unit").size > 1:
+                idle = int((end < ACTIVE).sum())
+                said[-1] += f" (below {ACTIVE:g} at the end: {idle} of {len(end)} experts)"
         lines.append(
-            f"- **{label}**, mean absolute gradient, first → last tenth: {'; '.join(said)}."
+            f"- **{label}**, mean absolute gradient, median over units and runs, first → last "
+            f"tenth of the steps: {'; '.join(said)}."
         )
     return "\n".join(lines)
 

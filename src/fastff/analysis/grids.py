@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +14,29 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from fastff.analysis.distribution import runs_with_distribution
-from fastff.analysis.failed import unless_all_failed
-from fastff.analysis.lines import add_legend, draw_band, draw_lines, heading, line_styles
-from fastff.analysis.style import LIMIT, TWO_COLUMNS, theme, width_of, wrap
-from fastff.analysis.summary import labels_of, require_one, summarise
+from fastff.analysis.failed import draw_note, unless_all_failed
+from fastff.analysis.lines import (
+    LineStyle,
+    add_legend,
+    draw_band,
+    draw_lines,
+    heading,
+    line_styles,
+)
+from fastff.analysis.style import LIMIT, TWO_COLUMNS, ZERO, theme, width_of, wrap
+from fastff.analysis.summary import (
+    ACCURACIES,
+    labels_of,
+    require_one,
+    seed_differences,
+    summarise,
+)
 from fastff.tables.format import DASH
 from fastff.tables.read import Tidy
 from fastff.tables.schema import PRINTED
 
 PANEL_HEIGHT = 1.75  # inches
-PANEL_METRICS = ("train_loss", "validation_loss", "accuracy_hard")
+CHANGE_HEIGHT = 1.4
 CELL_HEIGHT = 0.3  # inches of a cell
 MAP_METRIC = "accuracy_hard"
 MAP_COLOURS = "mako"
@@ -35,46 +49,53 @@ LEAK_ACCURACIES = {
 
 
 @unless_all_failed
-def draw_panels(runs: pd.DataFrame, title: str) -> Figure:
-    """Return the figure: rows train loss, validation loss, accuracy; a column per width.
+def draw_changes(
+    runs: pd.DataFrame, comparisons: Sequence[Mapping[str, str]], title: str
+) -> Figure:
+    """Return what each treatment changes in accuracy: hard above, soft below, a column per width.
 
-    Points are means over seeds, bars their 95 % t-intervals. The accuracy is that of the hard
-    (inference) form, the losses are those of the soft form.
+    A point is a depth: the mean over seeds of the difference between treatment and baseline of the
+    same seed, with its 95 % t-interval, in percentage points. All panels have one axis.
 
     Args:
         runs: the runs table of an experiment.
+        comparisons: mappings with the keys `treatment` and `baseline`, both names of variants.
         title: what the figure shows; dataset and number of seeds are added.
 
     Raises:
-        ValueError: for more than one region leak.
+        ValueError: for more than one region leak, or a variant without runs.
 
     """
     require_one(runs, "region_leak")
-    summary = summarise(runs, PANEL_METRICS)
-    styles = line_styles(list(labels_of(runs)))
-    widths = sorted(summary["hidden_features"].unique())
-    depths = sorted(summary["depth"].unique())
+    if not comparisons:
+        return draw_note("The config names no comparisons.", title)
+    differences = seed_differences(runs, comparisons, ACCURACIES)
+    changes = summarise(differences, ACCURACIES)
+    styles: dict[str, LineStyle] = {}
+    for pair in changes["variant"].unique():
+        # two pairs of one treatment have the colours of what it is compared with
+        looks = line_styles(pair.split("/")).values()
+        styles[pair] = next(look for look in looks if look not in styles.values())
+    widths = sorted(changes["hidden_features"].unique())
     with theme():
-        figure = Figure(
-            figsize=(width_of(len(widths)), 0.9 + PANEL_HEIGHT * len(PANEL_METRICS)),
-            layout="constrained",
-        )
+        size = (TWO_COLUMNS, 1.2 + CHANGE_HEIGHT * len(ACCURACIES))
+        figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(
-            len(PANEL_METRICS), len(widths), sharex=True, sharey="row", squeeze=False
+            len(ACCURACIES), len(widths), sharex=True, sharey=True, squeeze=False
         )
-        for row, metric in zip(grid, PANEL_METRICS, strict=True):
-            row[0].set_ylabel(PRINTED[metric].heading)
+        for row, metric in zip(grid, ACCURACIES, strict=True):
+            row[0].set_ylabel(f"{PRINTED[metric].words},\ndifference (points)")
             for axes, width in zip(row, widths, strict=True):
-                panel = summary[summary["hidden_features"] == width]
+                axes.axhline(0, **ZERO)
+                panel = changes[changes["hidden_features"] == width]
                 draw_lines(axes, panel, "depth", metric, styles)
         for axes, width in zip(grid[0], widths, strict=True):
             axes.set_title(f"{width} hidden units")
         for axes in grid[-1]:
             axes.set_xlabel("depth")
-            axes.xaxis.set_major_locator(FixedLocator(depths))
-        figure.align_ylabels(grid[:, 0])
-        figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
-        add_legend(figure, styles, labels_of(runs))
+            axes.xaxis.set_major_locator(FixedLocator(sorted(changes["depth"].unique())))
+        figure.suptitle(wrap(heading(runs, title), TWO_COLUMNS, heading=True))
+        add_legend(figure, styles, labels_of(changes))
     return figure
 
 

@@ -3,41 +3,60 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from fastff.analysis.failed import say_failed
-from fastff.analysis.style import CHARACTER, wrap
+from fastff.analysis.style import CHARACTER, FONT_SIZE, wrap
 from fastff.config.base import Spec
+from fastff.config.benchmarks import TIMED_FORMS
+from fastff.config.display import displayed
 from fastff.config.model import BottleneckSpec, PartSpec, RoutedSpec, Variant
 from fastff.config.presets import PRESETS
 from fastff.tables.schema import PRINTED, SHAPE
 
-# Places in seaborn's colour-blind palette, most distinct first; yellow and pale pink are left
-# out, for they vanish on paper.
-ORDER = (1, 7, 3, 0, 2, 4, 9, 5)
-SOLID: tuple[float, ...] = ()
-EXPERTS_STYLE: dict[str, tuple[tuple[float, ...], str]] = {
-    "mixture": (SOLID, "o"),
-    "soft_merged": ((3.0, 1.2), "s"),
+# A family of models has one colour and one marker in every figure; its members are told apart by
+# shade, the base first, and by dashes. Colour-blind safe, and in grey of different lightness.
+SHADES: Mapping[str, tuple[str, ...]] = {
+    "FFF": ("#0173b2", "#012f4a", "#56b4e9", "#4b57b5", "#9db4dc"),
+    "MoE": ("#de8f05", "#8a4b00", "#f2c063", "#a87b2d", "#c9a27a"),
+    "feed-forward": ("#4a4a4a", "#000000", "#8a8a8a", "#b0b0b0", "#6e6e8a"),
+    "node tree": ("#029e73", "#01513b", "#5ccfae", "#7fa88b", "#3d6b57"),
+    "hypercube": ("#cc78bc", "#7a3a6d", "#e6b3dc", "#a05c94", "#b58fd0"),
+    "CNN": ("#ca9161", "#7d4f25", "#e3bd9c", "#a8764a", "#5d3a1a"),
+    "experts": ("#d55e00", "#7a1f0e", "#fb9a79", "#b04a3a", "#e08a5b"),  # of either gate
 }
-LAYER_STYLE: tuple[tuple[float, ...], str] = ((5.0, 1.0), "d")  # of a layer without experts
-NEXT_MARKERS = "<>P*phH8"
+MARKERS: Mapping[str, str] = dict(zip(SHADES, "osD^vXP", strict=True))
+# Patterns of names, of variants and of what benchmarks time; the first that fits counts.
+FAMILIES: Mapping[str, str] = {
+    "node tree": r".*node_tree.*",
+    "hypercube": r".*hypercube.*",
+    "MoE": r".*moe.*|linear",
+    "feed-forward": r".*mlp.*|dense.*|.*feed_?forward.*",
+    "CNN": r".*cnn.*",
+    "experts": r"experts_.*",
+    "FFF": r".*fff.*|hardening_.*|product|log|transition|descent.*",
+}
+SOLID: tuple[float, ...] = ()
+MIXED_DASHES = (SOLID, (1.0, 1.0), (4.0, 1.0, 1.0, 1.0), (6.0, 1.0), (2.0, 2.0))
+MERGED_DASHES = ((3.0, 1.2), (3.0, 1.2, 1.0, 1.2), (3.0, 1.2, 1.0, 1.2, 1.0, 1.2))
+# Of names that are in no family: colours, dashes and markers that no family has.
+OTHER_COLOURS = ("#a0522d", "#d37295", "#b6992d", "#79706e")
 OTHER_STYLES: tuple[tuple[tuple[float, ...], str], ...] = (
-    ((1.0, 1.0), "^"),
-    ((1.0, 1.0), "D"),
-    ((4.0, 1.0, 1.0, 1.0), "v"),
-    ((4.0, 1.0, 1.0, 1.0), "X"),
+    *((SOLID, mark) for mark in "<>ph"),
+    *(((1.0, 1.0), mark) for mark in "*d8H"),
 )
 FLOOR = 0.05  # height of a cross, as a share of the panel's
 CROSS = "x"  # the marker of a missing mean
@@ -50,48 +69,59 @@ class LineStyle:
     colour: str
     dashes: tuple[float, ...]
     marker: str
+    filled: bool = True
 
     @property
     def line(self) -> dict[str, Any]:
         """The keywords of a matplotlib line."""
         linestyle = (0, self.dashes) if self.dashes else "-"
-        return {"color": self.colour, "linestyle": linestyle, "marker": self.marker}
+        line = {"color": self.colour, "linestyle": linestyle, "marker": self.marker}
+        hollow = {"markerfacecolor": "white", "markeredgewidth": 0.8}
+        return line if self.filled else line | hollow
+
+
+def family_of(name: str) -> str | None:
+    """Return the family of a variant, or of a timed form, by its name: a key of SHADES."""
+    fitting = (family for family, names in FAMILIES.items() if re.fullmatch(names, name))
+    return next(fitting, None)
+
+
+def family_style(family: str) -> LineStyle:
+    """Return the line style that stands for a family as a whole: a key of SHADES."""
+    return LineStyle(SHADES[family][0], SOLID, MARKERS[family])
 
 
 def line_styles(variants: Sequence[str]) -> dict[str, LineStyle]:
-    """Return the line style of each variant, no two of them the same.
+    """Return the line style of each variant, the same in every figure, no two of them the same.
 
-    Of the presets the gate gives the colour, in their order, and the experts give dashes and
-    marker: variants that differ in one of the two share the other. The forms of a tree gate that
-    compute the same weights are one gate, a layer without experts counts as a gate, and sizes
-    don't count. Any other variant gets dashes and markers that no preset has, by a
-    hash of its name; only where two names of a figure meet on one style does the later name move
-    on to the next.
+    Colour and marker are those of the family. Of presets the gate gives the shade, and merged
+    experts are dashed; of a layer without experts the layer does. The forms of a tree gate that
+    compute the same weights share a shade, and sizes don't count. Other names get what is left of
+    their family, or what no family has, by a hash of the name; only where two names of a figure
+    meet on one style does the later name move on to the next.
     """
-    colours = palette()
-    known = _preset_styles(colours)
-    others = [
-        LineStyle(colour, dashes, marker)
-        for (dashes, marker), colour in product(OTHER_STYLES, colours)
-        if LineStyle(colour, dashes, marker) not in known.values()
-    ]
+    known = _known_styles()
     found = {name: known[name] for name in variants if name in known}
     for name in sorted(set(variants) - set(known)):
-        first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % len(others)
-        candidates = [*others[first:], *others[:first]]
+        candidates = [style for style in _others(family_of(name)) if style not in known.values()]
+        first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % len(candidates)
+        ordered = [*candidates[first:], *candidates[:first]]
         taken = set(found.values())
-        found[name] = next((style for style in candidates if style not in taken), others[first])
+        found[name] = next((style for style in ordered if style not in taken), ordered[0])
     return {name: found[name] for name in variants}
 
 
-def palette() -> list[str]:
-    """Return the colours of lines, as `#rrggbb`."""
-    colours = sns.color_palette("colorblind").as_hex()
-    return [str(colours[place]) for place in ORDER]
+def _others(family: str | None) -> list[LineStyle]:
+    """Return the line styles that names beside the known ones may have."""
+    if family is None:
+        pairs = product(OTHER_STYLES, OTHER_COLOURS)
+        return [LineStyle(colour, dashes, marker) for (dashes, marker), colour in pairs]
+    pairs_of = product((*MIXED_DASHES, *MERGED_DASHES), SHADES[family])
+    return [LineStyle(shade, dashes, MARKERS[family]) for dashes, shade in pairs_of]
 
 
 def core(variant: Variant) -> Spec:
-    """Return what a variant's colour stands for: its gate, or its layer where it has none."""
+    """Return what a variant's shade stands for: its gate, or its layer where it has none."""
     part = _part(variant)
     if not isinstance(part, RoutedSpec):
         sizes = {"hidden_features": None, "depth": None, "n_trees": 1}
@@ -105,26 +135,33 @@ def _part(variant: Variant) -> PartSpec:
     return model.routed if isinstance(model, BottleneckSpec) else model
 
 
-def _preset_styles(colours: list[str]) -> dict[str, LineStyle]:
-    """Return the line styles of the presets; one that is taken changes its marker."""
-    cores = {name: core(variant) for name, variant in PRESETS.items()}
-    places: dict[Spec, int] = {}
-    # layers start half-way through the palette: they are mostly drawn beside the first gates
-    for start, routed in ((0, True), (len(colours) // 2, False)):
-        found = [
-            cores[name] for name, v in PRESETS.items() if (_part(v).kind == "routed") == routed
-        ]
-        places |= {spec: start + place for place, spec in enumerate(dict.fromkeys(found))}
+@cache
+def _known_styles() -> dict[str, LineStyle]:
+    """Return the line styles of the presets, and of what benchmarks time.
+
+    Of timed forms the kernels have filled markers, and those that PyTorch computes hollow ones.
+    """
     given: dict[str, LineStyle] = {}
+    cores: dict[str, list[Spec]] = {family: [] for family in SHADES}
     for name, variant in PRESETS.items():
-        part = _part(variant)
-        colour = colours[places[cores[name]] % len(colours)]
-        dashes, marker = LAYER_STYLE
-        if isinstance(part, RoutedSpec):
-            dashes, marker = EXPERTS_STYLE.get(part.experts.kind, OTHER_STYLES[0])
-        taken = {style.marker for style in given.values() if style.colour == colour}
-        free = [mark for mark in (marker, *NEXT_MARKERS) if mark not in taken]
-        given[name] = LineStyle(colour, dashes, free[0] if free else marker)
+        family, own, part = family_of(name) or "FFF", core(variant), _part(variant)
+        if own not in cores[family]:
+            cores[family].append(own)
+        base, *others = SHADES[family]
+        place = cores[family].index(own)
+        shade = others[(place - 1) % len(others)] if place else base
+        merged = isinstance(part, RoutedSpec) and part.experts.kind == "soft_merged"
+        dashes = MERGED_DASHES if merged else MIXED_DASHES
+        styles = (LineStyle(shade, dash, MARKERS[family]) for dash in dashes)
+        given[name] = next(style for style in styles if style not in given.values())
+    for forms in TIMED_FORMS.values():
+        timed: Counter[str] = Counter()
+        for form, label in sorted(forms.items(), key=lambda item: "kernel" not in item[1]):
+            if fitting := family_of(form):
+                shade = SHADES[fitting][timed[fitting] % len(SHADES[fitting])]
+                look = LineStyle(shade, SOLID, MARKERS[fitting], "kernel" in label)
+                given.setdefault(form, look)
+                timed[fitting] += 1
     return given
 
 
@@ -199,6 +236,34 @@ def _draw_failed(axes: Axes, places: pd.Series[float], style: LineStyle) -> None
         axes.plot(places, heights, transform=axes.get_xaxis_transform(), **keywords)
 
 
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], height: float) -> None:
+    """Write texts at the right of a panel, at the ends of lines, moved apart where they'd meet.
+
+    Args:
+        axes: a panel whose limits are set.
+        ends: where a line ends (in data; NaN has no text), its text and its colour.
+        height: of the panel in inches, about.
+
+    """
+    to_axes = axes.transData + axes.transAxes.inverted()
+    shown = sorted(end for end in ends if np.isfinite(end[0]))
+    heights = [float(to_axes.transform((1.0, y))[1]) for y, *_ in shown]
+    step = 1.3 * FONT_SIZE / 72 / height
+    places: list[float] = []
+    for y in heights:
+        places.append(max(y, places[-1] + step if places else -0.05))
+    top = 1.0
+    for k in reversed(range(len(places))):
+        places[k] = min(places[k], top)
+        top = places[k] - step
+    for y, place, (_, text, colour) in zip(heights, places, shown, strict=True):
+        axes.plot(
+            [1.0, 1.04], [y, place], color=colour, linewidth=0.6, clip_on=False,
+            transform=axes.transAxes, scalex=False, scaley=False,
+        )  # fmt: skip
+        axes.text(1.05, place, text, transform=axes.transAxes, va="center")
+
+
 def add_legend(
     figure: Figure,
     styles: Mapping[str, LineStyle],
@@ -240,6 +305,6 @@ def heading(runs: pd.DataFrame, title: str) -> str:
     counts = runs.groupby(["variant", *SHAPE])["seed"].nunique()
     least, most = counts.min(), counts.max()
     n_seeds = str(most) if least == most else f"{least}–{most}"
-    datasets = ", ".join(dict.fromkeys(runs["dataset"]))
+    datasets = ", ".join(map(displayed, runs["dataset"].unique()))
     seeds = f"{n_seeds} {'seed' if most == 1 else 'seeds'}"
     return " · ".join(filter(None, (title, datasets, seeds, say_failed(runs))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
+from scipy import special
 
 from fastff.analysis.distribution import (
     distribution,
@@ -18,7 +21,7 @@ from fastff.analysis.distribution import (
     runs_with_distribution,
     samples_per_expert,
 )
-from fastff.analysis.failed import draw_nothing, unless_all_failed
+from fastff.analysis.failed import NOTHING, draw_note, unless_all_failed
 from fastff.analysis.lines import add_legend, draw_band, draw_lines, heading, line_styles
 from fastff.analysis.style import (
     LIMIT,
@@ -35,14 +38,16 @@ from fastff.analysis.summary import (
     mean_ci,
     require_one,
     require_one_shape,
+    require_runs,
     summarise,
     summarise_epochs,
 )
 from fastff.tables.read import Tidy, failed
-from fastff.tables.schema import HEAD, PRINTED
+from fastff.tables.schema import HEAD, PRINTED, RUN
 
-BARS_HEIGHT, LINES_HEIGHT = 1.3, 1.75  # inches of a panel
-HEADROOM = 1.3  # of the highest bar, for the panel's note
+DISTRIBUTION_HEIGHTS = (1.2, 0.9, 0.9)  # inches of a panel
+DISTRIBUTION_NAMES = ("samples (%),\none run", "samples (%)", "classes of an\nexpert (bits)")
+LINES_HEIGHT = 1.75  # inches of a panel
 DRAWN_MEASURES = ("entropy", "used_experts")
 SHARES_HEIGHT, ENTROPY_HEIGHT = 1.5, 1.1  # inches of a panel
 NOTE = (
@@ -53,77 +58,78 @@ MOST_EPOCHS = 8
 
 
 @unless_all_failed
-def draw_distribution(tidy: Tidy, variant: str, title: str) -> Figure:
-    """Return the stacked bars of one variant: a row per depth, a column per width.
+def draw_distribution(tidy: Tidy, title: str, variants: Iterable[str] = ()) -> Figure:
+    """Return how the samples spread over the experts: a column per variant and width.
 
-    In each run the experts are sorted by their number of validation samples, the fullest first;
-    then the shares of each place are averaged over seeds, class by class. (An expert has no
-    number that means the same in two runs.) The dashed line is the even share.
+    Of the largest depth. Above, the samples of each expert in one run, that of the first seed,
+    stacked by class as the study drew them. Experts have no number that means the same in two
+    runs, so below they are sorted in each run, the fullest first: their shares of the samples, and
+    how mixed the classes of each are, as means over seeds with their 95 % t-intervals.
 
     Args:
         tidy: the tables of an experiment.
-        variant: which one to draw.
-        title: what the figure shows; label, dataset and number of seeds are added.
+        title: what the figure shows; depth, dataset and number of seeds are added.
+        variants: which ones to draw, by default all that route.
 
     Raises:
         ValueError: for a variant without runs, or with more than one region leak.
 
     """
-    runs = tidy.runs[tidy.runs["variant"] == variant]
-    if runs.empty:
-        found = ", ".join(labels_of(tidy.runs))
-        raise ValueError(f"no runs of variant {variant!r}; there are runs of {found}")
+    labels = labels_of(tidy.runs)
+    require_runs(tidy.runs, variants)
+    runs = tidy.runs[tidy.runs["variant"].isin(list(variants) or list(labels))]
     require_one(runs, "region_leak")
+    title = f"{title}, depth {runs['depth'].max()}"
     if failed(runs).all():
-        return draw_nothing(f"{title}: {runs['label'].iloc[0]}")
-    counts = last_epoch(tidy.expert_counts[tidy.expert_counts["variant"] == variant])
-    entropies = distribution(counts)
-    depths = sorted(counts["depth"].unique())
-    widths = sorted(counts["hidden_features"].unique())
+        return draw_note(NOTHING, title)
+    runs = runs[runs["depth"] == runs["depth"].max()]
+    shape = ["variant", "hidden_features"]
+    counts = last_epoch(tidy.expert_counts).merge(runs[[*RUN]], on=list(RUN))
+    # the study drew the widest experts first
+    groups = dict(sorted(counts.groupby(shape, sort=False), key=lambda item: -item[0][1]))
     classes = sorted(counts["class"].unique())
     colours = class_colours(len(classes))
-
+    styles = line_styles(list(labels_of(runs)))
     with theme():
-        size = (width_of(len(widths)), 1.1 + BARS_HEIGHT * len(depths))
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(depths), len(widths), sharex="row", sharey="row", squeeze=False)
-        for row, depth in zip(grid, depths, strict=True):
-            row[0].set_ylabel(f"depth {depth}")
-            highest = 0.0
-            for axes, width in zip(row, widths, strict=True):
-                shape = (counts["depth"] == depth) & (counts["hidden_features"] == width)
-                if not shape.any():
-                    axes.set_axis_off()
-                    continue
-                shares = 100 * ranked_shares(counts[shape])
-                highest = max(highest, shares.sum(axis=1).max())
-                _draw_bars(axes, shares, colours)
-                same = (entropies["depth"] == depth) & (entropies["hidden_features"] == width)
-                entropy, _ = mean_ci(entropies.loc[same, "entropy"])
-                most = np.log2(len(shares))
-                unit = "bit" if most == 1 else "bits"
-                axes.set_title(f"{entropy:.2f} of {most:g} {unit}", y=0.82, loc="right")
-            row[0].set_ylim(0, HEADROOM * highest)
-        for axes in grid[-1]:
-            axes.set_xlabel("experts, fullest first")
-        for axes, width in zip(grid[0], widths, strict=True):
-            axes.annotate(
-                f"{width} hidden units",
-                xy=(0.5, 1),
-                xytext=(0, 6),
-                xycoords="axes fraction",
-                textcoords="offset points",
-                ha="center",
+        n_rows = len(DISTRIBUTION_HEIGHTS)
+        figure = Figure(
+            figsize=(max(TWO_COLUMNS, width_of(len(groups))), 1.3 + sum(DISTRIBUTION_HEIGHTS)),
+            layout="constrained",
+        )
+        grid = figure.subplots(
+            n_rows, len(groups), sharey="row", sharex="col", squeeze=False,
+            height_ratios=DISTRIBUTION_HEIGHTS,
+        )  # fmt: skip
+        for column, ((variant, width), rows) in zip(grid.T, groups.items(), strict=True):
+            shares = sorted_shares(rows)
+            _draw_bars(
+                column[0],
+                sorted_shares(rows[rows["seed"] == rows["seed"].min()], by_load=False),
+                colours,
             )
-        label = f"{title}: {runs['label'].iloc[0]}"
-        figure.suptitle(wrap(heading(runs, label), figure.get_figwidth(), heading=True))
-        figure.supylabel("share of validation samples (%)")
+            _draw_ranks(column[1], 100 * shares.sum(axis=2), styles[variant].colour)
+            _draw_ranks(column[2], class_entropy(shares), styles[variant].colour)
+            column[1].axhline(100 / shares.shape[1], **LIMIT)
+            column[2].axhline(np.log2(len(classes)), **LIMIT)
+            entropy, _ = mean_ci(distribution(rows)["entropy"])
+            most = np.log2(shares.shape[1])
+            names = [labels[variant]] * (len(set(counts["variant"])) > 1)
+            names += [f"{width} hidden units"] * (len(set(counts["hidden_features"])) > 1)
+            name = wrap(", ".join(names) or labels[variant], figure.get_figwidth() / len(groups))
+            spread = f"{entropy:.2f} of {most:g} {'bit' if most == 1 else 'bits'}"
+            column[0].set_title(f"{name}\n{spread}")
+            column[0].set_xlabel("experts, by number")
+            column[-1].set_xlabel("experts, fullest first")
+        for axes, name in zip(grid[:, 0], DISTRIBUTION_NAMES, strict=True):
+            axes.set_ylabel(name)
+            axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_locator(MaxNLocator(3))
+        grid[-1, 0].set_ylim(0, 1.08 * np.log2(len(classes)))
+        figure.align_ylabels(grid[:, 0])
+        figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
         figure.legend(
             handles=[Patch(color=c, label=str(k)) for k, c in zip(classes, colours, strict=True)],
-            title=wrap(
-                "class (mean over seeds; top right: mean entropy; dashed: even share)",
-                figure.get_figwidth(),
-            ),
+            title="class; lines: mean over seeds, 95 % t-interval; dashed: even share, the most",
             loc="outside lower center",
             ncols=min(len(classes), int(figure.get_figwidth() / 0.6)),
             handlelength=1.0,
@@ -131,36 +137,58 @@ def draw_distribution(tidy: Tidy, variant: str, title: str) -> Figure:
     return figure
 
 
-def ranked_shares(counts: pd.DataFrame) -> NDArray[np.float64]:
-    """Return mean shares, of shape (n_experts, n_classes), for the runs of one shape.
+def sorted_shares(counts: pd.DataFrame, *, by_load: bool = True) -> NDArray[np.float64]:
+    """Return the shares of samples, of shape (n_runs, n_experts, n_classes), of one shape.
 
-    Row r is the mean over runs (and over the parallel trees of each) of the expert with the r-th
-    most samples; all sum to 1.
+    The experts of each run (and of each of its parallel trees) are sorted by their number of
+    samples, the fullest first, or in the order of their numbers. Those of a run sum to 1.
     """
     keys = ["seed", "tree"]
     table = counts.pivot(index=[*keys, "expert"], columns="class", values="count").fillna(0)
-    per_run = []
+    runs = []
     for _, run in table.groupby(keys):
         samples = run.to_numpy(dtype=float)
-        fullest_first = np.argsort(-samples.sum(axis=1), kind="stable")
-        per_run.append(samples[fullest_first] / samples.sum())
-    mean: NDArray[np.float64] = np.mean(per_run, axis=0)
-    return mean
+        order = np.argsort(-samples.sum(axis=1), kind="stable") if by_load else slice(None)
+        runs.append(samples[order] / samples.sum())
+    return np.array(runs)
+
+
+def class_entropy(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the entropy of the classes of each expert in bits; NaN for one without samples."""
+    of_expert = shares.sum(axis=-1, keepdims=True)
+    p = np.divide(shares, of_expert, out=np.full_like(shares, np.nan), where=of_expert > 0)
+    entropy: NDArray[np.float64] = special.entr(p).sum(axis=-1) / np.log(2)
+    return entropy
 
 
 def _draw_bars(axes: Axes, shares: NDArray[np.float64], colours: list[str]) -> None:
-    """Stack the classes of `shares`, (n_experts, n_classes) in percent."""
-    n_experts = len(shares)
+    """Stack the classes of the first run of `shares`, (n_runs, n_experts, n_classes)."""
+    n_experts = shares.shape[1]
     places = np.arange(1, n_experts + 1)
     bottom = np.zeros(n_experts)
-    for share, colour in zip(shares.T, colours, strict=True):
+    for share, colour in zip(100 * shares[0].T, colours, strict=True):
         axes.bar(places, share, bottom=bottom, color=colour, width=0.86, linewidth=0)
         bottom = bottom + share
-    axes.axhline(100 / n_experts, **LIMIT)
     middle = [n_experts // 2] if n_experts > 2 else []
     axes.xaxis.set_major_locator(FixedLocator([1, *middle, n_experts]))
-    axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.set_xlim(0.3, n_experts + 0.7)
+
+
+def _draw_ranks(axes: Axes, values: NDArray[np.float64], colour: str) -> None:
+    """Draw the mean and interval of `values`, (n_runs, n_experts).
+
+    Over those that are finite; a rank at which half of them are not has no mean.
+    """
+    known = [column[np.isfinite(column)] for column in values.T]
+    enough = [2 * len(column) > len(values) for column in known]
+    intervals = [
+        mean_ci(column) if shown else (np.nan, np.nan)
+        for column, shown in zip(known, enough, strict=True)
+    ]
+    means, half_widths = np.transpose(intervals)
+    axes.errorbar(
+        range(1, len(means) + 1), means, half_widths, color=colour, elinewidth=0.7, marker="."
+    )
 
 
 @unless_all_failed

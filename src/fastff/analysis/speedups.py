@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
-from fastff.analysis.lines import palette
 from fastff.analysis.style import theme, width_of, wrap
 from fastff.tables.read import TidyError, read_table
 from fastff.tables.schema import ENGINE
@@ -89,7 +88,7 @@ def draw_speedups(table: pd.DataFrame, title: str) -> Figure:
     ratios = speedups(table)
     points = ratios[list(POINT)].drop_duplicates().reset_index(drop=True)
     workers = sorted(ratios["workers"].unique())
-    engine_colour, *plain_colours = palette()
+    engine_colour, *plain_colours = ("0.1", "0.6", "0.4", "0.75")
     with theme():
         size = (width_of(2), 1.15 + ROW_HEIGHT * len(points))
         figure = Figure(figsize=size, layout="constrained")

@@ -14,7 +14,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 import seaborn as sns
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from fastff.files import atomic_path
@@ -37,6 +39,8 @@ CENTRE: dict[str, Any] = {
 }
 # The keywords of a line that says the most, or the even share, that there can be.
 LIMIT: dict[str, Any] = {"color": "0.25", "linewidth": 0.7, "linestyle": (0, (4, 2))}
+# The keywords of a line at no difference.
+ZERO: dict[str, Any] = {"color": "0.25", "linewidth": 0.7, "zorder": 0}
 # Nothing of the time or the library's version; `None` leaves the entry out.
 METADATA: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -76,7 +80,8 @@ def theme(**more: Any) -> Iterator[None]:
         "ytick.major.width": 0.6,
         "xtick.major.size": 2.5,
         "ytick.major.size": 2.5,
-        "xtick.minor.size": 0.0,
+        "xtick.minor.size": 1.5,
+        "ytick.minor.size": 1.5,
         "legend.frameon": False,
         "legend.handlelength": 3.0,
         "pdf.fonttype": 42,  # text stays text, with its font embedded
@@ -87,6 +92,21 @@ def theme(**more: Any) -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings)
         yield
+
+
+def log_ticks(axis: Axis) -> None:
+    """Give a logarithmic axis ticks that people read, and minor ones between them.
+
+    Call it when the limits are set: the fewer decades they span, the more ticks have numbers.
+    """
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    numbered = (1.0,) if decades > 2.5 else (1.0, 2.0, 5.0) if decades > 0.9 else range(1, 10)
+    axis.set_major_locator(LogLocator(subs=numbered, numticks=7))
+    plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
+    axis.set_major_formatter(LogFormatterMathtext() if decades > 4 else plain)
+    axis.set_minor_locator(LogLocator(subs=range(1, 10), numticks=99))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def class_colours(n_classes: int) -> list[str]:

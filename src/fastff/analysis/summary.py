@@ -107,18 +107,23 @@ def seed_means(runs: pd.DataFrame, variants: Iterable[str], metric: str) -> pd.D
         ValueError: for a variant that has no runs.
 
     """
-    found = list(dict.fromkeys(runs["variant"]))
-    for variant in variants:
-        if variant not in found:
-            raise ValueError(
-                f"no runs of variant {variant!r}; there are runs of {', '.join(found)}"
-            )
+    require_runs(runs, variants)
     summary = summarise(runs[runs["variant"].isin(list(variants))], [metric])
     if (summary["variant"].value_counts() == 1).all():
         summary[list(SHAPE)] = 0
     means = summary.pivot(index=list(SHAPE), columns="variant", values=f"{metric}_mean")
     shapes = summary.groupby(list(SHAPE))["variant"].nunique()
     return means[shapes == len(set(variants))]
+
+
+def require_runs(runs: pd.DataFrame, variants: Iterable[str]) -> None:
+    """Raise ValueError for a variant that has no runs."""
+    found = labels_of(runs)
+    for variant in variants:
+        if variant not in found:
+            raise ValueError(
+                f"no runs of variant {variant!r}; there are runs of {', '.join(found)}"
+            )
 
 
 def require_one(table: pd.DataFrame, column: str) -> None:
@@ -194,6 +199,39 @@ def compare(
             rows.append(row | change)
     table = pd.DataFrame(rows, columns=[*COMPARISON_COLUMNS, LEFT_OUT])
     return table if table[LEFT_OUT].any() else table.drop(columns=LEFT_OUT)
+
+
+def seed_differences(
+    runs: pd.DataFrame, comparisons: Sequence[Mapping[str, str]], metrics: Sequence[str]
+) -> pd.DataFrame:
+    """Return treatment less baseline of the same shape and seed, in the form of a runs table.
+
+    Two variants of a single shape each are compared at those. Variant and label of a row name the
+    pair, and it has failed where either run has.
+
+    Raises:
+        ValueError: for a variant that has no runs.
+
+    """
+    found = labels_of(runs)
+    pairs = []
+    for comparison in comparisons:
+        sides = [comparison["treatment"], comparison["baseline"]]
+        require_runs(runs, sides)
+        first, second = (runs[runs["variant"] == side] for side in sides)
+        single = max(len(rows[[*SHAPE]].drop_duplicates()) for rows in (first, second)) == 1
+        keys = ["seed"] if single else [*SHAPE, "seed"]
+        both = first.merge(second, on=keys, suffixes=("", "_baseline"))
+        values = {metric: both[metric] - both[f"{metric}_baseline"] for metric in metrics}
+        names = {"variant": "/".join(sides), LABEL: f"{found[sides[0]]} − {found[sides[1]]}"}
+        gone = failed(both) | failed(both.filter(like="_baseline").rename(columns=_undone))
+        failures = {"failed_epoch": both["epochs"].where(gone)}
+        pairs.append(both[[*first.columns]].assign(**names, **values, **failures))
+    return pd.concat(pairs, ignore_index=True)
+
+
+def _undone(column: str) -> str:
+    return column.removesuffix("_baseline")
 
 
 def paired_change(

@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from fastff.analysis.lines import SOLID, LineStyle, fitting_columns, palette
+from fastff.analysis.lines import LineStyle, fitting_columns, line_styles
 from fastff.analysis.style import CENTRE, TWO_COLUMNS, theme, wrap
 from fastff.analysis.timings import Timings, fastest_modes
 from fastff.tables.schema import PRINTED
 
 PANEL_HEIGHT = 1.6  # inches
-MARKERS = "osD^vP*X<>"
 ROOFLINE: dict[str, Any] = {"color": "0.55", "linestyle": ":", "linewidth": 0.9}
 SHALLOW = 8
 
@@ -76,12 +75,7 @@ def _styles(shown: Sequence[pd.DataFrame]) -> tuple[dict[str, LineStyle], dict[s
     """Return the line style of every variant that is shown, and its label."""
     rows = pd.concat(shown)
     labels = dict(zip(rows["variant"], rows["label"], strict=True))
-    colours = palette()
-    found = {
-        name: LineStyle(colours[place % len(colours)], SOLID, MARKERS[place % len(MARKERS)])
-        for place, name in enumerate(labels)
-    }
-    return found, labels
+    return line_styles(list(labels)), labels
 
 
 def _draw(axes: Axes, panel: Panel, styles: dict[str, LineStyle]) -> None:

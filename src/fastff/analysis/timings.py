@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from fastff.config.benchmarks import TIMED_FORMS
 from fastff.tables.read import read_table
 from fastff.tables.schema import PROCESS, TIMINGS
 
@@ -84,7 +85,7 @@ def read_times(file: str | os.PathLike[str]) -> pd.DataFrame:
     """Return a benchmark's table, a row per point, mode and process, with two more columns.
 
     `width` are the hidden units of all experts together, `over_roofline` is the time over its
-    roofline. A table of an earlier version is of process 0.
+    roofline. Forms have today's labels, and a table of an earlier version is of process 0.
 
     Raises:
         TidyError: for a file that can't be read, lacks a column or has text for a number.
@@ -95,7 +96,9 @@ def read_times(file: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def _completed(table: pd.DataFrame) -> pd.DataFrame:
+    forms = {form: label for op in TIMED_FORMS.values() for form, label in op.items()}
     return table.assign(
+        label=table["variant"].map(forms).fillna(table["label"]),
         width=table["n_experts"] * table["hidden_features"],
         over_roofline=table["median_us"] / table["roofline_us"],
     )

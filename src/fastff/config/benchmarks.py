@@ -41,16 +41,16 @@ TIMED_FORMS: Mapping[str, Mapping[str, str]] = {
         "moe_gathered": "MoE, gathered weights",
         "moe_grouped": "MoE, torch's grouped product",
         "moe_top1": "MoE, kernel",
-        "fff_package": "FFF, package fastfeedforward",
+        "fff_package": "FFF, paper's package",
         "fff_gathered": "FFF, step by step",
         "fff": "FFF, kernel",
-        "node_tree_gathered": "node-only tree, step by step",
-        "node_tree": "node-only tree, kernel",
+        "node_tree_gathered": "node tree, step by step",
+        "node_tree": "node tree, kernel",
     },
     "train_step": {
         "dense": "feed-forward",
-        "node_tree": "node-only tree, kernel",
-        "fff": "FFF, hard-routed, kernel",
+        "node_tree": "node tree, kernel",
+        "fff": "FFF, kernel",
     },
 }
 

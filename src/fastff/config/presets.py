@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+from fastff.config.display import displayed
 from fastff.config.gates import (
     GateSpec,
     HypercubeGateSpec,
@@ -44,17 +45,16 @@ def _routed(name: str, label: str, gate: GateSpec, experts: ExpertsSpec = MIXTUR
 def _tree_variants(activation: NodeActivation) -> list[Variant]:
     """Return the two FFFs of the study for one node activation, in the transition form."""
     gate = TreeGateSpec(form="transition", node_activation=activation)
+    label = f"FFF, {displayed(activation)}"
     return [
-        _routed(f"fff_mixture_{activation}", f"FFF, mixture, {activation}", gate),
-        _routed(
-            f"fff_soft_merged_{activation}", f"FFF, soft-merged, {activation}", gate, SOFT_MERGED
-        ),
+        _routed(f"fff_mixture_{activation}", label, gate),
+        _routed(f"fff_soft_merged_{activation}", f"{label}, merged", gate, SOFT_MERGED),
     ]
 
 
 _VARIANTS = [
-    _routed("moe_mixture", "MoE, mixture", LinearGateSpec()),
-    _routed("moe_soft_merged", "MoE, soft-merged", LinearGateSpec(), SOFT_MERGED),
+    _routed("moe_mixture", "MoE", LinearGateSpec()),
+    _routed("moe_soft_merged", "MoE, merged", LinearGateSpec(), SOFT_MERGED),
     _routed(
         "moe_top1_renormalised",
         "MoE, top-1, renormalised",
@@ -62,7 +62,7 @@ _VARIANTS = [
     ),
     _routed("moe_top1_switch", "MoE, top-1, Switch", LinearGateSpec(top_k=1)),
     *(variant for name in get_args(NodeActivation) for variant in _tree_variants(name)),
-    _routed("hypercube_mixture", "hypercube, mixture", HypercubeGateSpec()),
+    _routed("hypercube_mixture", "hypercube", HypercubeGateSpec()),
     _routed(
         "moe_noisy_top2",
         "MoE, noisy top-2",
@@ -75,14 +75,18 @@ _VARIANTS = [
     ),
     *(_routed(f"fff_mixture_top{k}", f"FFF, top-{k}", TreeGateSpec(top_k=k)) for k in (1, 2, 4, 8)),
     _routed("fff_mixture_product", "FFF, product form", TreeGateSpec(form="product")),
-    _routed("fff_mixture_log", "FFF, log form", TreeGateSpec(form="log")),
+    _routed("fff_mixture_log", "FFF, log-sigmoid", TreeGateSpec(form="log")),
     _routed(
         "fff_mixture_leak30",
         "FFF, region leak 0.3",
         TreeGateSpec(form="product", region_leak=0.3),
     ),
     *(
-        _variant(f"mlp_{activation}", f"MLP, {activation}", FeedForwardSpec(activation=activation))
+        _variant(
+            f"mlp_{activation}",
+            f"feed-forward, {displayed(activation)}",
+            FeedForwardSpec(activation=activation),
+        )
         for activation in ("relu", "selu", "gelu", "prelu")
     ),
     _variant("node_tree_gelu", "node tree, GELU", NodeTreeSpec()),
@@ -90,7 +94,7 @@ _VARIANTS = [
         "node_tree_linear", "node tree, linear", NodeTreeSpec(leaf_nodes=False, activation="linear")
     ),
     _variant("node_trees_32", "32 node trees", NodeTreeSpec(n_trees=32)),
-    _variant("mlp_to_plane", "MLP", BottleneckSpec(body=WIDE)),
+    _variant("mlp_to_plane", "feed-forward", BottleneckSpec(body=WIDE)),
     _variant(
         "fff_to_plane",
         "FFF",

@@ -71,11 +71,11 @@ _TOP_2: dict[str, Any] = {"top_k": 2, "renormalise": True}
 
 _VARIANTS = [
     # FastFF study on MNIST
-    _variant("study_mlp", "MLP, 256", FeedForwardSpec(bias=True)),
+    _variant("study_mlp", "feed-forward, 256", FeedForwardSpec(bias=True)),
     _routed("study_fff_product", "FFF, product form", _tree()),
     _routed("study_fff_leak01", "FFF, region leak 0.01", _tree(region_leak=0.01)),
     _routed("study_fff_leak30", "FFF, region leak 0.3", _tree(region_leak=0.3)),
-    _routed("study_fff_log", "FFF, log form", _tree(form="log")),
+    _routed("study_fff_log", "FFF, log-sigmoid", _tree(form="log")),
     _routed("study_moe", "MoE", LinearGateSpec()),
     _routed("study_moe_relu", "MoE, ReLU logits", LinearGateSpec(logit_activation="relu")),
     _routed(
@@ -151,7 +151,7 @@ _VARIANTS = [
     _routed("study_fff_small", "FFF, 4 x 64", _tree(form="log")),
     _to_plane(
         "study_mlp_to_plane",
-        "MLP to a plane",
+        "feed-forward to a plane",
         FeedForwardSpec(hidden_features=256, activation="prelu", bias=True),
     ),
     _to_plane("study_fff_to_plane", "FFF to a plane", RoutedSpec(gate=_tree(), experts=BIASED)),
@@ -195,7 +195,7 @@ _VARIANTS = [
         "MoE, noisy top-2",
         NoisyTopKGateSpec(top_k=2, importance_weight=0.1, load_weight=0.1),
     ),
-    _variant("paper_mlp", "MLP", FeedForwardSpec(bias=True)),
+    _variant("paper_mlp", "feed-forward", FeedForwardSpec(bias=True)),
     # Load-balanced FFF; its recipe has the weights of the losses.
     _routed("plain_fff", "FFF", _tree()),
     _routed("hardened_fff", "FFF, hardened", _tree(hardening_reduction="mean")),

@@ -300,8 +300,8 @@ _MATCHED = tuple(
     for match in MATCHES
     for words in (match.replace("_", " "),)
     for column in (
-        Column(f"{match}_units", "integer", "given", title=f"MLP's units, {words}"),
-        Column(match, title=f"MLP, {words}", unit="%", style="fixed"),
+        Column(f"{match}_units", "integer", "given", title=f"feed-forward units, {words}"),
+        Column(match, title=f"feed-forward, {words}", unit="%", style="fixed"),
         Column(
             f"{match}_difference",
             title=f"difference, {words}",
