@@ -17,6 +17,19 @@ from fastff.analysis.findings import (
 )
 from fastff.analysis.forms import draw_forms
 from fastff.analysis.grids import draw_changes, draw_heat_maps, draw_leak
+from fastff.analysis.language import (
+    best_hard,
+    describe_language,
+    draw_language_time,
+    draw_language_times,
+    draw_language_usage,
+    draw_language_width,
+    language_times_table,
+    load_language,
+    load_language_times,
+    summarise_language,
+    written_by,
+)
 from fastff.analysis.ledger import (
     count_verdicts,
     describe_ledger,

@@ -43,7 +43,7 @@ MARKERS: Mapping[str, str] = dict(zip(SHADES, "osD^vXP", strict=True))
 FAMILIES: Mapping[str, str] = {
     "node tree": r".*node_tree.*",
     "hypercube": r".*hypercube.*",
-    "MoE": r".*moe.*|linear",
+    "MoE": r".*moe.*|linear|smear|hash",
     "feed-forward": r".*mlp.*|dense.*|.*feed_?forward.*",
     "CNN": r".*cnn.*",
     "experts": r"experts_.*",

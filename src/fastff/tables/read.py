@@ -123,6 +123,8 @@ def load_table(
     name: str,
     labels: Mapping[str, str] | None = None,
     tables: Mapping[str, Table] = TIDY,
+    *,
+    may_be_empty: bool = False,
 ) -> pd.DataFrame:
     """Read one of the tables of TIDY or LANGUAGE, `<name>.csv` or else `<name>.csv.xz`.
 
@@ -134,6 +136,7 @@ def load_table(
         labels: what to call the variants, in the column `label` that is joined; one that has no
             label is called by its name.
         tables: the schemas, by name.
+        may_be_empty: whether it may lack rows.
 
     Raises:
         TidyError: as `load_tidy` does for one file.
@@ -144,7 +147,7 @@ def load_table(
     if name != "runs" and _path(folder, "runs").exists():
         runs = _read(folder, "runs", tables=tables)
     gone = failed(runs)
-    if table.empty and not (len(gone) and gone.all()):
+    if table.empty and not may_be_empty and not (len(gone) and gone.all()):
         raise TidyError(f"{_path(folder, name)} has no rows; at least one run is needed")
     table.attrs[N_FAILED] = int(gone.sum())
     return table

@@ -247,6 +247,11 @@ TIDY: Mapping[str, Table] = {
 _BITS = _score("bits_per_byte", "loss, hard form", "bits per byte", digits=4)
 _SOFT_BITS = _score("bits_per_byte_soft", "loss, soft form", "bits per byte", digits=4)
 _ACTIVE = Column("active_parameters", "integer", "given", title="active parameters")
+# shares of the experts, leaves or nodes of a layer
+_VISITED = (
+    Column("visited", unit="%", style="fixed"),
+    Column("ever_visited", title="ever visited", unit="%", style="fixed"),
+)
 _STEP = (*_HEAD, Column("step", "integer", "key"))
 LANGUAGE: Mapping[str, Table] = {
     "runs": Table(
@@ -269,7 +274,7 @@ LANGUAGE: Mapping[str, Table] = {
             *_STEP,
             Column("layer", "integer", "key"),
             Column("entropy", unit="bits"),
-            *_columns("real", "value", "visited", "ever_visited"),
+            *_VISITED,
         )
     ),
     "generated": Table((*_HEAD, Column("text", "text"))),
@@ -396,6 +401,7 @@ _TIMES = (
     _MEDIAN,
     Column("peak_mib", title="peak memory", unit="MiB"),
     Column("width", "integer", "given", title="training width"),
+    Column("gap_share", title="share of the gap closed", style="fixed"),
     _significant("plain_s", "plain loop", "s"),
     _significant("engine_s", "engine", "s"),
     _significant("treatment_us", "treatment", "µs"),
@@ -436,6 +442,7 @@ PRINTED: Mapping[str, Column] = {
         _BITS,
         _SOFT_BITS,
         _ACTIVE,
+        *_VISITED,
         _LABEL,
         *_MEASURES,
         *_MATCHED,
