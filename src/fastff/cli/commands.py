@@ -12,7 +12,8 @@ from pathlib import Path
 from fastff.cli.arguments import Commands, add_config, add_device, positive, with_settings
 from fastff.config.jobs import BENCH_SETTINGS, named_benchmark
 from fastff.config.load import json_schema, load_config
-from fastff.data.names import DATASET_NAMES, TEXT_NAMES
+from fastff.data.names import DATASET_NAMES
+from fastff.data.text_names import TEXT_NAMES
 
 log = logging.getLogger("fastff")
 

@@ -35,11 +35,18 @@ from fastff.config.experiment import (
     TimingBenchmark,
 )
 from fastff.config.job import Sized, TrainSpec
-from fastff.config.language import LanguageBenchmark, LanguageBenchmarkSpec, LanguageModel
+from fastff.config.language import LanguageBenchmarkSpec
+from fastff.config.language_models import (
+    NAMED_LAYERS,
+    SIZED_LAYERS,
+    LanguageBenchmark,
+    LanguageModel,
+)
 from fastff.config.yaml_file import BLOCKS, Layer, located, merge, merge_layers, read_layers
 from fastff.data.download import check_mirror
 from fastff.data.errors import DataError
-from fastff.data.names import DATASET_NAMES, DATASET_SIZES, TEXT_NAMES
+from fastff.data.names import DATASET_NAMES, DATASET_SIZES
+from fastff.data.text_names import TEXT_NAMES
 
 RESERVED_NAMES = frozenset(
     {
@@ -403,6 +410,14 @@ def json_schema() -> dict[str, Any]:
     for block, allowed in names.items():
         variant = parts[block]["properties"]["variants"]
         variant["items"] = {"anyOf": [{"enum": sorted(allowed)}, variant["items"]]}
+    variant = parts["LanguageModel"]["properties"]["variants"]
+    variant["items"] = {
+        "anyOf": [
+            {"enum": sorted(NAMED_LAYERS)},
+            *({"type": "string", "pattern": f"^{pattern}$"} for pattern in SIZED_LAYERS),
+            variant["items"],
+        ]
+    }
     given = parts["Defaults"]["properties"]
     given["recipe"] = parts["Experiment"]["properties"]["recipe"]
     _allow_parts(schema, parts, set())

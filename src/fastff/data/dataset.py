@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ from torch import Tensor
 
 from fastff.data.errors import DataError
 from fastff.data.images import channel_statistics
+from fastff.data.prepared import read_arrays, read_record
 
 RECORD_KEYS = ("name", "mean", "std", "n_classes", "class_names", "bytes", "sha256")
 
@@ -106,20 +103,6 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> Dataset:
     return dataset.to(device)
 
 
-def read_record(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """Return the record beside a prepared file. Raises DataError for one without these keys."""
-    try:
-        record = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; prepare the dataset first") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); prepare the dataset again") from error
-    missing = [key for key in keys if not isinstance(record, dict) or key not in record]
-    if missing:
-        raise DataError(f"{path}: no key {missing[0]!r}; prepare the dataset again")
-    return dict(record)
-
-
 def _check_record(path: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Raise a `DataError` where a number of the record is not that of the arrays."""
     try:
@@ -133,24 +116,3 @@ def _check_record(path: Path, record: dict[str, Any], arrays: dict[str, np.ndarr
     if not statistics or not classes:
         what = "n_classes or class_names" if statistics else "mean or std"
         raise DataError(f"{path}: {what} is not that of the arrays; prepare the dataset again")
-
-
-def read_arrays(path: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return a prepared file's arrays. Raises DataError where they aren't those of its record."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; prepare the dataset first") from error
-    with file:  # one handle, so that what was verified is what is read
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != record["sha256"]:
-            raise DataError(
-                f"{path}: {file.tell()} bytes with SHA-256 {found}; {path.with_suffix('.json')} "
-                f"says {record['bytes']} bytes with {record['sha256']}; prepare the dataset again"
-            )
-        file.seek(0)
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: {error}; prepare the dataset again") from error

@@ -25,8 +25,6 @@ DATASET_SIZES: dict[str, DatasetSize] = {
     "cifar10": DatasetSize(50_000, 10_000, (3, 32, 32)),
 }
 DATASET_NAMES: tuple[str, ...] = tuple(DATASET_SIZES)
-SHAKESPEARE, OWN_TEXT = "shakespeare", "own_text"
-TEXT_NAMES: tuple[str, ...] = (SHAKESPEARE, OWN_TEXT)  # for language models
 
 
 def outline(name: str) -> Dataset:

@@ -12,9 +12,9 @@ from fastff.data.errors import DataError
 from fastff.data.idx import FASHION_MNIST_SOURCE, MNIST_SOURCE
 from fastff.data.images import channel_statistics
 from fastff.data.mnist5k import MNIST5K_SOURCE
-from fastff.data.names import TEXT_NAMES
 from fastff.data.source import DatasetSource, describe, locate
 from fastff.data.text import prepare_text
+from fastff.data.text_names import TEXT_NAMES
 from fastff.files import atomic_path
 
 # In the order of `fastff.data.names.DATASET_NAMES`, which a test holds it to.
@@ -35,7 +35,7 @@ def prepare(
     images scaled to [0, 1], and where everything came from.
 
     Args:
-        name: one of `fastff.data.names.DATASET_NAMES`, or of TEXT_NAMES there, which
+        name: one of `fastff.data.names.DATASET_NAMES`, or a text, which
             `prepare_text` prepares.
         data_dir: made if need be; downloads are kept in its folder `archives`.
         folder: folder with the dataset's archives.

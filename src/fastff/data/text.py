@@ -13,7 +13,7 @@ import numpy as np
 
 from fastff.data.download import checksum_bytes, checksum_file
 from fastff.data.errors import DataError
-from fastff.data.names import OWN_TEXT, SHAKESPEARE
+from fastff.data.text_names import OWN_TEXT, SHAKESPEARE
 from fastff.files import atomic_path
 
 ENDINGS = (".md", ".txt")  # of the files of a folder that are read
@@ -31,7 +31,7 @@ def prepare_text(name: str, data_dir: Path, *, folder: Path | None = None) -> Pa
     bytes, the vocabulary, and where the text came from.
 
     Args:
-        name: one of `fastff.data.names.TEXT_NAMES`.
+        name: one of `fastff.data.text_names.TEXT_NAMES`.
         data_dir: made if need be.
         folder: a text file, or a folder of them, for "own_text".
 

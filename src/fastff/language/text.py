@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fastff.data.dataset import read_arrays, read_record
 from fastff.data.errors import DataError
+from fastff.data.prepared import read_arrays, read_record
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,13 +19,14 @@ from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
 from fastff.layers.linear import Random
 from fastff.train.build import Sizes, build_model, count_parameters, stack
-from fastff.train.checkpoint import Checkpoint, StackState
+from fastff.train.checkpoint import Checkpoint
 from fastff.train.device import Stream, generator
 from fastff.train.evaluate import Part, Scores, Split, evaluate, split
 from fastff.train.graceful_shutdown import StoppedError
 from fastff.train.optimiser import Plateau, build_optimiser
 from fastff.train.recording import GradientRecorder, Snapshot, snapshots, soft_choices
 from fastff.train.results import EpochResult, RunResult
+from fastff.train.stack_state import StackState
 from fastff.train.step import Step
 from fastff.train.stopping import EarlyStopping, Failures
 

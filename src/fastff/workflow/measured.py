@@ -25,7 +25,7 @@ from fastff.artifact.costs import ALL, MIB
 from fastff.config.errors import ConfigError
 from fastff.config.experiment import EngineBenchmark, Experiment
 from fastff.config.jobs import job_specs
-from fastff.config.language import LanguageBenchmark
+from fastff.config.language_models import LanguageBenchmark
 from fastff.config.load import Benchmark, Config, load_config
 from fastff.config.yaml_file import read_yaml
 from fastff.data.names import DATASET_SIZES, outline

@@ -22,10 +22,10 @@ from fastff.bench.run import run_benchmark
 from fastff.config.base import unknown
 from fastff.config.errors import ConfigError
 from fastff.config.experiment import EngineBenchmark, Experiment
-from fastff.config.language import LanguageBenchmark, LanguageModel
+from fastff.config.language_models import LanguageBenchmark, LanguageModel
 from fastff.config.load import Config
 from fastff.data.dataset import Dataset, load
-from fastff.data.names import TEXT_NAMES
+from fastff.data.text_names import TEXT_NAMES
 from fastff.files import atomic_path
 from fastff.language.job import (
     failed_language_runs,
