@@ -6,6 +6,7 @@ Letters: b batch, t time, i width of the residual stream, h heads, d features of
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -152,5 +153,5 @@ class Decoder(nn.Module):
         """Return room for the keys and values of a context, of which `end` are said filled."""
         spec, device = self.spec, self.embedding.weight.device
         shape = (batch, spec.n_heads, spec.context, spec.width // spec.n_heads)
-        keys = torch.zeros(2, spec.n_layers, *shape, dtype=dtype, device=device)
-        return [Past(key, value, end) for key, value in zip(*keys, strict=True)]
+        empty = partial(torch.zeros, shape, dtype=dtype, device=device)
+        return [Past(empty(), empty(), end) for _ in range(spec.n_layers)]

@@ -60,7 +60,5 @@ def load_text(path: Path, *, device: str | torch.device = "cpu") -> Text:
     """
     record = read_record(path.with_suffix(".json"), ("name", "vocabulary", "bytes", "sha256"))
     arrays = read_arrays(path, record)
-    if {*arrays} != {"train", "validation"}:
-        raise DataError(f"{path}: not a prepared text; prepare it again")
     train, validation = (torch.from_numpy(arrays[key].copy()) for key in ("train", "validation"))
     return Text(record["name"], train, validation, record["sha256"]).to(device)

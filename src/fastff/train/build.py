@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
@@ -37,7 +37,6 @@ from fastff.config.model import (
     SoftMergedSpec,
     StridedConvolutionalSpec,
 )
-from fastff.data.dataset import Dataset
 from fastff.layers import (
     Bottleneck,
     Convolutional,
@@ -57,6 +56,9 @@ from fastff.layers import (
     StridedConvolutional,
     TreeGate,
 )
+
+if TYPE_CHECKING:
+    from fastff.data.dataset import Dataset
 
 M = TypeVar("M", bound=nn.Module)
 
