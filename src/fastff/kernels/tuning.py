@@ -91,6 +91,22 @@ GROUPED_OUT_BLOCK = 128
 OUTER_ROWS, OUTER_BLOCKS = 32, (64, 128)
 GROUPED_LAUNCH = {"num_warps": 4, "num_stages": 3}
 
+# Gradients that sum over the rows of a group, in chunks: as many programs as fill the device when
+# all rows are in one group, of no fewer rows each than a group has in most balanced batches.
+CHUNK_ROWS = 256
+CHUNK_PROGRAMS = 512
+KEPT_PARTS, KEPT_BLOCK, KEPT_WARPS = 16, 256, 4  # parts of a sum that are added at once
+
+
+def chunk_rows(n_rows: int, n_blocks: int) -> int:
+    """Return the rows of a chunk, a power of two, where each takes `n_blocks` programs.
+
+    So the parts of sums of all chunks have at most 2 (CHUNK_PROGRAMS + n_blocks) blocks.
+    """
+    least = -(-n_rows * n_blocks // CHUNK_PROGRAMS)
+    return max(CHUNK_ROWS, 1 << max(0, least - 1).bit_length())
+
+
 # the node tree, by tiles
 SUBTREE = 4  # levels below a group's node, whose 15 nodes are one narrow matrix product
 TREE_TILE = 32
