@@ -30,6 +30,22 @@ BLOCK_LEVELS = 4  # of every later one: 15 nodes, the narrowest matrix product
 TREE_TILES_ROWS = 4096  # fewer rows of a node tree walk one by one: they don't fill the device
 TREE_TILES_ROWS_PER_GROUP = 16
 
+# A shallow tree takes all its nodes at once: in half precision, where a product costs less, of one
+# level more. PREDICTED, to be measured.
+DENSE_LEVELS = {2: 8, 4: 7}  # at most, by the bytes of a number
+DENSE_TREES = 4  # at least, where the other form is by tiles: it takes one tree after the other
+DENSE_STEPS = 64  # of all walks of a row, at least, where the other form walks row by row
+
+
+def takes_all_nodes(levels: int, n_trees: int, n_rows: int, bytes_each: int) -> bool:
+    """Return whether a node tree's forward pass takes all nodes at once, not only the visited."""
+    if levels > DENSE_LEVELS[bytes_each]:
+        return False
+    if n_rows >= TREE_TILES_ROWS:
+        return n_trees >= DENSE_TREES
+    return n_trees * levels >= DENSE_STEPS
+
+
 GROUPED_CHOICES = 1024  # fewer choices of experts are gathered one by one
 GROUPED_CHOICES_PER_EXPERT = 2
 
@@ -115,6 +131,25 @@ TREE_TILE = 32
 TREE_BLOCK = {2: 128, 4: 32}
 TREE_LAUNCH = {2: {"num_warps": 2, "num_stages": 3}, 4: {"num_warps": 2, "num_stages": 4}}
 AGAIN_BLOCK, AGAIN_WARPS = 1024, 1
+
+# all nodes of several trees at once
+DENSE_NUMBERS = 2**26  # hidden units of a part of the trees: 128 MiB in half precision
+DENSE_TILE = 64
+DENSE_COLUMNS, DENSE_FEW_COLUMNS = 128, 32  # that a tile takes at once; of few rows, fewer
+DENSE_WALKS_NUMBERS, DENSE_WALKS_WARPS = 4096, 4
+
+
+def dense_trees(n_rows: int, n_trees: int, levels: int) -> int:
+    """Return how many trees a tile of rows walks at once: a power of two, of 16 columns or more."""
+    columns = DENSE_COLUMNS if n_rows >= TREE_TILES_ROWS else DENSE_FEW_COLUMNS
+    most = 1 << (n_trees - 1).bit_length()
+    return max(16 >> levels, min(most, columns >> levels), 1)
+
+
+def dense_warps(n_numbers: int) -> int:
+    """Return warps for a tile of so many logits."""
+    return 4 if n_numbers <= 64 * 128 else 8
+
 
 # its backward pass
 COEFFICIENTS_BLOCK = {2: 128, 4: 64}

@@ -1,4 +1,7 @@
-"""The node-only tree's forward pass: row by row for few rows, outputs by tiles for many.
+"""The node-only tree's forward pass: by the form that its shape and the number of rows ask for.
+
+Row by row for few rows, outputs by tiles for many; shallow trees, if there are several, all nodes
+at once, as in `node_tree_dense`.
 
 All paths are exact: where torch may round float32 products to TF32
 (`torch.backends.cuda.matmul.allow_tf32`), only the outputs' product is rounded so. On an H100 that
@@ -23,6 +26,7 @@ from fastff.kernels.triton.descent import (
     tile_place,
     walk,
 )
+from fastff.kernels.triton.node_tree_dense import node_tree_dense
 from fastff.kernels.triton.numerics import PRECISION, activate, block_of, rows_contiguous
 from fastff.kernels.triton.paths import (
     BELOW,
@@ -30,6 +34,7 @@ from fastff.kernels.triton.paths import (
     TILE,
     above_columns,
     levels_above,
+    rows_again,
     subtree_columns,
     visits,
 )
@@ -42,6 +47,8 @@ def node_tree_with_path(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tenso
     """
     x, w_in = arguments.x, arguments.w_in
     levels = levels_of(w_in.shape[1])
+    if tuning.takes_all_nodes(levels, len(w_in), len(x), x.element_size()):
+        return node_tree_dense(arguments)
     if levels <= MAX_LEVELS:
         n_groups = 2 ** levels_above(levels)
         min_rows = max(tuning.TREE_TILES_ROWS, tuning.TREE_TILES_ROWS_PER_GROUP * n_groups)
@@ -110,11 +117,7 @@ def node_tree_tiles(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
             BLOCK_IN=block_of(in_features, block), BLOCK_OUT=block_of(out_features, block),
             **tuning.TREE_LAUNCH[x.element_size()],
         )  # fmt: skip
-    _rows_again[(triton.cdiv(n_rows, TILE),)](
-        w_out, out, sums, logits, leaf, n_rows, n_trees, levels, n_nodes, out_features,
-        ACTIVATION=CODES[activation], ROWS=TILE,
-        BLOCK=block_of(out_features, tuning.AGAIN_BLOCK), num_warps=tuning.AGAIN_WARPS,
-    )  # fmt: skip
+    rows_again(w_out, out, sums, logits, leaf, activation)
     return out.to(x.dtype), logits, leaf
 
 
@@ -230,39 +233,3 @@ def _tree_tile(
         sums += tl.sum(out, axis=1)
         tl.store(out_ptr + offs_out, out.to(out_ptr.dtype.element_ty), mask=mask_out)
     tl.store(sum_ptr + row, sums, mask=mask_row)
-
-
-@triton.jit
-def _rows_again(
-    v_ptr, out_ptr, sum_ptr, logit_ptr, leaf_ptr, n_rows, n_trees, levels, n_nodes, out_features,
-    ACTIVATION: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Write the outputs of rows whose sum is NaN again, from the weights of visited nodes alone.
-
-    A program takes ROWS rows. All contiguous: v (t, n, o), out (b, o), sum (b,) float32,
-    logit (t, b, levels) float32, leaf (t, b) int64.
-    """
-    first_row = tl.program_id(0).to(tl.int64) * ROWS
-    offs_row = first_row + tl.arange(0, ROWS)
-    total = tl.sum(tl.load(sum_ptr + offs_row, mask=offs_row < n_rows, other=0))
-    if total == total:
-        return
-    for row in range(first_row, tl.minimum(first_row + ROWS, n_rows)):
-        for first in range(0, out_features, BLOCK):
-            offs_o = first + tl.arange(0, BLOCK)
-            mask_o = offs_o < out_features
-            out = tl.zeros((BLOCK,), tl.float32)
-            root = tl.zeros((), tl.int64)  # of the tree, among the nodes of all
-            at = root + row  # in all trees' rows
-            for _ in range(n_trees):
-                node = tl.load(leaf_ptr + at) + n_nodes
-                for level in range(levels):
-                    node = (node - 1) // 2
-                    z = tl.load(logit_ptr + (at + 1) * levels - 1 - level)
-                    v_row_ptr = v_ptr + (root + node) * out_features
-                    v = tl.load(v_row_ptr + offs_o, mask=mask_o, other=0)
-                    out += activate(z, ACTIVATION) * v.to(tl.float32)
-                root += n_nodes
-                at += n_rows
-            out = out.to(out_ptr.dtype.element_ty)
-            tl.store(out_ptr + row * out_features + offs_o, out, mask=mask_o)

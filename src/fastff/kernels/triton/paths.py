@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastff.kernels import tuning
+from fastff.kernels.activations import CODES
 from fastff.kernels.triton.chunks import (
     add_kept,
     group_from,
@@ -23,7 +24,7 @@ from fastff.kernels.triton.chunks import (
     piece_rows,
 )
 from fastff.kernels.triton.grouping import Groups, group_rows, tile_rows
-from fastff.kernels.triton.numerics import PRECISION, block_of, level_of
+from fastff.kernels.triton.numerics import PRECISION, activate, block_of, level_of
 
 MAX_LEVELS = 20
 TILE = tuning.TREE_TILE
@@ -112,6 +113,30 @@ def path_outer(
             d_w, kept, groups.offsets, groups.n_groups, features,
             LEVELS=levels, GROUP_LEVEL=above, CHUNK=chunk, PARTS=tuning.KEPT_PARTS, BLOCK=block,
             num_warps=tuning.KEPT_WARPS,
+        )  # fmt: skip
+
+
+def rows_again(
+    w_out: Tensor, out: Tensor, sums: Tensor, logits: Tensor, leaf: Tensor, activation: str
+) -> None:
+    """Write to `out` the outputs of rows whose sum is NaN again, from visited nodes alone.
+
+    Args:
+        w_out: (t, n, o), contiguous.
+        out: (b, o), contiguous.
+        sums: of its rows, (b,), float32.
+        logits: of the visited nodes, (t, b, l), float32, contiguous.
+        leaf: reached in each tree, (t, b), contiguous.
+        activation: a key of ACTIVATIONS.
+
+    """
+    n_trees, n_rows, levels = logits.shape
+    n_nodes, features = w_out.shape[1:]
+    if n_rows > 0:
+        _rows_again[(triton.cdiv(n_rows, TILE),)](
+            w_out, out, sums, logits, leaf, n_rows, n_trees, levels, n_nodes, features,
+            ACTIVATION=CODES[activation], ROWS=TILE, BLOCK=block_of(features, tuning.AGAIN_BLOCK),
+            num_warps=tuning.AGAIN_WARPS,
         )  # fmt: skip
 
 
@@ -304,3 +329,39 @@ def _add_subtrees(
     node = (root << level_of(tl.minimum(local, BELOW - 1), SUBTREE_LEVELS)) + local
     offs_out = node * features + offs % features
     tl.store(d_w_ptr + offs_out, d_w.to(d_w_ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _rows_again(
+    v_ptr, out_ptr, sum_ptr, logit_ptr, leaf_ptr, n_rows, n_trees, levels, n_nodes, out_features,
+    ACTIVATION: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write the outputs of rows whose sum is NaN again, from the weights of visited nodes alone.
+
+    A program takes ROWS rows. All contiguous: v (t, n, o), out (b, o), sum (b,) float32,
+    logit (t, b, levels) float32, leaf (t, b) int64.
+    """
+    first_row = tl.program_id(0).to(tl.int64) * ROWS
+    offs_row = first_row + tl.arange(0, ROWS)
+    total = tl.sum(tl.load(sum_ptr + offs_row, mask=offs_row < n_rows, other=0))
+    if total == total:
+        return
+    for row in range(first_row, tl.minimum(first_row + ROWS, n_rows)):
+        for first in range(0, out_features, BLOCK):
+            offs_o = first + tl.arange(0, BLOCK)
+            mask_o = offs_o < out_features
+            out = tl.zeros((BLOCK,), tl.float32)
+            root = tl.zeros((), tl.int64)  # of the tree, among the nodes of all
+            at = root + row  # in all trees' rows
+            for _ in range(n_trees):
+                node = tl.load(leaf_ptr + at) + n_nodes
+                for level in range(levels):
+                    node = (node - 1) // 2
+                    z = tl.load(logit_ptr + (at + 1) * levels - 1 - level)
+                    v_row_ptr = v_ptr + (root + node) * out_features
+                    v = tl.load(v_row_ptr + offs_o, mask=mask_o, other=0)
+                    out += activate(z, ACTIVATION) * v.to(tl.float32)
+                root += n_nodes
+                at += n_rows
+            out = out.to(out_ptr.dtype.element_ty)
+            tl.store(out_ptr + row * out_features + offs_o, out, mask=mask_o)
