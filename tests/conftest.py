@@ -28,10 +28,3 @@ def one_thread():
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(7)
-
-
-@pytest.fixture
-def deterministic():
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)

@@ -257,7 +257,7 @@ CHOICES = {
 
 @pytest.mark.parametrize("n_rows", [33, 96])
 @pytest.mark.parametrize("choices", CHOICES.values(), ids=CHOICES)
-def test_gradients_of_inputs_that_share_their_expert(choices, n_rows, monkeypatch, deterministic):
+def test_gradients_of_inputs_that_share_their_expert(choices, n_rows, monkeypatch):
     monkeypatch.setattr(tuning, "CHUNK_ROWS", 32)
     draw = Draw(n_rows, DEVICE)
     expert = choices(n_rows, 32).to(DEVICE)

@@ -313,9 +313,7 @@ LEAVES = {
 @pytest.mark.parametrize("n_rows", [33, 96])
 @pytest.mark.parametrize("leaves", LEAVES.values(), ids=LEAVES)
 @pytest.mark.parametrize("backward", BACKWARDS)
-def test_gradients_of_inputs_that_share_their_path(
-    backward, leaves, n_rows, monkeypatch, deterministic
-):
+def test_gradients_of_inputs_that_share_their_path(backward, leaves, n_rows, monkeypatch):
     monkeypatch.setattr(tuning, "CHUNK_ROWS", 32)
     draw = Draw(n_rows, DEVICE)
     x, grad, w_in, w_out = draw(n_rows, 9), draw(n_rows, 5), draw(1, 63, 9), draw(1, 63, 5)
@@ -436,10 +434,15 @@ def test_no_rows_give_no_gradient(backward, device, levels):
     assert d_b.equal(w.new_zeros(w.shape[:2]))
 
 
-def test_a_deterministic_order_on_request(deterministic):
+def test_a_deterministic_order_on_request(monkeypatch):
+    monkeypatch.setattr(tuning, "FEW_GROUPS", 0)
     shape = {"batch": 70, "features": 9, "out": 5, "levels": 6, "trees": 1}
     options = {"activation": "gelu", "ties": False, "seed": 3, "bias": True}
-    check_backward(paths_backward, DEVICE, torch.float32, **shape, **options)
+    torch.use_deterministic_algorithms(True)
+    try:
+        check_backward(paths_backward, DEVICE, torch.float32, **shape, **options)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @needs_cuda

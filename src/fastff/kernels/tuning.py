@@ -93,6 +93,8 @@ def descent_columns(bytes_each: int) -> int:
 
 # rows in groups
 SORT_ROWS = 256  # of one program of the counting sort
+RANK_ROWS = 128  # of a block: a program compares each of its rows with all others
+BEFORE_BLOCKS, BEFORE_GROUPS = 64, 16  # whose counts a program adds up at once
 OFFSETS_BLOCK = 4096
 
 # the chosen experts, gathered
@@ -134,7 +136,7 @@ AGAIN_BLOCK, AGAIN_WARPS = 1024, 1
 
 # all nodes of several trees at once
 DENSE_NUMBERS = 2**26  # hidden units of a part of the trees: 128 MiB in half precision
-DENSE_TILE = 64
+DENSE_TILE, DENSE_STAGES = 64, 3
 DENSE_COLUMNS, DENSE_FEW_COLUMNS = 128, 32  # that a tile takes at once; of few rows, fewer
 DENSE_WALKS_NUMBERS, DENSE_WALKS_WARPS = 4096, 4
 
@@ -148,7 +150,7 @@ def dense_trees(n_rows: int, n_trees: int, levels: int) -> int:
 
 def dense_warps(n_numbers: int) -> int:
     """Return warps for a tile of so many logits."""
-    return 4 if n_numbers <= 64 * 128 else 8
+    return 4 if n_numbers <= 64 * 64 else 8
 
 
 # its backward pass

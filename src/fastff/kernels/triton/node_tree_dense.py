@@ -62,7 +62,7 @@ def node_tree_dense(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
                 BLOCK=block_of(
                     in_features, tuning.descent_columns((tile + columns) * x.element_size())
                 ),
-                num_warps=tuning.dense_warps(tile * columns), num_stages=tuning.BLOCKS_STAGES,
+                num_warps=tuning.dense_warps(tile * columns), num_stages=tuning.DENSE_STAGES,
             )  # fmt: skip
         out = _added(out, hidden @ _columns(v))
     assert out is not None
