@@ -334,6 +334,13 @@ def test_gradients_of_inputs_that_share_their_path(backward, leaves, n_rows, mon
     assert not gradients[1][:, ~visited].any() and not gradients[2][:, ~visited].any()
 
 
+@pytest.mark.parametrize("programs", [1, 20])
+def test_rows_of_several_trees_by_one_program(programs, monkeypatch):
+    monkeypatch.setattr(tuning, "ROW_PROGRAMS", programs)
+    shape = {"batch": 9, "features": 9, "out": 5, "levels": 4, "trees": 5, "activation": "gelu"}
+    check(node_tree_rows, DEVICE, torch.float32, **shape, ties=False, seed=3, bias=True)
+
+
 def test_many_trees_are_taken_in_parts(monkeypatch):
     monkeypatch.setattr(tuning, "DENSE_NUMBERS", 2 * 40 * 16)
     shape = {"batch": 40, "features": 9, "out": 5, "levels": 4, "trees": 5, "activation": "gelu"}
@@ -347,8 +354,9 @@ def test_many_trees_are_taken_in_parts(monkeypatch):
     [
         (torch.float32, 1, 1, 12, "rows", "paths"),
         (torch.float32, 1, 8, 8, "rows", "paths"),
-        (torch.bfloat16, 1, 8, 8, "dense", "dense"),
-        (torch.bfloat16, 1, 7, 8, "rows", "dense"),
+        (torch.bfloat16, 1, 128, 8, "rows", "dense"),
+        (torch.bfloat16, 1024, 32, 8, "dense", "dense"),
+        (torch.bfloat16, 1024, 28, 8, "rows", "dense"),
         (torch.bfloat16, 4095, 12, 5, "rows", "dense"),
         (torch.bfloat16, 4095, 13, 5, "dense", "dense"),
         (torch.bfloat16, 4096, 1, 5, "tiles", "dense"),

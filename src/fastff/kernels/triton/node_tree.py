@@ -58,24 +58,31 @@ def node_tree_with_path(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tenso
 
 
 def node_tree_rows(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same as `node_tree_with_path`: one program walks all trees for one input."""
+    """Return the same as `node_tree_with_path`: a program walks one input down its trees in turn.
+
+    For few inputs these are a part of the trees, and the parts of the outputs are added up.
+    """
     x, w_in, w_out, activation, b_in = arguments
     x = rows_contiguous(x)
     (n_rows, in_features), (n_trees, n_nodes, out_features) = x.shape, w_out.shape
     levels = levels_of(n_nodes)
-    out = x.new_empty(n_rows, out_features)
+    trees_each = tuning.row_trees(n_rows, n_trees)
+    n_parts = triton.cdiv(n_trees, trees_each)
+    out = x.new_empty(
+        n_parts, n_rows, out_features, dtype=torch.float32 if n_parts > 1 else x.dtype
+    )
     logits = x.new_empty(n_trees, n_rows, levels, dtype=torch.float32)
     leaf = torch.empty(n_trees, n_rows, dtype=torch.long, device=x.device)
     if n_rows > 0:
         block_in = block_of(in_features, tuning.ROW_BLOCK)
         block_out = block_of(out_features, tuning.ROW_OUT_BLOCK)
-        _node_tree_row[(n_rows, triton.cdiv(out_features, block_out))](
+        _node_tree_row[(n_rows, triton.cdiv(out_features, block_out), n_parts)](
             x, w_in, b_in, w_out, out, logits, leaf,
-            n_rows, n_trees, n_nodes, levels, in_features, out_features, x.stride(0),
+            n_rows, n_trees, trees_each, n_nodes, levels, in_features, out_features, x.stride(0),
             ACTIVATION=CODES[activation], BLOCK_IN=block_in, BLOCK_OUT=block_out,
             num_warps=tuning.row_warps(block_in),
         )  # fmt: skip
-    return out, logits, leaf
+    return out[0] if n_parts == 1 else out.sum(0).to(x.dtype), logits, leaf
 
 
 def node_tree_tiles(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,13 +131,13 @@ def node_tree_tiles(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
 @triton.jit
 def _node_tree_row(
     x_ptr, w_ptr, b_ptr, v_ptr, out_ptr, logit_ptr, leaf_ptr,
-    n_rows, n_trees, n_nodes, levels, in_features, out_features, x_stride,
+    n_rows, n_trees, trees_each, n_nodes, levels, in_features, out_features, x_stride,
     ACTIVATION: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
-    """Walk all trees for one row; a program a row and BLOCK_OUT columns of its outputs.
+    """Walk trees_each trees for one row; a program so many, a row and BLOCK_OUT columns of outputs.
 
     x (b, i) with row stride x_stride; w (t, n, i), b (t, n) or None and v (t, n, o), contiguous.
-    Written, contiguous: out (b, o), logit (t, b, levels) float32, leaf (t, b) int64.
+    Written, contiguous: out (parts, b, o), logit (t, b, levels) float32, leaf (t, b) int64.
     """
     row = tl.program_id(0).to(tl.int64)
     is_first = tl.program_id(1) == 0  # programs of one row differ in their columns of the output
@@ -140,9 +147,11 @@ def _node_tree_row(
     offs_o = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     mask_o = offs_o < out_features
     out = tl.zeros((BLOCK_OUT,), tl.float32)
-    root = tl.zeros((), tl.int64)  # of the tree, among the nodes of all
-    at = row  # in all trees' rows
-    for _ in range(n_trees):
+    part = tl.program_id(2).to(tl.int64)
+    first_tree = part * trees_each
+    root = first_tree * n_nodes  # of the tree, among the nodes of all
+    at = first_tree * n_rows + row  # in all trees' rows
+    for _ in range(first_tree, tl.minimum(first_tree + trees_each, n_trees)):
         node = tl.zeros((), tl.int64)
         for level in range(levels):
             v = tl.load(v_ptr + (root + node) * out_features + offs_o, mask=mask_o, other=0)
@@ -157,6 +166,7 @@ def _node_tree_row(
         tl.store(leaf_ptr + at, leaf, mask=is_first)
         root += n_nodes
         at += n_rows
+    out_ptr += part * n_rows * out_features
     tl.store(out_ptr + row * out_features + offs_o, out.to(out_ptr.dtype.element_ty), mask=mask_o)
 
 
