@@ -411,4 +411,8 @@ def test_all_rows_on_one_expert_in_memory_that_held_nan():
         out, z, ExpertArguments(x, expert, w_in, w_out, "relu")
     )
     assert all(d.isfinite().all() for d in (d_x, d_in, d_out))
+    of_17 = ExpertArguments(x.double(), expert * 0, *doubles(w_in[17:18], w_out[17:18]), "relu")
+    wanted = reference.chosen_experts_backward(out.double(), z.double(), of_17)
+    for gradient, expected in zip((d_x, d_in[17:18], d_out[17:18]), wanted, strict=False):
+        close(gradient, expected)
     assert (d_in.flatten(1).any(1) == (torch.arange(64, device=DEVICE) == 17)).all()

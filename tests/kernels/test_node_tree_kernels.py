@@ -304,9 +304,9 @@ def test_slopes_of_extremes(backward, device, activation):
 
 
 LEAVES = {
-    "one leaf": lambda n, _: torch.full((n,), 37),
-    "two leaves": lambda n, _: torch.arange(n) % 2 * 63,
-    "one after the other": lambda n, chunk: (torch.arange(n) // chunk).clamp(max=3) * 16,
+    "one leaf": lambda n, _: torch.full((n,), 19),
+    "two leaves": lambda n, _: torch.arange(n) % 2 * 31,
+    "one after the other": lambda n, chunk: (torch.arange(n) // chunk).clamp(max=1) * 16,
 }
 
 
@@ -316,11 +316,11 @@ LEAVES = {
 def test_gradients_of_inputs_that_share_their_path(backward, leaves, n_rows, monkeypatch):
     monkeypatch.setattr(tuning, "CHUNK_ROWS", 32)
     draw = Draw(n_rows, DEVICE)
-    x, grad, w_in, w_out = draw(n_rows, 9), draw(n_rows, 5), draw(1, 63, 9), draw(1, 63, 5)
+    x, grad, w_in, w_out = draw(n_rows, 9), draw(n_rows, 5), draw(1, 31, 9), draw(1, 31, 5)
     leaf = leaves(n_rows, 32)[None].to(DEVICE)
-    nodes = reference.path_nodes(leaf, 6)
+    nodes = reference.path_nodes(leaf, 5)
     logits = (x[:, None] * w_in[0, nodes]).sum(-1)
-    arguments = TreeArguments(x, w_in, w_out, "gelu", draw(1, 63))
+    arguments = TreeArguments(x, w_in, w_out, "gelu", draw(1, 31))
     gradients = backward(grad, arguments, logits, leaf)
     wanted = reference.node_tree_backward(
         grad.double(), arguments.to(torch.float64), logits.double(), leaf
@@ -330,7 +330,7 @@ def test_gradients_of_inputs_that_share_their_path(backward, leaves, n_rows, mon
     ):
         close(gradient, expected)
         assert gradient.equal(again)
-    visited = torch.zeros(63, dtype=torch.bool, device=DEVICE).index_fill(0, nodes.flatten(), 1)
+    visited = torch.zeros(31, dtype=torch.bool, device=DEVICE).index_fill(0, nodes.flatten(), 1)
     assert not gradients[1][:, ~visited].any() and not gradients[2][:, ~visited].any()
 
 
@@ -466,6 +466,28 @@ def test_large_batches(dtype, levels, features, seed):
     if levels <= 8:
         check(node_tree_dense, DEVICE, dtype, **shape, **options)
         check_backward(dense_backward, DEVICE, dtype, **shape, **options)
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("levels", "backward"), [(5, dense_backward), (9, paths_backward)])
+def test_gradients_of_many_inputs_on_one_path(levels, backward, dtype):
+    draw = Draw(levels, DEVICE, dtype)
+    x, grad = draw(20_000, 200), draw(20_000, 100)
+    w_in, w_out = draw(2, 2**levels - 1, 200), draw(2, 2**levels - 1, 100)
+    x[:, 0] = 1
+    w_in[..., 0] = 100  # to the right everywhere
+    arguments = TreeArguments(x, w_in, w_out, "relu", w_in.new_zeros(w_in.shape[:2]))
+    _, logits, leaf = node_tree_rows(arguments)
+    assert (leaf == 2**levels - 1).all()
+    gradients = backward(grad, arguments, logits, leaf)
+    again = backward(grad, arguments, logits, leaf)
+    wanted = reference.node_tree_backward(
+        grad.double(), arguments.to(torch.float64), logits.double(), leaf
+    )
+    for gradient, repeated, expected in zip(gradients, again, wanted, strict=True):
+        close(gradient, expected)
+        assert gradient.equal(repeated)
 
 
 @needs_cuda

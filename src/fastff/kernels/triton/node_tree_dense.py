@@ -73,7 +73,11 @@ def node_tree_dense(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
 def dense_backward(
     grad: Tensor, arguments: TreeArguments, logits: Tensor, leaf: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Return the gradients of x, w_in, w_out and b_in, as `node_tree_backward`."""
+    """Return the gradients of x, w_in, w_out and b_in, as `node_tree_backward`.
+
+    An infinite or NaN input, or gradient of an output, makes the weights' gradients NaN at all
+    nodes, visited or not, as in a dense layer.
+    """
     x, w_in, w_out, activation, b_in = arguments
     n_trees, n_rows, levels = logits.shape
     d_in, d_out = torch.empty_like(w_in), torch.empty_like(w_out)
