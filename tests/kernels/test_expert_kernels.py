@@ -28,11 +28,14 @@ from fastff.kernels import numba as cpu
 from fastff.kernels import reference, tuning
 from fastff.kernels.activations import ACTIVATIONS
 from fastff.kernels.reference import ExpertArguments
+from fastff.kernels.triton.chunks import n_kept
 from fastff.kernels.triton.experts import (
     chosen_experts_backward,
     experts_gathered,
     experts_grouped,
+    grouped_outer,
 )
+from fastff.kernels.triton.grouping import group_rows
 
 shapes = given(
     batch=st.integers(1, 60), features=st.integers(1, 150), hidden=st.integers(1, 40),
@@ -244,6 +247,71 @@ def test_triton_backward(**shape):
     check_backward(chosen_experts_backward, DEVICE, torch.float32, **shape)
 
 
+CHOICES = {
+    "one expert": lambda n, _: torch.full((n, 1), 2),
+    "two experts": lambda n, _: torch.arange(n)[:, None] % 2 * 4,
+    "both of two": lambda n, _: torch.tensor([[4, 1]]).repeat(n, 1),
+    "one after the other": lambda n, chunk: (torch.arange(n)[:, None] // chunk).clamp(max=4),
+}
+
+
+@pytest.mark.parametrize("n_rows", [33, 96])
+@pytest.mark.parametrize("choices", CHOICES.values(), ids=CHOICES)
+def test_gradients_of_inputs_that_share_their_expert(choices, n_rows, monkeypatch):
+    monkeypatch.setattr(tuning, "CHUNK_ROWS", 32)
+    draw = Draw(n_rows, DEVICE)
+    expert = choices(n_rows, 32).to(DEVICE)
+    x, grad, scale = draw(n_rows, 9), draw(n_rows, 5), draw(*expert.shape)
+    weights = draw(5, 3, 9), draw(5, 3, 5)
+    arguments = ExpertArguments(x, expert, *weights, "gelu", scale, draw(5, 3), draw(5, 5))
+    arguments64 = arguments.to(torch.float64)
+    outputs, hidden = experts_grouped(arguments)
+    expected, z = reference.chosen_experts_with_hidden(arguments64)
+    close(outputs, expected)
+    close(hidden, z)
+    gradients = chosen_experts_backward(grad, hidden, arguments)
+    again = chosen_experts_backward(grad, hidden, arguments)
+    wanted = reference.chosen_experts_backward(grad.double(), hidden.double(), arguments64)
+    for gradient, repeated, expected in zip(gradients, again, wanted, strict=True):
+        close(gradient, expected)
+        assert gradient.equal(repeated)
+    is_empty = (expert.flatten() != torch.arange(5, device=DEVICE)[:, None]).all(1)
+    for of_experts in (*gradients[1:3], *gradients[4:]):
+        assert not of_experts[is_empty].any()
+
+
+@few
+@given(
+    sizes=st.lists(st.integers(0, 70), min_size=1, max_size=12), p=st.integers(1, 20),
+    q=st.integers(1, 20), per_column=st.integers(1, 2), seed=st.integers(0, 2**16),
+)  # fmt: skip
+def test_sums_of_groups_of_any_sizes(sizes, p, q, per_column, seed):
+    draw = Draw(seed, DEVICE)
+    group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    group = group[torch.randperm(len(group), generator=draw.generator)].to(DEVICE)
+    n_rows = len(group) // per_column * per_column
+    group, values = group[:n_rows], draw(n_rows, p)
+    columns = draw(n_rows // per_column, q)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "CHUNK_ROWS", 16)
+        sums = grouped_outer(
+            values, columns, group_rows(group, len(sizes), 16), columns_per_value=per_column
+        )
+    wide = columns.double().repeat_interleave(per_column, 0)
+    for g, total in enumerate(sums):
+        expected = values[group == g].double().mT @ wide[group == g]
+        close(total, expected) if (group == g).any() else same(total, expected)
+
+
+def test_memory_of_parts_is_bounded():
+    for n_rows in (1, 255, 256, 16_384, 262_144, 10**7):
+        for n_blocks in (1, 6, 512, 10_000):
+            chunk = tuning.chunk_rows(n_rows, n_blocks)
+            assert chunk >= tuning.CHUNK_ROWS and chunk & (chunk - 1) == 0
+            n_parts = n_kept(n_rows, chunk) * n_blocks
+            assert n_parts <= 2 * (tuning.CHUNK_PROGRAMS + n_blocks)
+
+
 @needs_cuda
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("forward", [experts_gathered, experts_grouped])
@@ -343,4 +411,8 @@ def test_all_rows_on_one_expert_in_memory_that_held_nan():
         out, z, ExpertArguments(x, expert, w_in, w_out, "relu")
     )
     assert all(d.isfinite().all() for d in (d_x, d_in, d_out))
+    of_17 = ExpertArguments(x.double(), expert * 0, *doubles(w_in[17:18], w_out[17:18]), "relu")
+    wanted = reference.chosen_experts_backward(out.double(), z.double(), of_17)
+    for gradient, expected in zip((d_x, d_in[17:18], d_out[17:18]), wanted, strict=False):
+        close(gradient, expected)
     assert (d_in.flatten(1).any(1) == (torch.arange(64, device=DEVICE) == 17)).all()

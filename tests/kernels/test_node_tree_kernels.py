@@ -1,5 +1,6 @@
 """Every node-tree kernel against float64, forward and gradients."""
 
+import importlib
 import math
 
 import pytest
@@ -29,10 +30,15 @@ from fastff.kernels import reference, tuning
 from fastff.kernels import triton as cuda
 from fastff.kernels.activations import ACTIVATIONS, slope
 from fastff.kernels.reference import TreeArguments
+from fastff.kernels.triton import node_tree as triton_node_tree
 from fastff.kernels.triton.descent import descend_blocks
 from fastff.kernels.triton.node_tree import node_tree_rows, node_tree_tiles
-from fastff.kernels.triton.node_tree_backward import node_tree_backward
+from fastff.kernels.triton.node_tree_backward import node_tree_backward, paths_backward
+from fastff.kernels.triton.node_tree_dense import dense_backward, node_tree_dense
 
+triton_backward = importlib.import_module("fastff.kernels.triton.node_tree_backward")
+FORWARDS = [node_tree_rows, node_tree_tiles, node_tree_dense]
+BACKWARDS = [paths_backward, dense_backward]
 shapes = given(
     batch=st.integers(1, 70), features=st.integers(1, 70), out=st.integers(1, 150),
     levels=st.integers(1, 7), trees=st.integers(1, 2), activation=st.sampled_from([*ACTIVATIONS]),
@@ -152,7 +158,7 @@ def test_outputs_of_the_cpu_are_on_the_cpu(forward):
     assert leaf.equal(expected[2][0])
 
 
-@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+@pytest.mark.parametrize("forward", FORWARDS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(layout, forward):
     shape = {"batch": 5, "features": 20, "out": 3, "levels": 5, "trees": 2, "seed": 1}
@@ -172,17 +178,18 @@ def test_many_rows_of_a_deep_tree_are_sorted_on_the_cpu(monkeypatch):
     assert called == [(1100, 4)]
 
 
-@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+@pytest.mark.parametrize("forward", FORWARDS)
 @few
 @shapes
 def test_triton(forward, **shape):
     check(forward, DEVICE, torch.float32, **shape)
 
 
+@pytest.mark.parametrize("backward", BACKWARDS)
 @few
 @shapes
-def test_triton_backward(**shape):
-    check_backward(node_tree_backward, DEVICE, torch.float32, **shape)
+def test_triton_backward(backward, **shape):
+    check_backward(backward, DEVICE, torch.float32, **shape)
 
 
 @pytest.mark.parametrize("levels", [3, 8])
@@ -197,13 +204,14 @@ forms = pytest.mark.parametrize(
     ("forward", "device"),
     [
         (reference.node_tree_with_path, "cpu"), (cpu.node_tree_with_path, "cpu"),
-        (cpu_sorted, "cpu"), (node_tree_rows, DEVICE), (node_tree_tiles, DEVICE),
+        (cpu_sorted, "cpu"), *((forward, DEVICE) for forward in FORWARDS),
     ],
 )  # fmt: skip
 
 
 backwards = pytest.mark.parametrize(
-    ("backward", "device"), [(cpu.node_tree_backward, "cpu"), (node_tree_backward, DEVICE)]
+    ("backward", "device"),
+    [(cpu.node_tree_backward, "cpu"), *((backward, DEVICE) for backward in BACKWARDS)],
 )
 inf, nan = math.inf, math.nan
 poisoned = pytest.mark.parametrize(
@@ -295,9 +303,91 @@ def test_slopes_of_extremes(backward, device, activation):
     same(d_x, slope(z.double(), activation))
 
 
+LEAVES = {
+    "one leaf": lambda n, _: torch.full((n,), 19),
+    "two leaves": lambda n, _: torch.arange(n) % 2 * 31,
+    "one after the other": lambda n, chunk: (torch.arange(n) // chunk).clamp(max=1) * 16,
+}
+
+
+@pytest.mark.parametrize("n_rows", [33, 96])
+@pytest.mark.parametrize("leaves", LEAVES.values(), ids=LEAVES)
+@pytest.mark.parametrize("backward", BACKWARDS)
+def test_gradients_of_inputs_that_share_their_path(backward, leaves, n_rows, monkeypatch):
+    monkeypatch.setattr(tuning, "CHUNK_ROWS", 32)
+    draw = Draw(n_rows, DEVICE)
+    x, grad, w_in, w_out = draw(n_rows, 9), draw(n_rows, 5), draw(1, 31, 9), draw(1, 31, 5)
+    leaf = leaves(n_rows, 32)[None].to(DEVICE)
+    nodes = reference.path_nodes(leaf, 5)
+    logits = (x[:, None] * w_in[0, nodes]).sum(-1)
+    arguments = TreeArguments(x, w_in, w_out, "gelu", draw(1, 31))
+    gradients = backward(grad, arguments, logits, leaf)
+    wanted = reference.node_tree_backward(
+        grad.double(), arguments.to(torch.float64), logits.double(), leaf
+    )
+    for gradient, again, expected in zip(
+        gradients, backward(grad, arguments, logits, leaf), wanted, strict=True
+    ):
+        close(gradient, expected)
+        assert gradient.equal(again)
+    visited = torch.zeros(31, dtype=torch.bool, device=DEVICE).index_fill(0, nodes.flatten(), 1)
+    assert not gradients[1][:, ~visited].any() and not gradients[2][:, ~visited].any()
+
+
+@pytest.mark.parametrize("programs", [1, 20])
+def test_rows_of_several_trees_by_one_program(programs, monkeypatch):
+    monkeypatch.setattr(tuning, "ROW_PROGRAMS", programs)
+    shape = {"batch": 9, "features": 9, "out": 5, "levels": 4, "trees": 5, "activation": "gelu"}
+    check(node_tree_rows, DEVICE, torch.float32, **shape, ties=False, seed=3, bias=True)
+
+
+def test_many_trees_are_taken_in_parts(monkeypatch):
+    monkeypatch.setattr(tuning, "DENSE_NUMBERS", 2 * 40 * 16)
+    shape = {"batch": 40, "features": 9, "out": 5, "levels": 4, "trees": 5, "activation": "gelu"}
+    options = {"ties": False, "seed": 3, "bias": True}
+    check(node_tree_dense, DEVICE, torch.float32, **shape, **options)
+    check_backward(dense_backward, DEVICE, torch.float32, **shape, **options)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_rows", "n_trees", "levels", "forward", "backward"),
+    [
+        (torch.float32, 1, 1, 12, "rows", "paths"),
+        (torch.float32, 1, 8, 8, "rows", "paths"),
+        (torch.bfloat16, 1, 128, 8, "rows", "dense"),
+        (torch.bfloat16, 1024, 32, 8, "dense", "dense"),
+        (torch.bfloat16, 1024, 28, 8, "rows", "dense"),
+        (torch.bfloat16, 4095, 12, 5, "rows", "dense"),
+        (torch.bfloat16, 4095, 13, 5, "dense", "dense"),
+        (torch.bfloat16, 4096, 1, 5, "tiles", "dense"),
+        (torch.bfloat16, 4096, 3, 5, "tiles", "dense"),
+        (torch.bfloat16, 4096, 4, 5, "dense", "dense"),
+        (torch.float32, 4096, 4, 7, "dense", "dense"),
+        (torch.float32, 4096, 4, 8, "tiles", "paths"),
+        (torch.bfloat16, 4096, 4, 8, "dense", "dense"),
+        (torch.bfloat16, 4096, 4, 9, "tiles", "paths"),
+    ],
+)
+def test_the_form_that_a_shape_takes(
+    dtype, n_rows, n_trees, levels, forward, backward, monkeypatch
+):
+    def reporting(name):
+        return lambda *_: name
+
+    for name in ("rows", "tiles", "dense"):
+        monkeypatch.setattr(triton_node_tree, f"node_tree_{name}", reporting(name))
+    for name in ("paths", "dense"):
+        monkeypatch.setattr(triton_backward, f"{name}_backward", reporting(name))
+    x, w = torch.empty(n_rows, 2, dtype=dtype), torch.empty(n_trees, 2**levels - 1, 2, dtype=dtype)
+    arguments = TreeArguments(x, w, w, "gelu")
+    assert triton_node_tree.node_tree_with_path(arguments) == forward
+    logits, leaf = x.new_empty(n_trees, n_rows, levels), x.new_empty(n_trees, n_rows)
+    assert node_tree_backward(x, arguments, logits, leaf) == backward
+
+
 @needs_cuda
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+@pytest.mark.parametrize("forward", FORWARDS)
 @few
 @shapes
 def test_triton_in_half_precision(forward, dtype, **shape):
@@ -306,10 +396,11 @@ def test_triton_in_half_precision(forward, dtype, **shape):
 
 @needs_cuda
 @pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("backward", BACKWARDS)
 @few
 @shapes
-def test_triton_backward_in_half_precision(dtype, **shape):
-    check_backward(node_tree_backward, DEVICE, dtype, **shape)
+def test_triton_backward_in_half_precision(backward, dtype, **shape):
+    check_backward(backward, DEVICE, dtype, **shape)
 
 
 def test_tiles_below_a_descent_by_blocks(monkeypatch):
@@ -351,20 +442,13 @@ def test_no_rows_give_no_gradient(backward, device, levels):
     assert d_b.equal(w.new_zeros(w.shape[:2]))
 
 
-def test_a_deterministic_order_on_request():
+def test_a_deterministic_order_on_request(monkeypatch):
+    monkeypatch.setattr(tuning, "FEW_GROUPS", 0)
     shape = {"batch": 70, "features": 9, "out": 5, "levels": 6, "trees": 1}
+    options = {"activation": "gelu", "ties": False, "seed": 3, "bias": True}
     torch.use_deterministic_algorithms(True)
     try:
-        check_backward(
-            node_tree_backward,
-            DEVICE,
-            torch.float32,
-            **shape,
-            activation="gelu",
-            ties=False,
-            seed=3,
-            bias=True,
-        )
+        check_backward(paths_backward, DEVICE, torch.float32, **shape, **options)
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -378,11 +462,36 @@ def test_large_batches(dtype, levels, features, seed):
     shape = {"batch": 5000, "features": features, "out": features + 3, "levels": levels}
     options = {"trees": 1, "activation": "gelu", "ties": False, "seed": seed, "bias": True}
     check(node_tree_tiles, DEVICE, dtype, **shape, **options)
-    check_backward(node_tree_backward, DEVICE, dtype, **shape, **options)
+    check_backward(paths_backward, DEVICE, dtype, **shape, **options)
+    if levels <= 8:
+        check(node_tree_dense, DEVICE, dtype, **shape, **options)
+        check_backward(dense_backward, DEVICE, dtype, **shape, **options)
 
 
 @needs_cuda
-@pytest.mark.parametrize("forward", [node_tree_rows, node_tree_tiles])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("levels", "backward"), [(5, dense_backward), (9, paths_backward)])
+def test_gradients_of_many_inputs_on_one_path(levels, backward, dtype):
+    draw = Draw(levels, DEVICE, dtype)
+    x, grad = draw(20_000, 200), draw(20_000, 100)
+    w_in, w_out = draw(2, 2**levels - 1, 200), draw(2, 2**levels - 1, 100)
+    x[:, 0] = 1
+    w_in[..., 0] = 100  # to the right everywhere
+    arguments = TreeArguments(x, w_in, w_out, "relu", w_in.new_zeros(w_in.shape[:2]))
+    _, logits, leaf = node_tree_rows(arguments)
+    assert (leaf == 2**levels - 1).all()
+    gradients = backward(grad, arguments, logits, leaf)
+    again = backward(grad, arguments, logits, leaf)
+    wanted = reference.node_tree_backward(
+        grad.double(), arguments.to(torch.float64), logits.double(), leaf
+    )
+    for gradient, repeated, expected in zip(gradients, again, wanted, strict=True):
+        close(gradient, expected)
+        assert gradient.equal(repeated)
+
+
+@needs_cuda
+@pytest.mark.parametrize("forward", FORWARDS)
 def test_more_numbers_than_32_bits_count(forward):
     draw = Draw(0, DEVICE, torch.bfloat16)
     w_in, w_out = draw(1, 15, 1024), draw(1, 15, 1024)
@@ -395,12 +504,15 @@ def test_more_numbers_than_32_bits_count(forward):
     close(last[3], z)
     assert (out[:-300] == 0).all()
     arguments = TreeArguments(x, w_in, w_out, "gelu")
-    d_x, d_in, d_out, _ = node_tree_backward(x, arguments, logits, leaf)
-    arguments = TreeArguments(*doubles(*last[:3]), "gelu")
-    wanted = reference.node_tree_backward(arguments.x, arguments, last[3].double(), last[4])
-    close(d_x[-300:], wanted[0])
-    close(d_in, wanted[1])
-    close(d_out, wanted[2])
+    last_arguments = TreeArguments(*doubles(*last[:3]), "gelu")
+    wanted = reference.node_tree_backward(
+        last_arguments.x, last_arguments, last[3].double(), last[4]
+    )
+    for backward in BACKWARDS:
+        d_x, d_in, d_out, _ = backward(x, arguments, logits, leaf)
+        close(d_x[-300:], wanted[0])
+        close(d_in, wanted[1])
+        close(d_out, wanted[2])
 
 
 @needs_cuda

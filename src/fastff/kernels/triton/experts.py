@@ -6,6 +6,8 @@ expert that there isn't is a device-side assertion, as in torch.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import triton
 import triton.language as tl
@@ -14,6 +16,14 @@ from torch import Tensor
 from fastff.kernels import tuning
 from fastff.kernels.activations import ACTIVATIONS, CODES, slope
 from fastff.kernels.reference import ExpertArguments
+from fastff.kernels.triton.chunks import (
+    add_kept,
+    group_from,
+    n_chunks,
+    n_kept,
+    n_pieces,
+    piece_rows,
+)
 from fastff.kernels.triton.grouping import ASSERTING, Groups, group_rows, tile_rows
 from fastff.kernels.triton.numerics import PRECISION, activate, block_of, rows_contiguous
 
@@ -73,7 +83,7 @@ def chosen_experts_backward(
     x, expert, w_in, w_out, activation, scale, b_in, b_out = arguments
     n_rows, top_k = expert.shape
     groups = _by_expert(expert, len(w_in))
-    each, z = expert.flatten(), z.flatten(0, 1)  # a choice each: (b k,), (b k, h)
+    z = z.flatten(0, 1)  # of a choice each, (b k, h)
     hidden = ACTIVATIONS[activation](z)
     d_hidden = grouped_linear(grad, w_out.mT, groups, rows_per_value=top_k)
     d_scale = d_b_in = d_b_out = None
@@ -88,12 +98,12 @@ def chosen_experts_backward(
     d_x = d_x if top_k == 1 else d_x.unflatten(0, (n_rows, top_k)).sum(1)
     d_in = grouped_outer(d_z, x, groups, columns_per_value=top_k)
     d_out = grouped_outer(hidden, grad, groups, columns_per_value=top_k)
+    ones = x.new_ones(1, 1).expand(n_rows * top_k, 1)
     if b_in is not None:
-        d_b_in = torch.zeros_like(b_in).index_add_(0, each, d_z)
+        d_b_in = grouped_outer(ones, d_z, groups).squeeze(1)
     if b_out is not None:
-        scaled = grad.unsqueeze(1).expand(-1, top_k, -1)
-        scaled = scaled if scale is None else scaled * scale.unsqueeze(-1)
-        d_b_out = torch.zeros_like(b_out).index_add_(0, each, scaled.flatten(0, 1))
+        factor = ones if scale is None else scale.view(-1, 1)
+        d_b_out = grouped_outer(factor, grad, groups, columns_per_value=top_k).squeeze(1)
     return d_x, d_in, d_out, d_scale, d_b_in, d_b_out
 
 
@@ -159,13 +169,23 @@ def grouped_outer(
     """
     values, columns = rows_contiguous(values), rows_contiguous(columns)
     p, q = values.shape[-1], columns.shape[-1]
-    out = values.new_empty(groups.n_groups, p, q)
+    n_rows, n_groups = len(values), groups.n_groups
+    out = values.new_empty(n_groups, p, q)
     block_p, block_q = map(block_of, (p, q), tuning.OUTER_BLOCKS)
-    _grouped_outer[(groups.n_groups, triton.cdiv(p, block_p), triton.cdiv(q, block_q))](
-        values, columns, out, groups.order, groups.offsets, p, q, columns_per_value,
-        values.stride(0), columns.stride(0), ROWS=tuning.OUTER_ROWS, BLOCK_P=block_p,
-        BLOCK_Q=block_q, **tuning.GROUPED_LAUNCH,
+    blocks = triton.cdiv(p, block_p), triton.cdiv(q, block_q)
+    chunk = tuning.chunk_rows(n_rows, math.prod(blocks))
+    kept = values.new_empty(n_kept(n_rows, chunk), p, q, dtype=torch.float32)
+    _grouped_outer[(n_pieces(n_rows, n_groups, chunk), *blocks)](
+        values, columns, out, kept, groups.order, groups.offsets, n_groups, p, q,
+        columns_per_value, values.stride(0), columns.stride(0), CHUNK=chunk,
+        ROWS=tuning.OUTER_ROWS, BLOCK_P=block_p, BLOCK_Q=block_q, **tuning.GROUPED_LAUNCH,
     )  # fmt: skip
+    if len(kept) > 0:
+        block = block_of(p * q, tuning.KEPT_BLOCK)
+        _add_outer[(triton.cdiv(p * q, block), n_chunks(n_rows, chunk))](
+            out, kept, groups.offsets, n_groups, p * q, CHUNK=chunk, PARTS=tuning.KEPT_PARTS,
+            BLOCK=block, num_warps=tuning.KEPT_WARPS,
+        )  # fmt: skip
     return out
 
 
@@ -291,21 +311,20 @@ def _grouped_linear(
 
 @triton.jit
 def _grouped_outer(
-    value_ptr, column_ptr, out_ptr, order_ptr, offsets_ptr, n_p, n_q, columns_per_value,
-    value_stride, column_stride,
-    ROWS: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_Q: tl.constexpr,
+    value_ptr, column_ptr, out_ptr, kept_ptr, order_ptr, offsets_ptr, n_groups, n_p, n_q,
+    columns_per_value, value_stride, column_stride,
+    CHUNK: tl.constexpr, ROWS: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Write out (g, p, q), contiguous; a program a group and BLOCK_P x BLOCK_Q of its numbers.
+    """Write out (g, p, q) and what is kept; a program a piece and BLOCK_P x BLOCK_Q of its sums.
 
     value (r, p) and column (r / columns_per_value, q) with row strides value_stride and
-    column_stride; order and offsets as in `Groups`.
+    column_stride; order and offsets as in `Groups`; kept (n_kept, p, q), float32.
     """
-    group = tl.program_id(0)
+    group, begin, end, kept = piece_rows(offsets_ptr, n_groups, tl.program_id(0), CHUNK)
     offs_p = tl.program_id(1) * BLOCK_P + tl.arange(0, BLOCK_P)
     offs_q = tl.program_id(2) * BLOCK_Q + tl.arange(0, BLOCK_Q)
     out = tl.zeros((BLOCK_P, BLOCK_Q), tl.float32)
-    end = tl.load(offsets_ptr + group + 1)
-    for first in range(tl.load(offsets_ptr + group), end, ROWS):
+    for first in range(begin, end, ROWS):
         offs_sorted = first + tl.arange(0, ROWS)
         mask_row = offs_sorted < end
         row = tl.load(order_ptr + offs_sorted, mask=mask_row, other=0).to(tl.int64)
@@ -318,6 +337,30 @@ def _grouped_outer(
             mask=mask_row[:, None] & (offs_q < n_q)[None, :], other=0,
         )  # fmt: skip
         out = tl.dot(tl.trans(value), column, out, input_precision=PRECISION)
-    offs_sorted = (group.to(tl.int64) * n_p + offs_p)[:, None] * n_q + offs_q[None, :]
     mask = (offs_p < n_p)[:, None] & (offs_q < n_q)[None, :]
-    tl.store(out_ptr + offs_sorted, out.to(out_ptr.dtype.element_ty), mask=mask)
+    if kept < 0:
+        offs_out = (group.to(tl.int64) * n_p + offs_p)[:, None] * n_q + offs_q[None, :]
+        tl.store(out_ptr + offs_out, out.to(out_ptr.dtype.element_ty), mask=mask)
+    else:
+        offs_kept = (kept.to(tl.int64) * n_p + offs_p)[:, None] * n_q + offs_q[None, :]
+        tl.store(kept_ptr + offs_kept, out, mask=mask)
+
+
+@triton.jit
+def _add_outer(
+    out_ptr, kept_ptr, offsets_ptr, n_groups, size,
+    CHUNK: tl.constexpr, PARTS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write out (g, size) of the groups that were kept; a program a chunk and BLOCK numbers.
+
+    kept (n_kept, size) float32, offsets as in `Groups`; all contiguous.
+    """
+    chunk = tl.program_id(1)
+    group, last = group_from(offsets_ptr, n_groups, chunk, CHUNK)
+    if last == chunk:
+        return
+    offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < size
+    out = add_kept(kept_ptr, chunk, last, size, offs, mask, PARTS, BLOCK)
+    out_ptr += group.to(tl.int64) * size
+    tl.store(out_ptr + offs, out.to(out_ptr.dtype.element_ty), mask=mask)

@@ -4,9 +4,11 @@ Every kernel that reuses weights takes a tile: up to `tile` rows of one group. T
 only known on the device, so launches cover the most that there can be and the rest return at
 once: nothing waits for the device, and a CUDA graph can hold it.
 
-The order of rows within a group is that of the atomic counters, not the same in every launch. An
-output doesn't depend on it; a weight's gradient, which sums over a group, does in its last bits.
-With `torch.use_deterministic_algorithms(True)` a stable sort gives the order instead.
+Within a group, rows keep their order, so that a weight's gradient, which sums over a group, is the
+same in every run. Rows are counted in blocks for that, in memory of `n_groups` numbers a block. Of
+more than `tuning.FEW_GROUPS` groups it would take too much: there the order is that of atomic
+counters, not the same in every launch, and with `torch.use_deterministic_algorithms(True)` that of
+a stable sort. An output doesn't depend on the order.
 
 A group that there isn't is a device-side assertion, as an index out of range is in torch.
 """
@@ -59,22 +61,45 @@ class Groups(NamedTuple):
 
 def group_rows(group: Tensor, n_groups: int, tile: int) -> Groups:
     """Return the rows sorted by `group` (b,), integers in 0..n_groups-1, in tiles of `tile`."""
-    counts = torch.zeros(n_groups, dtype=torch.int32, device=group.device)
+    n_rows, device = len(group), group.device
     rank = torch.empty_like(group, dtype=torch.int32)
-    grid = (triton.cdiv(len(group), tuning.SORT_ROWS),)
-    if len(group) > 0:
-        _count[grid](group, counts, rank, len(group), n_groups, ROWS=tuning.SORT_ROWS, **ASSERTING)
+    if n_groups <= tuning.FEW_GROUPS:
+        n_blocks = triton.cdiv(n_rows, tuning.RANK_ROWS)
+        before = torch.zeros(n_blocks, n_groups, dtype=torch.int32, device=device)
+        counts = before.new_empty(n_groups)
+        if n_rows > 0:
+            _rank[(n_blocks,)](
+                group, rank, before, n_rows, n_groups, ROWS=tuning.RANK_ROWS, **ASSERTING
+            )
+        _sum_blocks[(triton.cdiv(n_groups, tuning.BEFORE_GROUPS),)](
+            before, counts, n_blocks, n_groups, BLOCKS=tuning.BEFORE_BLOCKS,
+            GROUPS=tuning.BEFORE_GROUPS,
+        )  # fmt: skip
+        return group_ranked(group, counts, rank, tile, before)
+    counts = torch.zeros(n_groups, dtype=torch.int32, device=device)
+    if n_rows > 0:
+        grid = (triton.cdiv(n_rows, tuning.SORT_ROWS),)
+        _count[grid](group, counts, rank, n_rows, n_groups, ROWS=tuning.SORT_ROWS, **ASSERTING)
+    if torch.are_deterministic_algorithms_enabled():
+        order = torch.sort(group, stable=True).indices
+        place = torch.arange(n_rows, dtype=torch.int32, device=device)
+        offsets = (counts.cumsum(0) - counts).int()
+        rank = rank.scatter(0, order, place - offsets[group[order]])
     return group_ranked(group, counts, rank, tile)
 
 
-def group_ranked(group: Tensor, counts: Tensor, rank: Tensor, tile: int) -> Groups:
+def group_ranked(
+    group: Tensor, counts: Tensor, rank: Tensor, tile: int, before: Tensor | None = None
+) -> Groups:
     """Return the rows sorted by `group` (b,), of which the sizes are known.
 
     Args:
         group: integers in 0..e-1, (b,).
         counts: rows of every group, (e,), int32.
-        rank: place of every row in its group, (b,), int32.
+        rank: place of every row in its group, or of those in its block, (b,), int32.
         tile: rows of a full tile.
+        before: rows of every group before each block of RANK_ROWS, (blocks, e), int32; None for
+            places in the whole group.
 
     """
     n_rows, n_groups = len(group), len(counts)
@@ -82,8 +107,7 @@ def group_ranked(group: Tensor, counts: Tensor, rank: Tensor, tile: int) -> Grou
     empty = counts.new_empty
     offsets, tile_offsets = empty(n_groups + 1), empty(n_groups + 1)
     groups = Groups(empty(n_rows), offsets, tile_offsets, empty(max_tiles), empty(max_tiles), tile)
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    few = 0 < n_groups <= tuning.FEW_GROUPS and n_rows > 0 and not deterministic
+    few = 0 < n_groups <= tuning.FEW_GROUPS and n_rows > 0
     if not few:
         _offsets[(1,)](
             counts, offsets, tile_offsets, n_groups, TILE=tile,
@@ -91,14 +115,10 @@ def group_ranked(group: Tensor, counts: Tensor, rank: Tensor, tile: int) -> Grou
         )  # fmt: skip
     if n_rows == 0:
         return groups
-    if deterministic:
-        order = torch.sort(group, stable=True).indices
-        place = torch.arange(n_rows, dtype=torch.int32, device=group.device)
-        rank = rank.scatter(0, order, place - offsets[group[order].long()])
     _scatter[(triton.cdiv(n_rows, tuning.SORT_ROWS),)](
-        group, rank, counts, offsets, tile_offsets, groups.order, groups.tile_group,
+        group, rank, before, counts, offsets, tile_offsets, groups.order, groups.tile_group,
         groups.tile_first, n_rows, n_groups, TILE=tile, ROWS=tuning.SORT_ROWS,
-        BLOCK=block_of(n_groups, tuning.FEW_GROUPS) if few else 0,
+        RANK_ROWS=tuning.RANK_ROWS, BLOCK=block_of(n_groups, tuning.FEW_GROUPS) if few else 0,
     )  # fmt: skip
     return groups
 
@@ -116,6 +136,57 @@ def tile_rows(order_ptr, offsets_ptr, group_ptr, first_ptr, tile, TILE: tl.const
 
 
 @triton.jit
+def _load_group(group_ptr, row, mask_row, n_groups):
+    """Return the groups of rows, int64, 0 where there is none; assert that there are the groups."""
+    group = tl.load(group_ptr + row, mask=mask_row, other=0)
+    refused = mask_row & ((group < 0) | (group >= n_groups))
+    assert tl.sum(refused.to(tl.int32)) == 0, "expert: an index is out of range"
+    return group
+
+
+@triton.jit
+def _rank(group_ptr, rank_ptr, counts_ptr, n_rows, n_groups, ROWS: tl.constexpr):
+    """Write rank (b,) int32, the place of a row among those of its group in its block.
+
+    A program takes a block of ROWS rows, and writes how many are of each group that it has, counts
+    (blocks, e) int32, from 0. group (b,) int64.
+    """
+    place = tl.arange(0, ROWS)
+    row = tl.program_id(0) * ROWS + place
+    mask_row = row < n_rows
+    group = _load_group(group_ptr, row, mask_row, n_groups)
+    group = tl.where(mask_row, group, -1).to(tl.int32)
+    is_same = group[:, None] == group[None, :]
+    is_earlier = is_same & (place[None, :] < place[:, None])
+    rank = tl.sum(is_earlier.to(tl.int32), axis=1)
+    count = tl.sum(is_same.to(tl.int32), axis=1)
+    tl.store(rank_ptr + row, rank, mask=mask_row)
+    counts_ptr += tl.program_id(0).to(tl.int64) * n_groups
+    tl.store(counts_ptr + group, count, mask=mask_row & (rank == count - 1))
+
+
+@triton.jit
+def _sum_blocks(
+    before_ptr, counts_ptr, n_blocks, n_groups, BLOCKS: tl.constexpr, GROUPS: tl.constexpr
+):
+    """Sum up counts by block (blocks, e) in place to those before each block, and to counts (e,).
+
+    All int32. A program takes GROUPS groups, BLOCKS blocks at once.
+    """
+    offs_group = tl.program_id(0) * GROUPS + tl.arange(0, GROUPS)
+    mask_group = offs_group < n_groups
+    total = tl.zeros((GROUPS,), tl.int32)
+    for first in range(0, n_blocks, BLOCKS):
+        block = first + tl.arange(0, BLOCKS)
+        offs = block[:, None].to(tl.int64) * n_groups + offs_group[None, :]
+        mask = (block < n_blocks)[:, None] & mask_group[None, :]
+        rows = tl.load(before_ptr + offs, mask=mask, other=0)
+        tl.store(before_ptr + offs, total[None, :] + tl.cumsum(rows, axis=0) - rows, mask=mask)
+        total += tl.sum(rows, axis=0)
+    tl.store(counts_ptr + offs_group, total, mask=mask_group)
+
+
+@triton.jit
 def _count(group_ptr, counts_ptr, rank_ptr, n_rows, n_groups, ROWS: tl.constexpr):
     """Add up counts (e,) int32, from 0, and write rank (b,) int32, of group (b,) int64.
 
@@ -123,9 +194,7 @@ def _count(group_ptr, counts_ptr, rank_ptr, n_rows, n_groups, ROWS: tl.constexpr
     """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     mask_row = row < n_rows
-    group = tl.load(group_ptr + row, mask=mask_row, other=0)
-    refused = mask_row & ((group < 0) | (group >= n_groups))
-    assert tl.sum(refused.to(tl.int32)) == 0, "expert: an index is out of range"
+    group = _load_group(group_ptr, row, mask_row, n_groups)
     rank = tl.atomic_add(counts_ptr + group, 1, mask=mask_row, sem="relaxed")
     tl.store(rank_ptr + row, rank, mask=mask_row)
 
@@ -152,19 +221,23 @@ def _offsets(
 
 @triton.jit
 def _scatter(
-    group_ptr, rank_ptr, counts_ptr, offsets_ptr, tile_offsets_ptr,
+    group_ptr, rank_ptr, before_ptr, counts_ptr, offsets_ptr, tile_offsets_ptr,
     order_ptr, tile_group_ptr, tile_first_ptr, n_rows, n_groups,
-    TILE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    TILE: tl.constexpr, ROWS: tl.constexpr, RANK_ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write the order and the tiles; with a BLOCK that holds all groups, the offsets too.
 
-    group (b,) int64, rank (b,) and counts (e,), int32; all others as in `Groups`. Without BLOCK,
-    offsets and tile_offsets are read. A program takes ROWS rows.
+    group (b,) int64, rank (b,), before (blocks of RANK_ROWS rows, e) or None, and counts (e,),
+    int32; all others as in `Groups`. Without BLOCK, offsets and tile_offsets are read. A program
+    takes ROWS rows.
     """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     mask_row = row < n_rows
     group = tl.load(group_ptr + row, mask=mask_row, other=0).to(tl.int32)
     rank = tl.load(rank_ptr + row, mask=mask_row, other=0)
+    if before_ptr is not None:
+        offs_before = (row // RANK_ROWS).to(tl.int64) * n_groups + group
+        rank += tl.load(before_ptr + offs_before, mask=mask_row, other=0)
     begins = mask_row & (rank % TILE == 0)
     if BLOCK > 0:
         offs_group = tl.arange(0, BLOCK)

@@ -1,4 +1,7 @@
-"""The node-only tree's forward pass: row by row for few rows, outputs by tiles for many.
+"""The node-only tree's forward pass: by the form that its shape and the number of rows ask for.
+
+Row by row for few rows, outputs by tiles for many; shallow trees, if there are several, all nodes
+at once, as in `node_tree_dense`.
 
 All paths are exact: where torch may round float32 products to TF32
 (`torch.backends.cuda.matmul.allow_tf32`), only the outputs' product is rounded so. On an H100 that
@@ -23,6 +26,7 @@ from fastff.kernels.triton.descent import (
     tile_place,
     walk,
 )
+from fastff.kernels.triton.node_tree_dense import node_tree_dense
 from fastff.kernels.triton.numerics import PRECISION, activate, block_of, rows_contiguous
 from fastff.kernels.triton.paths import (
     BELOW,
@@ -30,6 +34,7 @@ from fastff.kernels.triton.paths import (
     TILE,
     above_columns,
     levels_above,
+    rows_again,
     subtree_columns,
     visits,
 )
@@ -42,6 +47,8 @@ def node_tree_with_path(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tenso
     """
     x, w_in = arguments.x, arguments.w_in
     levels = levels_of(w_in.shape[1])
+    if tuning.takes_all_nodes(levels, len(w_in), len(x), x.element_size()):
+        return node_tree_dense(arguments)
     if levels <= MAX_LEVELS:
         n_groups = 2 ** levels_above(levels)
         min_rows = max(tuning.TREE_TILES_ROWS, tuning.TREE_TILES_ROWS_PER_GROUP * n_groups)
@@ -51,24 +58,31 @@ def node_tree_with_path(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tenso
 
 
 def node_tree_rows(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same as `node_tree_with_path`: one program walks all trees for one input."""
+    """Return the same as `node_tree_with_path`: a program walks one input down its trees in turn.
+
+    For few inputs these are a part of the trees, and the parts of the outputs are added up.
+    """
     x, w_in, w_out, activation, b_in = arguments
     x = rows_contiguous(x)
     (n_rows, in_features), (n_trees, n_nodes, out_features) = x.shape, w_out.shape
     levels = levels_of(n_nodes)
-    out = x.new_empty(n_rows, out_features)
+    trees_each = tuning.row_trees(n_rows, n_trees)
+    n_parts = triton.cdiv(n_trees, trees_each)
+    out = x.new_empty(
+        n_parts, n_rows, out_features, dtype=torch.float32 if n_parts > 1 else x.dtype
+    )
     logits = x.new_empty(n_trees, n_rows, levels, dtype=torch.float32)
     leaf = torch.empty(n_trees, n_rows, dtype=torch.long, device=x.device)
     if n_rows > 0:
         block_in = block_of(in_features, tuning.ROW_BLOCK)
         block_out = block_of(out_features, tuning.ROW_OUT_BLOCK)
-        _node_tree_row[(n_rows, triton.cdiv(out_features, block_out))](
+        _node_tree_row[(n_rows, triton.cdiv(out_features, block_out), n_parts)](
             x, w_in, b_in, w_out, out, logits, leaf,
-            n_rows, n_trees, n_nodes, levels, in_features, out_features, x.stride(0),
+            n_rows, n_trees, trees_each, n_nodes, levels, in_features, out_features, x.stride(0),
             ACTIVATION=CODES[activation], BLOCK_IN=block_in, BLOCK_OUT=block_out,
             num_warps=tuning.row_warps(block_in),
         )  # fmt: skip
-    return out, logits, leaf
+    return out[0] if n_parts == 1 else out.sum(0).to(x.dtype), logits, leaf
 
 
 def node_tree_tiles(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,24 +124,20 @@ def node_tree_tiles(arguments: TreeArguments) -> tuple[Tensor, Tensor, Tensor]:
             BLOCK_IN=block_of(in_features, block), BLOCK_OUT=block_of(out_features, block),
             **tuning.TREE_LAUNCH[x.element_size()],
         )  # fmt: skip
-    _rows_again[(triton.cdiv(n_rows, TILE),)](
-        w_out, out, sums, logits, leaf, n_rows, n_trees, levels, n_nodes, out_features,
-        ACTIVATION=CODES[activation], ROWS=TILE,
-        BLOCK=block_of(out_features, tuning.AGAIN_BLOCK), num_warps=tuning.AGAIN_WARPS,
-    )  # fmt: skip
+    rows_again(w_out, out, sums, logits, leaf, activation)
     return out.to(x.dtype), logits, leaf
 
 
 @triton.jit
 def _node_tree_row(
     x_ptr, w_ptr, b_ptr, v_ptr, out_ptr, logit_ptr, leaf_ptr,
-    n_rows, n_trees, n_nodes, levels, in_features, out_features, x_stride,
+    n_rows, n_trees, trees_each, n_nodes, levels, in_features, out_features, x_stride,
     ACTIVATION: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
-    """Walk all trees for one row; a program a row and BLOCK_OUT columns of its outputs.
+    """Walk trees_each trees for one row; a program so many, a row and BLOCK_OUT columns of outputs.
 
     x (b, i) with row stride x_stride; w (t, n, i), b (t, n) or None and v (t, n, o), contiguous.
-    Written, contiguous: out (b, o), logit (t, b, levels) float32, leaf (t, b) int64.
+    Written, contiguous: out (parts, b, o), logit (t, b, levels) float32, leaf (t, b) int64.
     """
     row = tl.program_id(0).to(tl.int64)
     is_first = tl.program_id(1) == 0  # programs of one row differ in their columns of the output
@@ -137,9 +147,11 @@ def _node_tree_row(
     offs_o = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     mask_o = offs_o < out_features
     out = tl.zeros((BLOCK_OUT,), tl.float32)
-    root = tl.zeros((), tl.int64)  # of the tree, among the nodes of all
-    at = row  # in all trees' rows
-    for _ in range(n_trees):
+    part = tl.program_id(2).to(tl.int64)
+    first_tree = part * trees_each
+    root = first_tree * n_nodes  # of the tree, among the nodes of all
+    at = first_tree * n_rows + row  # in all trees' rows
+    for _ in range(first_tree, tl.minimum(first_tree + trees_each, n_trees)):
         node = tl.zeros((), tl.int64)
         for level in range(levels):
             v = tl.load(v_ptr + (root + node) * out_features + offs_o, mask=mask_o, other=0)
@@ -154,6 +166,7 @@ def _node_tree_row(
         tl.store(leaf_ptr + at, leaf, mask=is_first)
         root += n_nodes
         at += n_rows
+    out_ptr += part * n_rows * out_features
     tl.store(out_ptr + row * out_features + offs_o, out.to(out_ptr.dtype.element_ty), mask=mask_o)
 
 
@@ -230,39 +243,3 @@ def _tree_tile(
         sums += tl.sum(out, axis=1)
         tl.store(out_ptr + offs_out, out.to(out_ptr.dtype.element_ty), mask=mask_out)
     tl.store(sum_ptr + row, sums, mask=mask_row)
-
-
-@triton.jit
-def _rows_again(
-    v_ptr, out_ptr, sum_ptr, logit_ptr, leaf_ptr, n_rows, n_trees, levels, n_nodes, out_features,
-    ACTIVATION: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Write the outputs of rows whose sum is NaN again, from the weights of visited nodes alone.
-
-    A program takes ROWS rows. All contiguous: v (t, n, o), out (b, o), sum (b,) float32,
-    logit (t, b, levels) float32, leaf (t, b) int64.
-    """
-    first_row = tl.program_id(0).to(tl.int64) * ROWS
-    offs_row = first_row + tl.arange(0, ROWS)
-    total = tl.sum(tl.load(sum_ptr + offs_row, mask=offs_row < n_rows, other=0))
-    if total == total:
-        return
-    for row in range(first_row, tl.minimum(first_row + ROWS, n_rows)):
-        for first in range(0, out_features, BLOCK):
-            offs_o = first + tl.arange(0, BLOCK)
-            mask_o = offs_o < out_features
-            out = tl.zeros((BLOCK,), tl.float32)
-            root = tl.zeros((), tl.int64)  # of the tree, among the nodes of all
-            at = root + row  # in all trees' rows
-            for _ in range(n_trees):
-                node = tl.load(leaf_ptr + at) + n_nodes
-                for level in range(levels):
-                    node = (node - 1) // 2
-                    z = tl.load(logit_ptr + (at + 1) * levels - 1 - level)
-                    v_row_ptr = v_ptr + (root + node) * out_features
-                    v = tl.load(v_row_ptr + offs_o, mask=mask_o, other=0)
-                    out += activate(z, ACTIVATION) * v.to(tl.float32)
-                root += n_nodes
-                at += n_rows
-            out = out.to(out_ptr.dtype.element_ty)
-            tl.store(out_ptr + row * out_features + offs_o, out, mask=mask_o)

@@ -1,4 +1,7 @@
-"""The node-only tree's backward pass, on inputs sorted by the subtree that they visit."""
+"""The node-only tree's backward pass, on inputs sorted by the subtree that they visit.
+
+Shallow trees take all nodes at once instead, as in `node_tree_dense`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from fastff.kernels import tuning
 from fastff.kernels.activations import CODES
 from fastff.kernels.reference import TreeArguments
 from fastff.kernels.triton.grouping import Groups, tile_rows
+from fastff.kernels.triton.node_tree_dense import dense_backward
 from fastff.kernels.triton.numerics import (
     PRECISION,
     activate,
@@ -44,6 +48,15 @@ def node_tree_backward(
         leaf: reached in each tree, (t, b).
 
     """
+    if logits.shape[-1] <= tuning.DENSE_LEVELS[arguments.x.element_size()]:
+        return dense_backward(grad, arguments, logits, leaf)
+    return paths_backward(grad, arguments, logits, leaf)
+
+
+def paths_backward(
+    grad: Tensor, arguments: TreeArguments, logits: Tensor, leaf: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return the same as `node_tree_backward`, one tree after the other."""
     x, w_in, w_out, activation, b_in = arguments
     grad, x = rows_contiguous(grad), rows_contiguous(x)
     n_trees, levels = len(w_in), logits.shape[-1]
