@@ -15,17 +15,17 @@ def generate(model: Decoder, prompt: bytes, length: int, *, seed: int, dtype: to
         model: whose context is longer than both together.
         prompt: at least one byte.
         length: how many bytes it writes.
-        seed: of the draws, one a byte from the model's probabilities.
+        seed: of the draws, one a byte from the model's probabilities, on the CPU.
         dtype: of keys and values.
 
     """
     device = model.embedding.weight.device
-    draws = torch.Generator(device).manual_seed(seed)
+    draws = torch.Generator().manual_seed(seed)
     written, past = bytearray(prompt), model.past(1, dtype)
     for place in range(len(prompt) + length - 1):
         logits = model(torch.tensor([[written[place]]], device=device), hard=True, past=past)
         past = [block._replace(end=place + 1) for block in past]
         if place + 1 >= len(prompt):
-            p = logits[0, -1].float().softmax(-1)
+            p = logits[0, -1].float().softmax(-1).cpu()
             written.append(int(torch.multinomial(p, 1, generator=draws)))
     return bytes(written[len(prompt) :])

@@ -17,8 +17,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pandas as pd
@@ -71,12 +72,14 @@ def train_language_models(
             path = None if store is None else store / "language" / key[:2] / f"{key}.json"
             result = None if path is None else _stored(path)
             if result is None:
+                began = perf_counter()
                 training = training or LanguageTraining(spec, text)
                 checkpoint = None
                 if store is not None:
                     file = f"{spec.experiment}.{spec.variant.name}.{seed}.checkpoint"
                     checkpoint = Checkpoint(store / "checkpoints" / file, context, interval, stop)
                 result = training.train(seed, checkpoint, _teller(spec, seed))
+                result = replace(result, seconds=perf_counter() - began)
                 if path is not None:
                     write_checked(path, json.dumps(result.to_json()).encode())
                 if checkpoint is not None:

@@ -62,6 +62,8 @@ class LanguageResult:
         bits_per_byte_soft: by the soft form.
         generated: what the model wrote, as Latin-1; "" for nothing.
         failed_step: the first look at which the loss was NaN or infinite.
+        seconds: that the run took, of a variant's first with what is compiled; from a checkpoint on
+            those of the last process.
 
     """
 
@@ -75,6 +77,7 @@ class LanguageResult:
     bits_per_byte_soft: float | None = None
     generated: str = ""
     failed_step: int | None = None
+    seconds: float = field(default=0.0, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values."""

@@ -166,12 +166,13 @@ def _language_model(
     config: Config, name: str, text: Text, store: Path | None
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Return the tidy tables of a language model, and what training it took."""
-    device, start = text.train.device, perf_counter()
+    device = text.train.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     specs = config.language_models[name].specs(name)
     jobs = train_language_models(specs, text, sources=stage_digest("language"), store=store)
-    seconds = round(perf_counter() - start, 1)
+    # also of those that an earlier launch trained
+    seconds = round(sum(result.seconds for job in jobs for result in job.values()), 1)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     n_runs = sum(map(len, jobs))
     for line in failed_language_runs(specs, jobs):
