@@ -43,7 +43,7 @@ def test_every_layer_learns(variant):
     result = LanguageTraining(spec, TEXT).train(0)
     assert result.failed_step is None
     assert result.looks[0].bits_per_byte > result.bits_per_byte
-    assert result.bits_per_byte < 2.9
+    assert result.bits_per_byte < 3.1
     assert math.isfinite(result.bits_per_byte_soft)
 
 
