@@ -19,7 +19,13 @@ from matplotlib.lines import Line2D
 from fastff.analysis.failed import say_failed
 from fastff.analysis.style import CHARACTER, wrap
 from fastff.config.base import Spec
-from fastff.config.model import BottleneckSpec, PartSpec, RoutedSpec, Variant
+from fastff.config.model import (
+    BottleneckSpec,
+    PartSpec,
+    RoutedSpec,
+    Variant,
+    VisionTransformerSpec,
+)
 from fastff.config.presets import PRESETS
 from fastff.tables.schema import PRINTED, SHAPE
 
@@ -102,7 +108,7 @@ def core(variant: Variant) -> Spec:
 
 def _part(variant: Variant) -> PartSpec:
     model = variant.model
-    return model.routed if isinstance(model, BottleneckSpec) else model
+    return model.routed if isinstance(model, BottleneckSpec | VisionTransformerSpec) else model
 
 
 def _preset_styles(colours: list[str]) -> dict[str, LineStyle]:
