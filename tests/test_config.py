@@ -17,7 +17,9 @@ from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = [ROOT / "config" / f"{name}.yaml" for name in ("config", "paper", "reference", "smoke")]
+SHIPPED = [
+    ROOT / "config" / f"{name}.yaml" for name in ("config", "paper", "reference", "smoke", "table3")
+]
 PARTS = [ROOT / "config" / f"{name}.yaml" for name in ("study", "benchmarks")]
 
 GOOD = {
@@ -98,6 +100,20 @@ def test_paper_config_is_the_study_with_ten_seeds_on_three_datasets():
     assert set(n_seeds.values()) == {10}
     datasets = {experiment.dataset for experiment in config.experiments.values()}
     assert datasets == {"mnist", "fashion_mnist", "cifar10"}
+
+
+def test_table_3_has_transformers_with_trees_of_every_leaf_width():
+    plain, *routed = load_config(ROOT / "config" / "table3.yaml").train_specs("fff_table3")
+    assert [model.shape[:2] for model in plain.variant.models(plain.grid)] == [(0, 128)]
+    for spec in routed:
+        models = spec.variant.models(spec.grid)
+        assert [model.shape[:2] for model in models] == [
+            (2, 32), (3, 16), (4, 8), (5, 4), (6, 2), (7, 1),
+        ]  # fmt: skip
+        assert {model.n_blocks for model in models} == {4}
+    gates = [spec.variant.model.feed_forward.gate for spec in routed]
+    assert [gate.hardening_weight for gate in gates] == [5.0, 10.0, 0.0]
+    assert [gate.hard_training for gate in gates] == [False, False, True]
 
 
 def test_reference_config_is_the_paper_s():

@@ -13,6 +13,7 @@ from blobs import blobs
 from fastff.config.model import GridPoint
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import (
+    AugmentationSpec,
     ConstantSpec,
     EarlyStoppingSpec,
     PhaseSpec,
@@ -42,6 +43,12 @@ RECIPES = {
         schedule=ConstantSpec(),
         validation_samples=64,
         early_stopping=EarlyStoppingSpec(metric="accuracy_hard", patience=3),
+    ),
+    "augmentation": Recipe(
+        epochs=5,
+        batch_size=64,
+        learning_rate=5e-3,
+        augmentation=AugmentationSpec(flips=("horizontal",), rotate=20.0),
     ),
     "phases": Recipe(
         epochs=5,

@@ -23,7 +23,13 @@ from fastff.analysis.style import CHARACTER, FONT_SIZE, wrap
 from fastff.config.base import Spec
 from fastff.config.benchmarks import TIMED_FORMS
 from fastff.config.display import displayed
-from fastff.config.model import BottleneckSpec, PartSpec, RoutedSpec, Variant
+from fastff.config.model import (
+    BottleneckSpec,
+    PartSpec,
+    RoutedSpec,
+    Variant,
+    VisionTransformerSpec,
+)
 from fastff.config.presets import PRESETS
 from fastff.tables.schema import PRINTED, SHAPE
 
@@ -132,7 +138,7 @@ def core(variant: Variant) -> Spec:
 
 def _part(variant: Variant) -> PartSpec:
     model = variant.model
-    return model.routed if isinstance(model, BottleneckSpec) else model
+    return model.routed if isinstance(model, BottleneckSpec | VisionTransformerSpec) else model
 
 
 @cache

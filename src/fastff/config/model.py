@@ -367,6 +367,53 @@ class BottleneckSpec(LayerSpec):
         return self.model_copy(update={"body": body, "head": head})
 
 
+class VisionTransformerSpec(LayerSpec):
+    """A vision transformer, each of whose feed-forward layers is `feed_forward`.
+
+    An image is cut into patches of `patch` pixels a side, each a token of `width` features.
+    `dropout` is of the tokens before the first block. What is recorded and counted of routing is
+    that of the class token in the last block.
+    """
+
+    kind: Literal["vision_transformer"] = "vision_transformer"
+    feed_forward: Annotated[RoutedSpec | FeedForwardSpec, Field(discriminator="kind")]
+    n_blocks: int = Field(default=4, ge=1, le=100)
+    patch: int = Field(default=4, ge=1, le=1024)
+    width: Width = 128
+    n_heads: int = Field(default=4, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.width % self.n_heads:
+            raise ValueError(f"n_heads = {self.n_heads}: must divide width = {self.width}")
+        return self
+
+    @property
+    def routed(self) -> RoutedSpec | FeedForwardSpec:
+        """The part that the grid's sizes are for."""
+        return self.feed_forward
+
+    @property
+    def parts(self) -> tuple[LayerSpec, ...]:
+        """The feed-forward layer."""
+        return (self.feed_forward,)
+
+    @property
+    def shape(self) -> Point:
+        """That of a feed-forward layer."""
+        return self.feed_forward.shape
+
+    def resolved(self, point: GridPoint | Point) -> Self:
+        """Return the model with its feed-forward layers resolved."""
+        return self.model_copy(update={"feed_forward": self.feed_forward.resolved(point)})
+
+    def with_gates(self, **options: float | None) -> Self:
+        """Return the model with other options for its gates, if they have them."""
+        changed = self.feed_forward.with_gates(**options)
+        return self.model_copy(update={"feed_forward": changed})
+
+
 ModelSpec = Annotated[
     RoutedSpec
     | FeedForwardSpec
@@ -374,7 +421,8 @@ ModelSpec = Annotated[
     | ConvolutionalSpec
     | StridedConvolutionalSpec
     | LinearSpec
-    | BottleneckSpec,
+    | BottleneckSpec
+    | VisionTransformerSpec,
     Field(discriminator="kind"),
 ]
 

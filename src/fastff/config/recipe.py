@@ -75,6 +75,23 @@ class EarlyStoppingSpec(Spec):
     patience: int = Field(ge=1)
 
 
+class AugmentationSpec(Spec):
+    """Random changes of the training images, anew in every step and for each sample on its own.
+
+    Attributes:
+        flips: which of these mirror every other image.
+        rotate: by so many degrees at most, to either side.
+        translate: by such a share of height and width at most.
+        scale: by a factor between 1 - scale and 1 + scale.
+
+    """
+
+    flips: tuple[Literal["horizontal", "vertical"], ...] = ()
+    rotate: float = Field(default=0.0, ge=0, le=180)
+    translate: float = Field(default=0.0, ge=0, le=1)
+    scale: float = Field(default=0.0, ge=0, lt=1)
+
+
 class PhaseSpec(Spec):
     """Epochs in which the losses of all trees have weights of their own.
 
@@ -116,6 +133,7 @@ class Recipe(Spec):
         train_samples: how many of the training samples are used; all by default.
         validation_samples: how many of them are kept aside. Without any, the dataset's test part
             is what is looked at after every epoch, as in the study.
+        augmentation: none by default.
         early_stopping: none by default.
         select_on_test: whether early stopping and a plateau schedule may look at the test part, as
             some published results did; by default they need samples that are kept aside.
@@ -133,6 +151,7 @@ class Recipe(Spec):
     phases: tuple[PhaseSpec, ...] = ()
     train_samples: int | None = Field(default=None, ge=1)
     validation_samples: int = Field(default=0, ge=0)
+    augmentation: AugmentationSpec | None = None
     early_stopping: EarlyStoppingSpec | None = None
     select_on_test: bool = False
 

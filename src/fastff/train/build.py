@@ -36,6 +36,7 @@ from fastff.config.model import (
     RoutedSpec,
     SoftMergedSpec,
     StridedConvolutionalSpec,
+    VisionTransformerSpec,
 )
 from fastff.layers import (
     Bottleneck,
@@ -56,6 +57,7 @@ from fastff.layers import (
     StridedConvolutional,
     TreeGate,
 )
+from fastff.train.vision_transformer import VisionTransformer
 
 if TYPE_CHECKING:
     from fastff.data.dataset import Dataset
@@ -175,6 +177,19 @@ def _bottleneck(spec: BottleneckSpec, sizes: Sizes, generator: torch.Generator |
     )
 
 
+def _vision_transformer(
+    spec: VisionTransformerSpec, sizes: Sizes, generator: torch.Generator | None
+) -> Layer:
+    if sizes.image_shape is None:
+        raise ValueError("a vision transformer needs inputs that are images, not features")
+    inner = Sizes(spec.width, spec.width)
+    layers = [build_model(spec.feed_forward, inner) for _ in range(spec.n_blocks)]
+    options = spec.model_dump(include={"patch", "width", "n_heads", "dropout"})
+    return VisionTransformer(
+        sizes.image_shape, layers, sizes.out_features, **options, generator=generator
+    )
+
+
 MODELS: dict[type[LayerSpec], Callable[..., Layer]] = {
     RoutedSpec: _routed,
     FeedForwardSpec: _feed_forward,
@@ -183,6 +198,7 @@ MODELS: dict[type[LayerSpec], Callable[..., Layer]] = {
     StridedConvolutionalSpec: _strided_convolutional,
     LinearSpec: _linear,
     BottleneckSpec: _bottleneck,
+    VisionTransformerSpec: _vision_transformer,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-Stream = Literal["initialisation", "order", "noise", "split", "choices"]
+Stream = Literal["initialisation", "order", "noise", "split", "choices", "augmentation"]
 
 
 def choose_device(name: str) -> torch.device:

@@ -18,6 +18,7 @@ from fastff.layers import Layer, TreeGate
 from fastff.layers.experts import Experts
 from fastff.layers.gate import Gate
 from fastff.layers.linear import Random
+from fastff.train.augmentation import Augmentation
 from fastff.train.build import Sizes, build_model, count_parameters, stack
 from fastff.train.checkpoint import Checkpoint
 from fastff.train.device import Stream, generator
@@ -29,6 +30,7 @@ from fastff.train.results import EpochResult, RunResult
 from fastff.train.stack_state import StackState
 from fastff.train.step import Step
 from fastff.train.stopping import EarlyStopping, Failures
+from fastff.train.vision_transformer import VisionTransformer
 
 Training = Generator[None, None, list[RunResult]]
 
@@ -92,6 +94,10 @@ def train_stack(
     stopping = None
     if recipe.early_stopping is not None:
         stopping = EarlyStopping(recipe.early_stopping, model)
+    augmentation = None
+    if recipe.augmentation is not None:
+        drawn = Random([generator(seed, "augmentation", device) for seed in seeds])
+        augmentation = Augmentation(recipe.augmentation, data.image_shape, drawn)
     step = Step(
         model,
         optimiser,
@@ -99,6 +105,7 @@ def train_stack(
         (n_steps, batch_size),
         recorder=recorder,
         random=random,
+        augmentation=augmentation,
     )
     orders = [generator(seed, "order") for seed in seeds]
     state = StackState(
@@ -109,7 +116,7 @@ def train_stack(
         plateau=plateau,
         recorder=recorder,
         stopping=stopping,
-        generators=[*orders, *(random.generators or ())],
+        generators=[*orders, *step.generators],
         histories=[[] for _ in seeds],
     )
 
@@ -181,7 +188,7 @@ def _draw_from(model: Layer, seeds: Sequence[int], stream: Stream) -> Random:
     device = next(model.parameters()).device
     random = Random([generator(seed, stream, device) for seed in seeds])
     for module in model.modules():
-        if isinstance(module, Gate | Experts):
+        if isinstance(module, Gate | Experts | VisionTransformer):
             module.random = random
     return random
 

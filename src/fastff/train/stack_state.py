@@ -22,7 +22,7 @@ class StackState:
     """A stack of r runs under way.
 
     Attributes:
-        generators: of the order of each run's samples and of its noise, 2 r of them.
+        generators: of the order of each run's samples, and of what its steps draw from.
         epoch: the last that is done.
         histories: each run's epochs with finite losses.
         taken: what was recorded after epochs, a snapshot per run each.

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastff.layers import Layer
 from fastff.layers.linear import Random
+from fastff.train.augmentation import Augmentation
 from fastff.train.evaluate import Part
 from fastff.train.optimiser import Optimiser
 from fastff.train.recording import GradientRecorder
@@ -28,6 +29,7 @@ class Step:
         shape: of an epoch: steps, and samples of a batch.
         recorder: is given the gradients, if there is one.
         random: what the model draws from, one generator per run.
+        augmentation: changes the inputs, if there is one.
 
     Attributes:
         loss: sum of the cross-entropies of this epoch's steps, (r,).
@@ -44,12 +46,14 @@ class Step:
         *,
         recorder: GradientRecorder | None,
         random: Random,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.model = model
         self.optimiser = optimiser
         self.part = part
         self.recorder = recorder
         self.random = random
+        self.augmentation = augmentation
         device, n_runs = part.inputs.device, next(model.parameters()).shape[0]
         self.order = torch.zeros(n_runs, *shape, dtype=torch.long, device=device)
         self.next = torch.zeros(1, dtype=torch.long, device=device)
@@ -57,6 +61,14 @@ class Step:
         self.last_loss = torch.full((n_runs,), torch.nan, device=device)
         self.n_eager = N_EAGER if optimiser.is_capturable else None
         self.graph: torch.cuda.CUDAGraph | None = None
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """All that a step draws from."""
+        sources = [self.random]
+        if self.augmentation is not None:
+            sources.append(self.augmentation.random)
+        return [generator for source in sources for generator in source.generators or ()]
 
     def start_epoch(self, order: Tensor) -> None:
         """Take the samples' places, one order for each run, (r, n), for the steps to come."""
@@ -81,7 +93,7 @@ class Step:
 
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
-        for generator in self.random.generators or ():
+        for generator in self.generators:
             graph.register_generator_state(generator)
         current = torch.cuda.current_stream()
         # the default stream can't be captured: without one, torch takes a stream of its own
@@ -97,6 +109,8 @@ class Step:
         # index_select over one flat index is several times faster on a CPU than x[batch]
         x = self.part.inputs.index_select(0, batch.flatten()).view(*batch.shape, -1)  # (r, b, i)
         y = self.part.labels.index_select(0, batch.flatten())
+        if self.augmentation is not None:
+            x = self.augmentation(x)
         self.optimiser.zero_grad()
         outputs, own_loss = self.model.soft_with_loss(x)
         loss = F.cross_entropy(outputs.flatten(0, 1), y, reduction="none")
