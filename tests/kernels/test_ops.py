@@ -140,3 +140,31 @@ def test_autocast_computes_in_its_dtype():
     assert out.dtype == torch.bfloat16
     out.float().sum().backward()
     assert w_in.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_autocast_reaches_no_kernel(device, monkeypatch):
+    """It would make a sum of half precision float32, and the next product one of two dtypes."""
+    seen = []
+    kernels_of = ops._kernels
+
+    def watched(*tensors):
+        seen.append(torch.is_autocast_enabled(device))
+        return kernels_of(*tensors)
+
+    monkeypatch.setattr(ops, "_kernels", watched)
+    half = torch.bfloat16
+    x, w_in, w_out = tree_case(device, half)
+    x_of_experts, *experts = expert_case(device, half)
+    with torch.autocast(device, half):
+        ops.route(x.detach(), w_in[0].detach(), None)
+        tree = ops.node_tree(x, w_in, w_out, "gelu")[0]
+        summed = ops.chosen_experts(x_of_experts, *experts)[0]
+        assert tree.dtype is summed.dtype is half
+        (tree.sum() + summed.sum()).backward()
+        assert torch.is_autocast_enabled(device)
+    assert seen == [False] * 5
+    for tensor in (x, w_in, w_out, x_of_experts, *experts):
+        if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
+            assert tensor.grad.dtype is half
+            assert tensor.grad.isfinite().all()

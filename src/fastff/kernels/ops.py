@@ -10,7 +10,8 @@ visited.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from fastff.kernels import reference
 from fastff.kernels.check import check_chosen_experts, check_node_tree, check_route
-from fastff.kernels.dispatch import kernels_for
+from fastff.kernels.dispatch import autocasts, kernels_for
 from fastff.kernels.reference import ExpertArguments, TreeArguments, contiguous, levels_of
 
 TREE = "Tensor x, Tensor w_in, Tensor w_out, str activation, Tensor? b_in=None"
@@ -39,6 +40,19 @@ def _kernels(*tensors: Tensor | None) -> ModuleType:
     x = tensors[0]
     assert x is not None
     return kernels_for(x.device.type, x.dtype)
+
+
+@contextmanager
+def _computing(x: Tensor) -> Iterator[None]:
+    """Compute on the device of `x`, and in the dtypes that tensors have.
+
+    What comes in has been cast. Autocast would cast on: a sum of half precision becomes float32, a
+    product of float32 half precision.
+    """
+    device = x.device.type
+    plain = torch.autocast(device, enabled=False) if autocasts(device) else nullcontext()
+    with torch.cuda.device_of(x), plain:
+        yield
 
 
 def _differentiable(
@@ -61,7 +75,7 @@ def _gradient_or_none(gradient: Tensor | None, of: Tensor | None) -> Tensor | No
 def route(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the leaves (b,) as `reference.route`."""
     check_route(x, weight, bias)
-    with torch.cuda.device_of(x):
+    with _computing(x):
         leaf: Tensor = _kernels(x, weight, bias).route(x, weight.contiguous(), contiguous(bias))
     return leaf
 
@@ -78,7 +92,7 @@ def node_tree(*flat: Any) -> tuple[Tensor, Tensor, Tensor]:
     arguments = TreeArguments(*flat)
     check_node_tree(arguments)
     x, w_in, w_out, _, b_in = arguments
-    with torch.cuda.device_of(x):
+    with _computing(x):
         kernels = _kernels(x, w_in, w_out, b_in)
         out, logits, leaf = kernels.node_tree_with_path(arguments.contiguous())
     return out, logits.to(reference.at_least_float32(x.dtype)), leaf
@@ -107,7 +121,7 @@ def node_tree_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, w_in, w_out and b_in (empty without), as in `reference`."""
     arguments = TreeArguments(*flat)
-    with torch.cuda.device_of(grad):
+    with _computing(grad):
         d_x, d_in, d_out, d_b = _kernels(arguments.x).node_tree_backward(
             grad, arguments.contiguous(), logits, leaf
         )
@@ -155,7 +169,7 @@ def chosen_experts(*flat: Any) -> tuple[Tensor, Tensor]:
     arguments = ExpertArguments(*flat)
     check_chosen_experts(arguments)
     x, expert, w_in, w_out, _, *optional = arguments
-    with torch.cuda.device_of(x):
+    with _computing(x):
         kernels = _kernels(x, expert, w_in, w_out, *optional)
         out, hidden = kernels.chosen_experts_with_hidden(arguments.contiguous())
     return out, hidden
@@ -181,7 +195,7 @@ def _(*flat: Any) -> tuple[Tensor, Tensor]:
 def chosen_experts_backward(grad: Tensor, hidden: Tensor, *flat: Any) -> tuple[Tensor, ...]:
     """Return the gradients as `reference.chosen_experts_backward`, empty where there is none."""
     arguments = ExpertArguments(*flat)
-    with torch.cuda.device_of(grad):
+    with _computing(grad):
         gradients = _kernels(arguments.x).chosen_experts_backward(
             grad, hidden, arguments.contiguous()
         )
