@@ -6,8 +6,10 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from boxes import breaches
 from IPython.display import Image
 
+from fastff.analysis import save_figure
 from fastff.config.experiment import Experiment
 from fastff.config.load import load_config
 
@@ -64,6 +66,16 @@ def stored(name: str) -> nbformat.NotebookNode:
     return nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
 
 
+SEEN: dict[str, str] = {}  # the colour of each legend entry, in all figures of this process
+
+
+def save_checked(figure, folder, name):
+    """Save a figure, and check it by the rules for all figures."""
+    saved = save_figure(figure, folder, name)
+    assert breaches(figure, SEEN) == [], name
+    return saved
+
+
 def run_cells(book: nbformat.NotebookNode, parameters: dict) -> list[list[object]]:
     """Run a notebook's cells here, and return what each code cell displays.
 
@@ -79,6 +91,8 @@ def run_cells(book: nbformat.NotebookNode, parameters: dict) -> list[list[object
         if "parameters" in cell.metadata.get("tags", []):
             assert parameters.keys() <= namespace.keys()
             namespace |= parameters
+        if "save_figure" in namespace:
+            namespace["save_figure"] = save_checked
         if "display" in namespace:
             namespace["display"] = lambda *outputs: shown[-1].extend(outputs)
     return shown

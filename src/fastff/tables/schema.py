@@ -366,12 +366,12 @@ _TIMES = (
 LEDGER = Table(
     (
         Column("claim", "text", "key"),
-        *_columns("text", "given", "kind", "source", "statement", "published"),
+        *_columns("text", "given", "kind", "source", "short", "statement", "published"),
         *_optional("published_value"),
         *_columns("text", "given", "mark", "published_dataset", "dataset", "model", "form"),
         *_columns("text", "given", "experiment", "target", "device", "dtype", "batch"),
-        Column("statistic", "text", "given"),
-        *_optional("effect", "low", "high", "best_effect"),
+        *_columns("text", "given", "statistic", "expects"),
+        *_optional("margin", "effect", "low", "high", "best_effect"),
         Column("unit", "text", "given"),
         Column("n", "integer"),
         *_optional("prediction_low", "prediction_high", "p_value", "p_holm"),

@@ -243,9 +243,9 @@ class Layout:
     def claim_parameters(self) -> dict[str, Any]:
         """Return the parameters of the notebook that draws the ledger."""
         blocks = [self.config.drawn()[name] for name in self.claimed()]
-        datasets = [block.dataset for block in blocks if hasattr(block, "dataset")]
+        datasets = {displayed(block.dataset): None for block in blocks if hasattr(block, "dataset")}
         return {
-            "title": " · ".join(["Which claims hold?", *dict.fromkeys(datasets)]),
+            "title": " · ".join(filter(None, ["Which claims hold?", ", ".join(datasets)])),
             "ledger": f"{self.results}/claims.csv",
             "figures": self.figures,
         }
