@@ -1,4 +1,4 @@
-"""Where the texts, legends and panels of a figure are, in pixels, and what every figure keeps to."""
+"""Where the parts of a figure are, in pixels, and the rules that every figure keeps to."""
 
 import re
 from itertools import combinations

@@ -147,8 +147,9 @@ def _write(axes: Axes, rows: pd.DataFrame) -> None:
     for place, row in enumerate(rows.to_dict("records")):
         _write_beside(axes, place, _here(row), _published(row))
         if row["unit"] == "depth":
-            look = {"color": COLOURS[row["verdict"]], "marker": MARKERS[row["verdict"]]}
-            axes.plot(0.5, place, transform=axes.get_yaxis_transform(), **look)
+            colour, marker = COLOURS[row["verdict"]], MARKERS[row["verdict"]]
+            transform = axes.get_yaxis_transform()
+            axes.plot(0.5, place, color=colour, marker=marker, transform=transform)
 
 
 def _write_beside(axes: Axes, place: float, *texts: str, **keywords: Any) -> None:

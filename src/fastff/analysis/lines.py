@@ -36,7 +36,7 @@ SHADES: Mapping[str, tuple[str, ...]] = {
     "node tree": ("#029e73", "#01513b", "#5ccfae", "#7fa88b", "#3d6b57"),
     "hypercube": ("#cc78bc", "#7a3a6d", "#e6b3dc", "#a05c94", "#b58fd0"),
     "CNN": ("#ca9161", "#7d4f25", "#e3bd9c", "#a8764a", "#5d3a1a"),
-    "experts": ("#d55e00", "#7a1f0e", "#fb9a79", "#b04a3a", "#e08a5b"),  # of either gate
+    "experts": ("#d55e00", "#4f1a0b", "#f9b08a", "#9e3d22", "#e08a5b"),  # of either gate
 }
 MARKERS: Mapping[str, str] = dict(zip(SHADES, "osD^vXP", strict=True))
 # Patterns of names, of variants and of what benchmarks time; the first that fits counts.

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from snakemake.exceptions import WorkflowError
 
 from fastff.claims.file import ClaimsFile
+from fastff.config.display import displayed
 from fastff.config.job import TrainSpec
 from fastff.config.jobs import WHOLE, job_specs
 from fastff.config.load import Config
