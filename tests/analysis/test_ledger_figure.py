@@ -26,7 +26,9 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "claims.csv"
 def row(claim, unit, effect, low, high, verdict=VERDICTS[0], published=np.nan):
     texts = dict.fromkeys(LEDGER.texts, "") | {
         "claim": claim, "kind": "replication", "source": "A paper, Table 1",
-        "short": f"the {claim} claim", "statement": f"The {claim} | claim.", "expects": "faster", "published": "a number", "experiment": "race",
+        "short": f"the {claim} claim",
+        "statement": f"The {claim} | claim.", "expects": "faster",
+        "published": "a number", "experiment": "race",
         "target": "race", "device": "cuda", "dataset": "A GPU", "dtype": "float32", "batch": "32",
         "statistic": "speedup", "unit": unit, "decided": "before", "verdict": verdict,
         "reason": "because",

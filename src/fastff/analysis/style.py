@@ -101,7 +101,13 @@ def log_ticks(axis: Axis) -> None:
     """
     low, high = axis.get_view_interval()
     decades = math.log10(high / low)
-    numbered = (1.0,) if decades > 2.5 else (1.0, 2.0, 5.0) if decades > 0.9 else range(1, 10)
+    numbered = (
+        (1.0,)
+        if decades > 2.5
+        else (1.0, 2.0, 5.0)
+        if decades > 0.6
+        else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    )
     axis.set_major_locator(LogLocator(subs=numbered, numticks=7))
     plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
     axis.set_major_formatter(LogFormatterMathtext() if decades > 4 else plain)

@@ -18,7 +18,7 @@ from fastff.analysis.timings import Timings, fastest_modes
 from fastff.config.display import displayed
 from fastff.tables.schema import PRINTED
 
-PANEL_HEIGHT = 1.6  # inches
+PANEL_HEIGHT, AROUND = 1.6, 0.5  # inches of a panel, and what its title and labels take of it
 ROOFLINE: dict[str, Any] = {"color": "0.55", "linestyle": ":", "linewidth": 0.9}
 FEED_FORWARD = "dense"  # the variant whose crossing with a treatment is marked
 RATIO = "ratio"  # the column of times over those of a treatment
@@ -144,12 +144,12 @@ def _label(
         if place < len(panels) - 1:  # beside the panel is the next one
             for y, text, _ in ends if panel.y != RATIO else ():
                 transform = axes.get_yaxis_transform()
-                axes.text(0.97, 1.5 * y, text, transform=transform, ha="right")
+                axes.text(0.97, y / 1.5, text, transform=transform, ha="right", va="top")
             continue
         if panel.roofline_of in lines.index:
             roofline = float(lines.loc[panel.roofline_of, "roofline_us"])
             ends.append((roofline, "roofline", ROOFLINE["color"]))
-        label_ends(axes, ends, PANEL_HEIGHT)
+        label_ends(axes, ends, PANEL_HEIGHT - AROUND)
 
 
 def _heading(panel: Panel) -> str:
