@@ -53,10 +53,18 @@ def test_findings_name_the_least_and_the_largest(table):
     assert "A machine, 2 cores" in said
 
 
-def test_the_figure_says_every_ratio_and_nothing_overlaps(table):
+def test_the_figure_has_a_bar_for_each_part_of_the_gain(table):
     figure = draw_speedups(table, "A race")
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["3× / 9×", "50× / 150×"]
+    assert [text.strip() for text in texts] == [
+        *("300 ms", "2000 ms (0.15× faster)", "100 ms (3× faster)"),
+        *("500 ms", "200 ms (2.5× faster)", "10 ms (50× faster)"),
+    ]
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths == pytest.approx([300, 2000, 100, 500, 200, 10])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        *("plain loop, 1 run, 0 workers", "engine, 20 runs at once", "engine, per run")
+    ]
     assert faults(figure) == []
 
 

@@ -28,6 +28,7 @@ N_LINES = {
     "expert_distribution": 2 * 2,  # variants and depths
     "node_tree": 3,  # variants
     "projection": 4,
+    "top_k": 4,
     "tree_regions": 1,
     "gradients": 4,  # variants that route
     "region_leak": 2,  # forms

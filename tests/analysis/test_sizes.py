@@ -158,7 +158,8 @@ def test_differences_to_layers_of_equal_size(runs):
         rows = matched.query("variant == 'fff_mixture_log' & depth == 1")
         line = axes.containers[0].lines[0]
         np.testing.assert_allclose(line.get_xdata(), rows[MATCHES[match]])
-        np.testing.assert_allclose(line.get_ydata(), 100 * rows[f"{match}_difference_mean"])
+        shown = np.asarray(line.get_ydata(), dtype=float)
+        np.testing.assert_allclose(shown, 100 * rows[f"{match}_difference_mean"])
         assert {text.get_text() for text in axes.texts} == {"1", "2", "3", "4"}
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["FFF, log-sigmoid", "MoE"]

@@ -93,7 +93,7 @@ def draw_distribution(tidy: Tidy, title: str, variants: Iterable[str] = ()) -> F
     with theme():
         n_rows = len(DISTRIBUTION_HEIGHTS)
         figure = Figure(
-            figsize=(max(TWO_COLUMNS, width_of(len(groups))), 1.3 + sum(DISTRIBUTION_HEIGHTS)),
+            figsize=(TWO_COLUMNS, 1.3 + sum(DISTRIBUTION_HEIGHTS)),
             layout="constrained",
         )
         grid = figure.subplots(

@@ -84,6 +84,8 @@ def theme(**more: Any) -> Iterator[None]:
         "ytick.minor.size": 1.5,
         "legend.frameon": False,
         "legend.handlelength": 3.0,
+        "legend.borderpad": 0.1,
+        "legend.labelspacing": 0.3,
         "pdf.fonttype": 42,  # text stays text, with its font embedded
         "svg.fonttype": "path",  # the reader needs no font
         **more,
@@ -145,7 +147,7 @@ def evenly(values: NDArray[Any], most: int) -> NDArray[Any]:
 
 def width_of(n_columns: int) -> float:
     """Return the width in inches of a figure with that many columns of panels."""
-    return ONE_COLUMN if n_columns == 1 else max(TWO_COLUMNS, 1.15 * n_columns)
+    return ONE_COLUMN if n_columns == 1 else TWO_COLUMNS
 
 
 def wrap(text: str, width: float, *, heading: bool = False) -> str:
