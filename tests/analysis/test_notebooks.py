@@ -214,7 +214,7 @@ def test_draws_times_that_the_config_names(name, measured_here, tmp_path, monkey
         devices = set(pd.read_csv(tmp_path / "tables" / f"{stem}.csv")["device"])
         assert devices == ({"cuda"} if "training" in stem else {"cpu", "cuda"})
     said = " ".join(output.data for output in shown[-1])
-    assert "times less" in said
+    assert "times faster" in said
     assert "nan" not in said
 
 

@@ -129,9 +129,8 @@ def test_the_figure(recorded):
     assert (
         figure._suptitle.get_text() == "Title: FFF on a plane, region leak 0.3 · MNIST-5k · seed 0"
     )
-    assert [axes.get_title()[:7] for axes in figure.axes] == [
-        *("epoch 0", "epoch 2", "epoch 4", "")
-    ]
+    titles = [axes.get_title()[:7] for axes in figure.axes]
+    assert titles == ["epoch 0", "epoch 2", "epoch 4", "", "", ""]
     first = points[(points["seed"] == 0) & (points["epoch"] == 4)]
     axes = figure.axes[2]
     run = epochs[(epochs["seed"] == 0) & (epochs["epoch"] == 4)].iloc[0]

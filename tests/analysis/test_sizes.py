@@ -157,9 +157,10 @@ def test_differences_to_layers_of_equal_size(runs):
         assert len(axes.containers) == 2 * 4  # variants and depths
         rows = matched.query("variant == 'fff_mixture_log' & depth == 1")
         line = axes.containers[0].lines[0]
-        np.testing.assert_allclose(line.get_xdata(), rows[MATCHES[match]])
+        np.testing.assert_allclose(np.asarray(line.get_xdata(), float), rows[MATCHES[match]])
         shown = np.asarray(line.get_ydata(), dtype=float)
-        np.testing.assert_allclose(shown, 100 * rows[f"{match}_difference_mean"])
+        expected = 100 * rows[f"{match}_difference_mean"].astype(float)
+        np.testing.assert_allclose(shown, expected)
         assert {text.get_text() for text in axes.texts} == {"1", "2", "3", "4"}
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["FFF, log-sigmoid", "MoE"]

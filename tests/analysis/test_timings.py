@@ -97,9 +97,9 @@ def test_ratios_at_equal_width(write):
     assert found["ratio_low"].tolist() == pytest.approx([4 * 0.75, 8 * 0.75, 16 * 0.75])
     assert found["over_roofline"].tolist() == pytest.approx([4, 4, 4])
     said = describe_times(found, on)
-    assert "FFF, kernel against feed-forward takes 4 times less (batch 32, width 8)" in said
-    assert "to 16 times less (batch 32, width 32)" in said
-    assert "| times less |" in " ".join(to_markdown(found).split())
+    assert "FFF, kernel against feed-forward is 4 times faster (batch 32, width 8)" in said
+    assert "to 16 times faster (batch 32, width 32)" in said
+    assert "| speed-up (×) |" in " ".join(to_markdown(found).split())
 
 
 def test_the_fastest_of_the_others_and_the_fastest_mode(write):

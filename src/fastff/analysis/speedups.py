@@ -34,7 +34,7 @@ def load_engine_benchmark(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def speedups(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how many times less the engine takes, a row per point and number of workers.
+    """Return how many times faster the engine is, a row per point and number of workers.
 
     `ratio` is the plain loop's median seconds per run and epoch over the engine's, of the same
     process; `ratio_low` and `ratio_high` are of the quartiles that are nearest and farthest.
@@ -65,9 +65,9 @@ def describe_speedups(table: pd.DataFrame) -> str:
     for workers, rows in speedups(table).groupby("workers"):
         least, most = rows.loc[rows["ratio"].idxmin()], rows.loc[rows["ratio"].idxmax()]
         lines.append(
-            f"- Against a DataLoader with {workers} workers, the engine takes "
-            f"{least['ratio']:.3g} times less (depth {least['depth']}, {least['hidden_features']} "
-            f"hidden units) to {most['ratio']:.3g} times less (depth {most['depth']}, "
+            f"- Against a DataLoader with {workers} workers, the engine is "
+            f"{least['ratio']:.3g} times faster (depth {least['depth']}, "
+            f"{least['hidden_features']} hidden units) to {most['ratio']:.3g} times faster (depth {most['depth']}, "
             f"{most['hidden_features']} hidden units)."
         )
     where = f"Measured on {first['device_name']}, torch {first['torch']}"
