@@ -65,10 +65,10 @@ def describe_speedups(table: pd.DataFrame) -> str:
     for workers, rows in speedups(table).groupby("workers"):
         least, most = rows.loc[rows["ratio"].idxmin()], rows.loc[rows["ratio"].idxmax()]
         lines.append(
-            f"- Against a DataLoader with {workers} workers, the engine is "
+            f"- Against {workers} workers of a DataLoader, the engine is "
             f"{least['ratio']:.3g} times faster (depth {least['depth']}, "
-            f"{least['hidden_features']} hidden units) to {most['ratio']:.3g} times faster (depth {most['depth']}, "
-            f"{most['hidden_features']} hidden units)."
+            f"{least['hidden_features']} hidden units) to {most['ratio']:.3g} times faster "
+            f"(depth {most['depth']}, {most['hidden_features']} hidden units)."
         )
     where = f"Measured on {first['device_name']}, torch {first['torch']}"
     return "\n".join([*lines, "", f"{where}, commit {first['commit'] or 'unknown'}."])
