@@ -23,7 +23,7 @@ class Column:
         dtype: of its values.
         role: a "name" is that of the whole table; a "key" tells rows apart; "given" is what
             follows from the config, the same on every machine; a "value" was measured.
-        optional: whether a row may lack it: a run that failed has no scores, a node-only tree no
+        optional: whether a row may lack it: a run that failed has no scores, a node tree no
             node entropy, a tree over images no plane.
         title: in printed tables, without the unit; by default the name in words.
         unit: of the printed values; the files hold fractions of what is in percent.
