@@ -48,8 +48,14 @@ def test_ratios_are_plain_over_engine(table):
 
 def test_findings_name_the_least_and_the_largest(table):
     said = describe_speedups(table)
-    assert "0 workers of a DataLoader, the engine is 3 times faster (depth 1, 8 hidden units) to 50" in said
-    assert "8 workers of a DataLoader, the engine is 9 times faster (depth 1, 8 hidden units) to 150" in said
+    assert (
+        "0 workers of a DataLoader, the engine is 3 times faster (depth 1, 8 hidden units) to 50"
+        in said
+    )
+    assert (
+        "8 workers of a DataLoader, the engine is 9 times faster (depth 1, 8 hidden units) to 150"
+        in said
+    )
     assert "A machine, 2 cores" in said
 
 

@@ -190,7 +190,7 @@ def test_what_is_said_of_the_leak(default_folders):
 def test_what_is_said_of_runs(default_folders):
     runs = load_tidy(default_folders["region_leak"], LABELS).runs
     said = describe_runs(runs)
-    assert said.startswith("55 runs on `mnist5k`: 1 variant; depth 4; 16 hidden units; ")
+    assert said.startswith("55 runs on MNIST-5k: 1 variant; depth 4; 16 hidden units; ")
     assert "region leak 0 to 0.5 (11 values); 5 seeds. Each run: 4 epochs" in said
     assert "Early stopping" not in said
     mixed = load_tidy(default_folders["gradients"], LABELS).runs

@@ -90,5 +90,5 @@ def _draw_rows(axes: Axes, summary: pd.DataFrame, *, with_shape: bool) -> None:
 
 def _shape(row: pd.Series) -> str:
     """Return how a shape is written: of a layer without a tree, its hidden units alone."""
-    units = f"{row['hidden_features']} hidden units"
+    units = f"{row['hidden_features']} hidden {'unit' if row['hidden_features'] == 1 else 'units'}"
     return f"depth {row['depth']}, {units}" if row["depth"] else units

@@ -199,7 +199,7 @@ def draw_leak(tidy: Tidy, title: str) -> Figure:
         require_one(runs, column)
     labels = labels_of(runs)
     hard = line_styles(list(labels))
-    soft = {name: replace(style, dashes=(2.0, 1.0), marker="s") for name, style in hard.items()}
+    soft = {name: replace(style, dashes=(2.0, 1.0), filled=False) for name, style in hard.items()}
     metrics = [metric for pair in LEAK_ACCURACIES.values() for metric in pair]
     summary = summarise(runs, [*metrics, "entropy"]).sort_values("region_leak", kind="stable")
     most = float(np.log2(runs["n_experts"].max()))

@@ -289,7 +289,7 @@ def draw_shares(expert_counts: pd.DataFrame, title: str) -> Figure:
             above.set_title(wrap(label, width_of(len(labels)) / len(labels)))
             below.set_xlabel("epoch")
             below.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        grid[0, 0].set_ylabel("validation samples (%)")
+        grid[0, 0].set_ylabel("samples (%)")
         grid[1, 0].set_ylabel(PRINTED["entropy"].heading)
         figure.align_ylabels(grid[:, 0])
         figure.suptitle(wrap(heading(counts, title), figure.get_figwidth(), heading=True))
@@ -379,7 +379,7 @@ def draw_trees(expert_counts: pd.DataFrame, title: str) -> Figure:
             axes.set_yticks([])
             axes.grid(visible=False)
         maps[0].set_ylabel(f"{len(order)} trees, the least even first")
-        figure.colorbar(image, ax=maps, label="validation samples (%)", fraction=0.03, pad=0.02)
+        figure.colorbar(image, ax=maps, label="samples (%)", fraction=0.03, pad=0.02)
 
         below = figure.add_subplot(cells[1, :])
         for tree in entropies.columns:

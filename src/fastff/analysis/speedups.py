@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from fastff.analysis.style import TWO_COLUMNS, log_ticks, theme, wrap
 from fastff.config.display import displayed
+from fastff.config.presets import PRESETS
 from fastff.tables.format import show_digits
 from fastff.tables.read import TidyError, read_table
 from fastff.tables.schema import ENGINE
@@ -21,7 +22,7 @@ SHADES = ("0.75", "0.5", "0.15")  # of the bars
 
 
 def load_engine_benchmark(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a table that `fastff bench` wrote of the engine.
+    """Read a table that `fastff bench` wrote of the engine; presets have today's labels.
 
     Raises:
         TidyError: for a file that can't be read, or that lacks a column or one of the sides.
@@ -30,7 +31,8 @@ def load_engine_benchmark(path: str | os.PathLike[str]) -> pd.DataFrame:
     table = read_table(path, ENGINE)
     if set(table["side"]) != {"plain", "engine"}:
         raise TidyError(f"{Path(path)}: column side must have plain and engine")
-    return table
+    labels = {name: variant.label for name, variant in PRESETS.items()}
+    return table.assign(label=table["variant"].map(labels).fillna(table["label"]))
 
 
 def speedups(table: pd.DataFrame) -> pd.DataFrame:
