@@ -95,7 +95,7 @@ def test_the_repository_s_pages_are_shown_with_their_links(site):
     assert {"../README.html", *(f"{page.stem}.html" for page in pages)} <= links
     readme = read_page(site / "README.html")
     assert "docs/ledger.html" in {address for _, _, address in readme.found}
-    assert "_images/tree_regions.png" in readme.images
+    assert "_images/layer_benchmark_cuda.png" in readme.images
     api = read_page(site / "docs" / "api.html")
     assert {f"fastff.layers.{name}" for name in layers.__all__} <= api.ids
     assert {f"fastff.kernels.{name}" for name in kernels.__all__} <= api.ids

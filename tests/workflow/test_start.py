@@ -130,8 +130,8 @@ def test_an_experiment_is_trained_collected_and_drawn():
         "tables": "results/tiny/tables",
         "tidy": "results/tiny/tidy/soft_merging",
         "labels": {
-            "fff_mixture_softplus": "FFF, mixture, softplus",
-            "fff_soft_merged_softplus": "FFF, soft-merged, softplus",
+            "fff_mixture_softplus": "FFF, softplus",
+            "fff_soft_merged_softplus": "FFF, softplus, merged",
         },
         "comparisons": [
             {"treatment": "fff_soft_merged_softplus", "baseline": "fff_mixture_softplus"}

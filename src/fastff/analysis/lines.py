@@ -21,10 +21,10 @@ from matplotlib.lines import Line2D
 from fastff.analysis.failed import say_failed
 from fastff.analysis.style import CHARACTER, FONT_SIZE, wrap
 from fastff.config.base import Spec
-from fastff.config.benchmarks import TIMED_FORMS
 from fastff.config.display import displayed
 from fastff.config.model import BottleneckSpec, PartSpec, RoutedSpec, Variant
 from fastff.config.presets import PRESETS
+from fastff.config.timed_forms import TIMED_FORMS
 from fastff.tables.schema import PRINTED, SHAPE
 
 # A family of models has one colour and one marker in every figure; its members are told apart by

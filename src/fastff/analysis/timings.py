@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fastff.config.benchmarks import TIMED_FORMS
+from fastff.config.timed_forms import TIMED_FORMS
 from fastff.tables.read import read_table
 from fastff.tables.schema import PROCESS, TIMINGS
 

@@ -23,7 +23,6 @@ from pydantic import (
 )
 
 from fastff.config.base import Folder, Name, Spec, unknown
-from fastff.config.benchmarks import TIMED_FORMS
 from fastff.config.errors import describe_faults
 from fastff.config.experiment import (
     NAMED,
@@ -35,6 +34,7 @@ from fastff.config.experiment import (
     RunsPerJob,
 )
 from fastff.config.job import Sized, TrainSpec
+from fastff.config.timed_forms import TIMED_FORMS
 from fastff.config.yaml_file import Layer, located, merge, merge_layers, read_layers
 from fastff.data.download import check_mirror
 from fastff.data.errors import DataError
