@@ -184,7 +184,7 @@ def draw_leak(tidy: Tidy, title: str) -> Figure:
     """Return accuracy on test and training samples, and entropy of the leaves, over the leak.
 
     The accuracy is that of the hard and of the soft form. Lines are means over seeds, bands their
-    95 % t-intervals. The dashed line is the most that the entropy can be.
+    95 % t-intervals. The dashed line is the maximum of the entropy.
 
     Args:
         tidy: the tables of an experiment.
@@ -228,5 +228,5 @@ def draw_leak(tidy: Tidy, title: str) -> Figure:
             for form, styles in (("hard", hard), ("soft", soft)):
                 forms[f"{variant}, {form}"] = styles[variant]
                 names[f"{variant}, {form}"] = f"{label}, {form} form"
-        add_legend(figure, forms, names, "; dashed: the most there can be", interval="bands")
+        add_legend(figure, forms, names, "; dashed: maximum (log₂ of leaves)", interval="bands")
     return figure
