@@ -126,9 +126,7 @@ def test_the_figure(recorded):
     nodes, points, epochs = recorded
     figure = draw_regions(nodes, points, epochs, "Title")
     assert faults(figure) == []
-    assert (
-        figure._suptitle.get_text() == "Title: FFF on a plane, region leak 0.3 · MNIST-5k · seed 0"
-    )
+    assert figure._suptitle.get_text() == "Title, region leak 0.3 · MNIST-5k · seed 0"
     titles = [axes.get_title()[:7] for axes in figure.axes]
     assert titles == ["epoch 0", "epoch 2", "epoch 4", "", "", ""]
     first = points[(points["seed"] == 0) & (points["epoch"] == 4)]

@@ -26,7 +26,7 @@ from fastff.analysis.style import (
     theme,
     wrap,
 )
-from fastff.analysis.summary import labels_of, require_one_shape
+from fastff.analysis.summary import require_one_shape
 from fastff.config.display import displayed
 from fastff.tables.format import show
 
@@ -156,7 +156,7 @@ def draw_regions(
     if on_plane.empty:
         raise ValueError("no node has weight_x, weight_y and bias: no tree is on a plane")
     require_one_shape(on_plane)
-    variant, label = next(iter(labels_of(on_plane).items()))
+    variant = on_plane["variant"].iloc[0]
     seed = on_plane.loc[on_plane["variant"] == variant, "seed"].min()
     trees, points, scores = (
         table[(table["variant"] == variant) & (table["seed"] == seed)]
@@ -193,7 +193,7 @@ def draw_regions(
             axes.set_title(", ".join(said))
         leak = trees["region_leak"].iloc[0]
         dataset = displayed(points["dataset"].iloc[0])
-        heading = f"{title}: {label}, region leak {leak:g} · {dataset} · seed {seed}"
+        heading = f"{title}, region leak {leak:g} · {dataset} · seed {seed}"
         figure.suptitle(wrap(heading, figure.get_figwidth(), heading=True))
         handles = [
             Line2D([], [], label=str(k), color=colour, marker="o", linestyle="", markersize=4)
