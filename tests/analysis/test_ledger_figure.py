@@ -172,6 +172,7 @@ def test_every_claim_is_a_line(table):
 
 def test_verdicts_are_counted_by_kind(table):
     speeds = table.tail(5).assign(kind=["replication"] * 3 + ["ours"] * 2)
+    assert count_verdicts(speeds.assign(verdict=VERDICTS[0], kind="ours")) == "5 ours: 5 replicate."
     assert count_verdicts(speeds) == (
         "3 replications: 1 replicates, 1 same direction, 1 contradicted. "
         "2 ours: 1 replicates, 1 not tested."

@@ -107,7 +107,7 @@ def test_what_is_said_of_sizes(runs):
 def test_the_printed_table_has_units(runs):
     head = to_markdown(match_sizes(runs)).splitlines()[0]
     assert "difference, equal training width (points)" in head
-    assert "feed-forward, equal parameters (%)" in head
+    assert "difference, equal parameters (points)" in head
     assert "_" not in head
 
 

@@ -157,9 +157,13 @@ def count_verdicts(table: pd.DataFrame) -> str:
         verdicts = table.loc[table["kind"] == kind, "verdict"]
         if len(verdicts):
             counts = verdicts.value_counts()
-            said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts]
+            said = [f"{counts[v]} {_plural(v, counts[v])}" for v in VERDICTS if v in counts]
             sentences.append(f"{len(verdicts)} {name}: {', '.join(said)}.")
     return " ".join([*sentences, *_reservations(table)])
+
+
+def _plural(verdict: str, count: int) -> str:
+    return "replicate" if verdict == VERDICTS[0] and count > 1 else verdict
 
 
 def _reservations(table: pd.DataFrame) -> list[str]:
