@@ -109,7 +109,7 @@ def test_the_page_is_the_printed_table(tmp_path):
     head, _, *rows = cells(to_markdown(FRAME))
     plain = [[cell.replace("¦", "|").strip("*") for cell in row] for row in rows]
     assert shown == [head, *plain]
-    assert page.select_one("p").text == "In all rows: dataset MNIST-5k."
+    assert page.select_one("caption").text == "In all rows: dataset MNIST-5k."
     assert [cell.text for cell in page.select("b")] == ["98.77 ± 0.12"]
     assert "td:nth-child(2)" in saved.html.read_text()  # depth is a number
     assert "td:nth-child(1)" not in saved.html.read_text()

@@ -41,6 +41,7 @@ LEFT_OUT: tuple[tuple[str, ...], ...] = (
 BOLD = ("\u2045", "\u2046")  # stand around the best value of a column until it is written
 STYLE = """body {{ font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; }}
 table {{ border-collapse: collapse; }}
+caption {{ caption-side: bottom; text-align: left; padding: 0.5em 0; }}
 th, td {{ padding: 0.2em 0.8em; text-align: left; vertical-align: top; }}
 th {{ border-top: 2px solid; border-bottom: 1px solid; }}
 tbody tr:last-child td {{ border-bottom: 2px solid; }}
@@ -249,8 +250,10 @@ def to_html(shown: Printed) -> str:
     right = [f"{cell}:nth-child({place})" for place in places for cell in ("th", "td")]
     style = STYLE.format(numbers=", ".join(right) or "none")
     table = _bold(shown.table.to_html(index=False, border=0), "<b>", "</b>")
-    note = f"<p>In all rows: {escape(shown.caption)}.</p>\n" if shown.caption else ""
+    if shown.caption:
+        caption = f"<caption>In all rows: {escape(shown.caption)}.</caption>"
+        table = table.replace("<thead>", f"{caption}<thead>", 1)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Table</title>\n'
-        f"<style>\n{style}\n</style></head><body>\n{table}\n{note}</body></html>\n"
+        f"<style>\n{style}\n</style></head><body>\n{table}\n</body></html>\n"
     )
