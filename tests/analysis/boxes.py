@@ -1,11 +1,20 @@
-"""Where the texts, legends and panels of a figure are, in pixels."""
+"""Where the parts of a figure are, in pixels, and the rules that every figure keeps to."""
 
+import re
 from itertools import combinations
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from fastff.analysis.style import TWO_COLUMNS
+from fastff.config.display import DISPLAYED
+
+IDENTIFIER = re.compile(rf"\b(?:{'|'.join(DISPLAYED)}|[a-z0-9]+_[a-z0-9_]+)\b")
+SMALLEST = 6.5  # points of a letter, printed
+MOST_LEGEND = 0.15  # of a figure's height
 TOUCH = 1.0  # pixels that two boxes may share
 
 
@@ -53,4 +62,37 @@ def faults(figure: Figure) -> list[str]:
         if box.x0 < -TOUCH or box.y0 < -TOUCH or box.x1 > page.x1 + TOUCH or box.y1 > page.y1:
             found.append(f"{text!r} leaves the page")
     found += ["a legend on a panel" for box in legends if any(overlap(box, p) for p in panels)]
+    return found
+
+
+def breaches(figure: Figure, seen: dict[str, str]) -> list[str]:
+    """Return where a figure breaks the rules for all figures.
+
+    Args:
+        figure: that is saved, its layout settled.
+        seen: the colour of each legend entry in earlier figures; those of this one are added.
+
+    """
+    printed = min(1.0, TWO_COLUMNS / figure.get_figwidth())
+    found = []
+    for text in figure.findobj(Text):
+        words = text.get_text()
+        if not words.strip() or not text.get_visible():
+            continue
+        if names := IDENTIFIER.findall(words):
+            found.append(f"{words!r} has the identifier {names[0]}")
+        if text.get_fontsize() * printed < SMALLEST:
+            found.append(f"{words!r} is printed at {text.get_fontsize() * printed:.1f} points")
+    _, legends, _ = measure(figure)
+    for legend, box in zip(figure.legends, legends, strict=True):
+        beside = box.height > box.width  # a column of its own takes no height of the panels
+        if box.height > MOST_LEGEND * figure.bbox.height and not beside:
+            found.append(f"a legend takes {box.height / figure.bbox.height:.0%} of the height")
+        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+            if hasattr(handle, "get_color") and not text.get_text().isdigit():
+                colour = to_hex(handle.get_color())
+                if seen.setdefault(text.get_text(), colour) != colour:
+                    found.append(
+                        f"{text.get_text()!r} is {colour}, elsewhere {seen[text.get_text()]}"
+                    )
     return found

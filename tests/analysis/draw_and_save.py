@@ -15,12 +15,12 @@ from fastff.analysis import (
 
 if __name__ == "__main__":
     tidy, folder = load_tidy(sys.argv[1]), Path(sys.argv[3])
-    nodes, points = (load_table(sys.argv[2], name) for name in ("nodes", "projections"))
+    tables = (load_table(sys.argv[2], name) for name in ("nodes", "projections", "epochs"))
     save_figure(
         draw_epochs(tidy.epochs.query("depth == 2 & hidden_features == 8"), "Epochs"),
         folder,
         "epochs",
     )
     save_figure(draw_entropy(tidy, "Entropy"), folder, "entropy")
-    save_figure(draw_regions(nodes, points, "Regions"), folder, "regions")
+    save_figure(draw_regions(*tables, "Regions"), folder, "regions")
     save_figure(draw_distribution(tidy, "Bars"), folder, "bars")

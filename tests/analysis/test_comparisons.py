@@ -138,6 +138,6 @@ def test_sentences_carry_the_computed_numbers():
         compare(runs, [{"treatment": "a", "baseline": "b"}], ["accuracy_hard"])
     )
     # changes +20 % and -100/9 %; differences 0.1 and -0.1, so t = 0 and p = 1
-    assert "**A** against **B**, hard accuracy: +4.44 ±" in text
+    assert "**A** against **B**, hard accuracy: +4 ± 198 %" in text
     assert "better at 1 of 2 grid points" in text
     assert text.endswith("p = 1.00: not significant at 5 %.")

@@ -46,7 +46,7 @@ def test_epochs_show_means_and_their_intervals():
     assert list(x) == [1, 2, 3, 4]
     np.testing.assert_allclose(y, 100 * expected)
     assert len(train.collections) == 1
-    assert train.get_title() == "train loss (nats)"
+    assert train.get_title() == "training loss (nats)"
     last = tables["epochs"].query("epoch == 4")["accuracy_soft"]
     assert [text.get_text() for text in soft.texts] == [
         show_interval("accuracy_soft", *mean_ci(last))

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from boxes import faults
+from boxes import breaches, faults
 from synthetic import LABELS, synthetic_tables, write_tidy
 
 from fastff.analysis import (
@@ -103,6 +103,25 @@ def test_the_check_sees_faults():
     assert any("leaves the page" in fault for fault in found)
     assert any(fault.endswith("on 'depth 2, 4 experts'") for fault in found)
     assert "a legend on a panel" in found
+
+
+def test_the_rules_see_what_breaks_them():
+    seen: dict[str, str] = {}
+    figure = draw_entropy(tidy_of(("moe_mixture", "fff_mixture_log")), "Title")
+    assert breaches(figure, seen) == []
+    assert seen.keys() == {"MoE", "FFF, log-sigmoid"}
+    figure.axes[0].set_title("fashion_mnist")
+    figure.axes[1].set_title("small", fontsize=6.4)
+    figure.legends[0].set_title("\n".join("tall" for _ in range(9)))
+    figure.legends[0].legend_handles[0].set_color("red")
+    found = " ".join(breaches(figure, seen))
+    for fault in ("identifier fashion_mnist", "6.4 points", "of the height", "elsewhere #"):
+        assert fault in found
+    figure = draw_entropy(tidy_of(("moe_mixture",)), "With logsigmoid")
+    figure.set_size_inches(10, 5)
+    found = " ".join(breaches(figure, seen))
+    assert "identifier logsigmoid" in found
+    assert "4.9 points" in found  # a wide figure is printed smaller
 
 
 def test_lines_are_the_mean_differences_of_the_seeds(small):

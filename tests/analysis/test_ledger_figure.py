@@ -16,6 +16,7 @@ from fastff.analysis import (
     to_markdown,
 )
 from fastff.analysis.ledger import SHORT, VERDICTS
+from fastff.analysis.ledger_figure import shares
 from fastff.claims.ledger import COUNTS, NUMBERS
 from fastff.tables.schema import LEDGER
 
@@ -25,7 +26,9 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "claims.csv"
 def row(claim, unit, effect, low, high, verdict=VERDICTS[0], published=np.nan):
     texts = dict.fromkeys(LEDGER.texts, "") | {
         "claim": claim, "kind": "replication", "source": "A paper, Table 1",
-        "statement": f"The {claim} | claim.", "published": "a number", "experiment": "race",
+        "short": f"the {claim} claim",
+        "statement": f"The {claim} | claim.", "expects": "faster",
+        "published": "a number", "experiment": "race",
         "target": "race", "device": "cuda", "dataset": "A GPU", "dtype": "float32", "batch": "32",
         "statistic": "speedup", "unit": unit, "decided": "before", "verdict": verdict,
         "reason": "because",
@@ -50,29 +53,53 @@ def table() -> pd.DataFrame:
     return pd.concat([known, speeds], ignore_index=True)
 
 
-def test_the_figure_has_a_panel_per_unit_and_nothing_overlaps(table):
-    figure = draw_ledger(table, "Which claims hold? · fashion_mnist")
-    drawn = table[table["effect"].notna() & (table["kind"] == "replication")]
-    assert len(figure.axes) == drawn["unit"].nunique()
-    labels = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]
-    assert sorted(labels) == sorted(name.replace("_", " ") for name in drawn["claim"])
+def test_the_figure_has_a_row_per_replication_speed_and_crossing(table):
+    figure = draw_ledger(table, "Which claims hold?")
+    effects, speeds, crossings = figure.axes
+    replications = (table["kind"] == "replication") & table["effect"].notna()
+    drawn = table[replications & (table["device"] == "")]
+    names = [text.get_text() for text in effects.get_yticklabels()]
+    assert names == [name[0].upper() + name[1:] for name in drawn["short"]]
+    assert [text.get_text() for text in speeds.get_yticklabels()] == ["The speed claim"]
+    written = [text.get_text() for text in crossings.texts]
+    assert written[:4] == ["from depth 9", "a number", "never", "a number"]
     assert faults(figure) == []
-    note = f"{len(table) - len(drawn)} of {len(table)} claims are not shown"
+    note = f"{len(table) - len(drawn) - 3} of {len(table)} claims are not shown"
     assert note in figure.legends[0].get_title().get_text()
 
 
-def test_the_figure_shows_effect_interval_and_published_value(table):
-    figure = draw_ledger(table[table["unit"] == "×"], "Speed")
-    (axes,) = figure.axes
+def test_speeds_are_drawn_over_the_published_on_a_logarithmic_axis(table):
+    (axes,) = draw_ledger(table[table["claim"] == "speed"], "Speed").axes
     assert axes.get_xscale() == "log"
     shown = [tuple(line.get_xdata()) for line in axes.lines]
-    assert (38.0, 45.0) in shown
-    assert (41.26,) in shown
-    assert (220.0,) in shown
+    assert (38.0 / 220.0, 45.0 / 220.0) in shown
+    assert (41.26 / 220.0,) in shown
+    assert (1 / 220.0,) in shown  # where neither is faster
+    assert [text.get_text() for text in axes.texts[:2]] == ["41.3× [38, 45]", "220×"]
+
+
+@pytest.mark.parametrize(
+    ("expects", "margin", "numbers", "published", "expected"),
+    [
+        ("higher", 0.5, (4.0, 3.0, 5.0), 2.0, (2.0, 1.5, 2.5)),
+        ("lower", 0.5, (-4.0, -5.0, -3.0), -2.0, (2.0, 2.5, 1.5)),
+        ("lower", 0.5, (1.0, 0.0, 2.0), -2.0, (-0.5, 0.0, -1.0)),
+        ("equal", 2.0, (0.5, -1.0, 2.0), -0.3, (0.75, 1.0, 0.0)),
+        ("equal", 1.0, (-2.0, -3.0, -1.5), 0.1, (-1.0, -0.5, -2.0)),
+        ("higher", 0.5, (4.0, 3.0, 5.0), np.nan, (np.nan, np.nan, np.nan)),
+    ],
+)
+def test_effects_are_turned_so_that_right_supports(expects, margin, numbers, published, expected):
+    keys = ("effect", "low", "high")
+    rows = pd.DataFrame(
+        [dict(zip(keys, numbers, strict=True))
+         | {"expects": expects, "margin": margin, "published_value": published}]
+    )  # fmt: skip
+    np.testing.assert_allclose(shares(rows)[[*keys]].iloc[0], expected)
 
 
 def test_the_figure_of_nothing_says_so(table):
-    figure = draw_ledger(table[table["effect"].isna()], "Nothing")
+    figure = draw_ledger(table[table["verdict"] == VERDICTS[4]], "Nothing")
     assert [text.get_text() for text in figure.axes[0].texts] == [
         "no claim is tested by these results"
     ]
@@ -103,7 +130,7 @@ def test_the_table_says_what_the_numbers_are_of(table):
     assert shown["data"].iloc[-5] == "A GPU, float32, batch 32"
     place = list(table["claim"]).index("merged_tree_beats_mixed_tree_fashion_mnist")
     row = shown.iloc[place]
-    assert (row["data"], row["form"], row["shapes"]) == ("fashion_mnist", "hard", "4 of 12")
+    assert (row["data"], row["form"], row["shapes"]) == ("Fashion-MNIST", "hard", "4 of 12")
 
 
 def test_the_table_says_how_a_number_is_known_and_what_one_more_run_may_give():
@@ -145,6 +172,7 @@ def test_every_claim_is_a_line(table):
 
 def test_verdicts_are_counted_by_kind(table):
     speeds = table.tail(5).assign(kind=["replication"] * 3 + ["ours"] * 2)
+    assert count_verdicts(speeds.assign(verdict=VERDICTS[0], kind="ours")) == "5 ours: 5 replicate."
     assert count_verdicts(speeds) == (
         "3 replications: 1 replicates, 1 same direction, 1 contradicted. "
         "2 ours: 1 replicates, 1 not tested."

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 
 from fastff.analysis.lines import FAMILIES, MARKERS, SHADES, core, family_of, line_styles
 from fastff.analysis.style import class_colours, leaf_colours
@@ -38,6 +40,25 @@ def test_a_family_has_its_colours_and_its_marker():
         assert look.marker == MARKERS[family_of(name)]
     assert len({shade for shades in SHADES.values() for shade in shades}) == 5 * len(SHADES)
     assert len(set(MARKERS.values())) == len(FAMILIES)
+
+
+# Linear RGB as seen without green and without red cones: Machado et al. 2009, severity 1.
+DICHROMATS = (
+    [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+)
+LAB = [[0.434, 0.376, 0.190], [0.213, 0.715, 0.072], [0.018, 0.109, 0.873]]  # X, Y, Z over white
+
+
+@pytest.mark.parametrize("seen", DICHROMATS)
+def test_families_differ_for_the_colour_blind(seen):
+    """By 10 units of CIELAB, where 2.3 are just noticeable; in grey the markers differ."""
+    values = np.array([to_rgb(shades[0]) for shades in SHADES.values()])
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(np.clip(linear @ np.transpose(seen), 0, 1) @ np.transpose(LAB)).T
+    lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=2)
+    assert apart[np.triu_indices(len(lab), 1)].min() > 10
 
 
 def test_gate_is_shade_and_merged_experts_are_dashed():

@@ -6,8 +6,10 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from boxes import breaches
 from IPython.display import Image
 
+from fastff.analysis import save_figure
 from fastff.config.experiment import Experiment
 from fastff.config.load import load_config
 
@@ -26,6 +28,7 @@ N_LINES = {
     "expert_distribution": 2 * 2,  # variants and depths
     "node_tree": 3,  # variants
     "projection": 4,
+    "top_k": 4,
     "tree_regions": 1,
     "gradients": 4,  # variants that route
     "region_leak": 2,  # forms
@@ -64,6 +67,16 @@ def stored(name: str) -> nbformat.NotebookNode:
     return nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
 
 
+SEEN: dict[str, str] = {}  # the colour of each legend entry, in all figures of this process
+
+
+def save_checked(figure, folder, name):
+    """Save a figure, and check it by the rules for all figures."""
+    saved = save_figure(figure, folder, name)
+    assert breaches(figure, SEEN) == [], name
+    return saved
+
+
 def run_cells(book: nbformat.NotebookNode, parameters: dict) -> list[list[object]]:
     """Run a notebook's cells here, and return what each code cell displays.
 
@@ -79,6 +92,8 @@ def run_cells(book: nbformat.NotebookNode, parameters: dict) -> list[list[object
         if "parameters" in cell.metadata.get("tags", []):
             assert parameters.keys() <= namespace.keys()
             namespace |= parameters
+        if "save_figure" in namespace:
+            namespace["save_figure"] = save_checked
         if "display" in namespace:
             namespace["display"] = lambda *outputs: shown[-1].extend(outputs)
     return shown
@@ -199,7 +214,7 @@ def test_draws_times_that_the_config_names(name, measured_here, tmp_path, monkey
         devices = set(pd.read_csv(tmp_path / "tables" / f"{stem}.csv")["device"])
         assert devices == ({"cuda"} if "training" in stem else {"cpu", "cuda"})
     said = " ".join(output.data for output in shown[-1])
-    assert "times less" in said
+    assert "times faster" in said
     assert "nan" not in said
 
 

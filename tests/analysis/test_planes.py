@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from synthetic import LABELS
 
 from fastff.analysis import draw_leak_projections, draw_projections, load_table, load_tidy
+from fastff.analysis.planes import faded, purities
 from fastff.analysis.style import class_colours, leaf_colours
 
 
@@ -19,10 +20,14 @@ def test_a_column_per_variant_and_one_untrained(default_folders):
     runs, points = read(default_folders["projection"])
     figure = draw_projections(runs, points, "Title")
     assert faults(figure) == []
-    assert figure._suptitle.get_text() == "Title · mnist5k · seed 0, hard accuracy in %"
+    assert figure._suptitle.get_text() == "Title · MNIST-5k · hard accuracy of seed 0"
     first = runs[runs["seed"] == 0].set_index("variant")["accuracy_hard"]
-    scores = [f"{100 * first[name]:.2f} %" for name in runs["variant"].unique()]
-    labels = ["MLP", "FFF", "8 node trees", "CNN"]
+    sizes = runs.drop_duplicates("variant").set_index("variant")["n_parameters"]
+    scores = [
+        f"{100 * first[name]:.2f} %\n{sizes[name]:,} parameters"
+        for name in runs["variant"].unique()
+    ]
+    labels = ["feed-forward", "FFF", "8 node trees", "CNN"]
     assert [axes.get_title() for axes in figure.axes[:5]] == [
         "FFF\nuntrained",
         *(f"{label}\n{score}" for label, score in zip(labels, scores, strict=True)),
@@ -36,13 +41,22 @@ def test_a_column_per_variant_and_one_untrained(default_folders):
     of_fff = points[points["variant"] == "fff_to_plane"]
     untrained, trained = (of_fff[of_fff["epoch"] == epoch] for epoch in (0, 4))
     for column, shown in ((0, untrained), (2, trained)):
+        pure = purities(shown)
+        leaves = {k: faded(leaf_colours(16)[k], share) for k, share in pure.items()}
         for axes, key, colours in (
             (above[column], "class", class_colours(10)),
-            (below[column], "expert", leaf_colours(16)),
+            (below[column], "expert", leaves),
         ):
             np.testing.assert_allclose(axes.collections[0].get_offsets(), shown[["x", "y"]])
             faces = [to_hex(colour) for colour in axes.collections[0].get_facecolors()]
             assert faces == [colours[k] for k in shown[key]]
+
+
+def test_a_leaf_is_the_paler_the_more_classes_it_has():
+    points = pd.DataFrame({"expert": [0, 0, 1, 1, 1, 1], "class": [3, 3, 0, 1, 1, 2]})
+    assert purities(points).to_dict() == {0: 1.0, 1: 0.5}
+    assert faded("#ff0000", 1.0) == "#ff0000"
+    assert faded("#ff0000", 0.5) == "#f07070"
 
 
 def test_legends_say_all_classes_and_leaves(default_folders):

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from synthetic import LABELS
 
 from fastff.analysis import describe_regions, draw_regions, load_table, tree_regions
-from fastff.analysis.regions import area
+from fastff.analysis.regions import area, area_colours
 from fastff.analysis.style import class_colours
 
 BOX = (-2.0, 3.0, -1.0, 1.5)
@@ -119,18 +119,24 @@ def test_a_tree_over_images_is_refused():
 @pytest.fixture
 def recorded(default_folders):
     folder = default_folders["tree_regions"]
-    return load_table(folder, "nodes", LABELS), load_table(folder, "projections", LABELS)
+    return tuple(load_table(folder, name, LABELS) for name in ("nodes", "projections", "epochs"))
 
 
 def test_the_figure(recorded):
-    nodes, points = recorded
-    figure = draw_regions(nodes, points, "Title")
+    nodes, points, epochs = recorded
+    figure = draw_regions(nodes, points, epochs, "Title")
     assert faults(figure) == []
-    assert figure._suptitle.get_text() == "Title: FFF on a plane · mnist5k · seed 0"
-    assert [axes.get_title()[:7] for axes in figure.axes] == ["epoch 0", "epoch 2", "epoch 4"]
+    assert figure._suptitle.get_text() == "Title, region leak 0.3 · MNIST-5k · seed 0"
+    titles = [axes.get_title()[:7] for axes in figure.axes]
+    assert titles == ["epoch 0", "epoch 2", "epoch 4", "", "", ""]
     first = points[(points["seed"] == 0) & (points["epoch"] == 4)]
     axes = figure.axes[2]
-    assert axes.get_title() == f"epoch 4: {first['expert'].nunique()} of 8 leaves used"
+    run = epochs[(epochs["seed"] == 0) & (epochs["epoch"] == 4)].iloc[0]
+    used = first["expert"].nunique()
+    score = f"{100 * run['accuracy_hard']:.2f} %"
+    assert axes.get_title() == f"epoch 4, {used} of 8 leaves, {score}"
+    numbers = {int(text.get_text()) for text in axes.texts}
+    assert set(first["expert"]) & numbers
     # every sample lies on an area of the leaf that the table says, with the colour of its class
     areas = {patch.get_facecolor(): patch for patch in axes.patches}
     assert len(areas) == len(axes.patches) >= first["expert"].nunique()
@@ -144,35 +150,40 @@ def test_the_figure(recorded):
         assert by_leaf.setdefault(leaf, held) == held
 
 
-def test_at_most_six_epochs(recorded):
-    nodes, points = (table[table["epoch"] == 2] for table in recorded)
-    nodes, points = (
-        pd.concat([table.assign(epoch=epoch) for epoch in range(0, 33, 3)])
-        for table in (nodes, points)
-    )
-    figure = draw_regions(nodes, points, "Title")
+def test_at_most_five_epochs_and_the_legend_fill_the_grid(recorded):
+    tables = [table[table["epoch"] == 2] for table in recorded]
+    tables = [
+        pd.concat([table.assign(epoch=epoch) for epoch in range(0, 39, 3)]) for table in tables
+    ]
+    figure = draw_regions(*tables, "Title")
     assert faults(figure) == []
-    shown = [axes.get_title().split(":")[0] for axes in figure.axes]
-    assert shown == [f"epoch {epoch}" for epoch in (0, 6, 12, 18, 24, 30)]
+    shown = [axes.get_title().split(",")[0] for axes in figure.axes]
+    assert shown == [*(f"epoch {epoch}" for epoch in (0, 9, 18, 27, 36)), ""]
+    assert figure.axes[-1].get_legend() is not None
 
 
 def test_a_run_that_diverged(recorded):
-    nodes, points = recorded
+    nodes, points, epochs = recorded
     points = points.assign(x=points["x"].where(points["epoch"] < 4))
-    figure = draw_regions(nodes, points, "Title")
+    figure = draw_regions(nodes, points, epochs, "Title")
     assert [text.get_text() for text in figure.axes[2].texts] == ["diverged"]
 
 
+@pytest.mark.parametrize("n", [2, 8, 13])
+def test_every_leaf_has_an_area_colour_of_its_own(n):
+    assert len(set(area_colours(n))) == n
+
+
 def test_no_tree_on_a_plane(recorded):
-    nodes, points = recorded
+    nodes, *others = recorded
     with pytest.raises(ValueError, match="no tree is on a plane"):
-        draw_regions(nodes.assign(weight_x=np.nan), points, "Title")
+        draw_regions(nodes.assign(weight_x=np.nan), *others, "Title")
     with pytest.raises(ValueError, match="fff_on_plane have no epoch in common"):
-        draw_regions(nodes.assign(epoch=9), points, "Title")
+        draw_regions(nodes.assign(epoch=9), *others, "Title")
 
 
 def test_what_is_said(recorded):
-    nodes, points = recorded
+    nodes, points, _ = recorded
     used = points[points["epoch"] == 4].groupby("seed")["expert"].nunique().mean()
     text = describe_regions(nodes, points)
     assert f"{used:.1f} in epoch 4" in text

@@ -179,8 +179,8 @@ def test_what_is_said_of_the_leak(default_folders):
     runs = load_tidy(default_folders["region_leak"], LABELS).runs
     means = 100 * runs.groupby("region_leak")["accuracy_hard"].mean()
     hard, soft = describe_leak(runs).splitlines()
-    assert hard.startswith(f"- **FFF**, hard accuracy: {means.iloc[0]:.2f} ±")
-    assert f"the best is {means.max():.2f} ±" in hard
+    assert hard.startswith(f"- **FFF**, hard accuracy: {means.iloc[0]:.1f} ±")
+    assert f"the best is {means.max():.1f} ±" in hard
     assert "at leak 0. Rank correlation with the leak: rho = -0." in hard
     assert "soft accuracy" in soft
     diverged = describe_leak(runs.assign(accuracy_hard=np.nan))
@@ -190,7 +190,7 @@ def test_what_is_said_of_the_leak(default_folders):
 def test_what_is_said_of_runs(default_folders):
     runs = load_tidy(default_folders["region_leak"], LABELS).runs
     said = describe_runs(runs)
-    assert said.startswith("55 runs on `mnist5k`: 1 variant; depth 4; 16 hidden units; ")
+    assert said.startswith("55 runs on MNIST-5k: 1 variant; depth 4; 16 hidden units; ")
     assert "region leak 0 to 0.5 (11 values); 5 seeds. Each run: 4 epochs" in said
     assert "Early stopping" not in said
     mixed = load_tidy(default_folders["gradients"], LABELS).runs
@@ -206,7 +206,7 @@ def test_what_is_said_of_scores(default_folders):
     first = describe_scores(runs).splitlines()[0]
     mean = 100 * runs[runs["variant"] == "fff_mixture_log"]["accuracy_hard"].mean()
     assert first.startswith("- **FFF, log-sigmoid** (")
-    assert f"hard accuracy {mean:.2f} ±" in first
+    assert f"hard accuracy {mean:.1f} ±" in first
     cnn = describe_scores(load_tidy(default_folders["projection"], LABELS).runs).splitlines()[-1]
     assert cnn.startswith("- **CNN** (794 parameters): hard accuracy")
     leaking = describe_scores(load_tidy(default_folders["region_leak"], LABELS).runs).splitlines()

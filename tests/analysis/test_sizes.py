@@ -22,6 +22,7 @@ from fastff.analysis import (
 )
 from fastff.analysis.grids import accuracy_maps
 from fastff.analysis.sizes import reference_variant, welch_difference
+from fastff.tables.schema import MATCHES
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_what_is_said_of_sizes(runs):
     lines = describe_sizes(match_sizes(runs)).splitlines()
     matched = match_sizes(runs)
     fff = matched[matched["variant"] == "fff_mixture_log"]["equal_parameters_difference_mean"]
-    assert lines[0].startswith("- **FFF, log form** against a feed-forward layer of equal param")
+    assert lines[0].startswith("- **FFF, log-sigmoid** against a feed-forward layer of equal param")
     assert f"{100 * fff.mean():+.2f} points of hard accuracy on average over 16 shapes" in lines[0]
     assert f"better at {(fff > 0).sum()}," in lines[0]
 
@@ -106,7 +107,7 @@ def test_what_is_said_of_sizes(runs):
 def test_the_printed_table_has_units(runs):
     head = to_markdown(match_sizes(runs)).splitlines()[0]
     assert "difference, equal training width (points)" in head
-    assert "MLP, equal parameters (%)" in head
+    assert "difference, equal parameters (points)" in head
     assert "_" not in head
 
 
@@ -114,7 +115,7 @@ def test_heat_maps(runs):
     figure = draw_heat_maps(runs, "Title")
     assert faults(figure) == []
     maps = figure.axes[:3]
-    assert [axes.get_title() for axes in maps] == ["FFF, log form", "MoE, mixture", "feed-forward"]
+    assert [axes.get_title() for axes in maps] == ["FFF, log-sigmoid", "MoE", "feed-forward"]
     assert [axes.images[0].get_array().shape for axes in maps] == [(4, 4), (4, 3), (4, 5)]
     assert len({axes.images[0].norm for axes in maps}) == 1
     means = summarise(runs, ["accuracy_hard"]).set_index(["variant", "depth", "hidden_features"])
@@ -125,14 +126,14 @@ def test_heat_maps(runs):
         for width in (8, 16, 32)
     ]
     rows = [tick.get_text() for tick in maps[2].get_yticklabels()]
-    assert rows == ["MLP, relu", "MLP, selu", "MLP, gelu", "MLP, prelu"]
+    assert rows == [f"feed-forward, {name}" for name in ("ReLU", "SELU", "GELU", "PReLU")]
     columns = [tick.get_text() for tick in maps[2].get_xticklabels()]
     assert columns == ["16", "32", "64", "128", "256"]  # none of those of the equal sizes
 
 
 def test_heat_maps_without_feed_forward_layers(runs):
     routed = runs[runs["depth"] > 0]
-    assert list(accuracy_maps(routed)) == ["FFF, log form", "MoE, mixture"]
+    assert list(accuracy_maps(routed)) == ["FFF, log-sigmoid", "MoE"]
     assert faults(draw_heat_maps(routed, "Title")) == []
 
 
@@ -144,27 +145,25 @@ def test_a_diverged_shape_is_an_empty_cell(runs):
     assert [text.get_text() for text in figure.axes[1].texts[3:6]] == ["–"] * 3
 
 
-def test_accuracy_over_three_sizes(runs):
+def test_differences_to_layers_of_equal_size(runs):
     figure = draw_sizes(runs, "Title")
     assert faults(figure) == []
     assert [axes.get_xlabel() for axes in figure.axes] == [
         *("parameters", "hidden units in training", "hidden units at inference")
     ]
-    summary = summarise(runs, ["accuracy_hard"])
-    layer = summary[summary["variant"] == "mlp_relu"].sort_values("n_parameters")
-    for axes, column in zip(
-        figure.axes, ("n_parameters", "training_width", "inference_width"), strict=True
-    ):
+    matched = match_sizes(runs)
+    for axes, match in zip(figure.axes, MATCHES, strict=True):
         assert axes.get_xscale() == "log"
         assert len(axes.containers) == 2 * 4  # variants and depths
-        (line,) = [line for line in axes.lines if len(line.get_xdata()) == len(layer)]
-        np.testing.assert_allclose(line.get_xdata(), layer[column])
-        np.testing.assert_allclose(line.get_ydata(), 100 * layer["accuracy_hard_mean"])
-    assert figure.axes[0].lines[0].get_color() != figure.axes[0].lines[-1].get_color()
+        rows = matched.query("variant == 'fff_mixture_log' & depth == 1")
+        line = axes.containers[0].lines[0]
+        np.testing.assert_allclose(np.asarray(line.get_xdata(), float), rows[MATCHES[match]])
+        shown = np.asarray(line.get_ydata(), dtype=float)
+        expected = 100 * rows[f"{match}_difference_mean"].astype(float)
+        np.testing.assert_allclose(shown, expected)
+        assert {text.get_text() for text in axes.texts} == {"1", "2", "3", "4"}
     named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert named == ["FFF, log form", "MoE, mixture", "MLP, relu"] + [
-        f"depth {depth}" for depth in (1, 2, 3, 4)
-    ]
+    assert named == ["FFF, log-sigmoid", "MoE"]
 
 
 @pytest.mark.parametrize("draw", [draw_heat_maps, draw_sizes])

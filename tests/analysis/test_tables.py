@@ -9,7 +9,14 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from fastff.analysis import compare, summarise, to_latex, to_markdown, write_table
+from fastff.analysis import (
+    compare,
+    runs_with_distribution,
+    summarise,
+    to_latex,
+    to_markdown,
+    write_table,
+)
 from fastff.tables.format import show, show_interval, show_p
 from fastff.tables.schema import Column
 
@@ -30,7 +37,9 @@ FRAME = pd.DataFrame(
 
 
 def cells(markdown: str) -> list[list[str]]:
-    rows = [line.replace(r"\|", "¦").strip("|").split("|") for line in markdown.splitlines()]
+    """Return the cells of a table, without the caption below it."""
+    lines = markdown.split("\n\n")[0].splitlines()
+    rows = [line.replace(r"\|", "¦").strip("|").split("|") for line in lines]
     return [[cell.strip() for cell in row] for row in rows]
 
 
@@ -50,16 +59,41 @@ def test_csv_has_every_digit(tmp_path, small):
 
 def test_markdown():
     head, rule, first, second = cells(to_markdown(FRAME))
-    assert head == ["dataset", "variant", "depth", "train loss (nats)", "hard accuracy (%)", "p"]
-    assert first == ["mnist5k", "50 % & more_¦", "1", "0.123 ± 0.010", "98.77 ± 0.12", "<0.0001"]
-    assert second == ["mnist5k", "plain", "2", "–", "50.00 ± –", "–"]
-    assert [cell.endswith(":") for cell in rule] == [False, False, True, True, True, True]
+    assert head == ["variant", "depth", "training loss (nats)", "hard accuracy (%)", "p"]
+    assert first == ["50 % & more_¦", "1", "0.123 ± 0.010", "**98.77 ± 0.12**", "<0.0001"]
+    assert second == ["plain", "2", "–", "50.00 ± –", "–"]
+    assert [cell.endswith(":") for cell in rule] == [False, True, True, True, True]
+    assert to_markdown(FRAME).endswith("\n\nIn all rows: dataset MNIST-5k.")
 
 
 def test_latex_columns_are_of_words_numbers_or_a_width():
-    assert to_latex(FRAME).startswith("\\begin{tabular}{llrrrr}\n")
+    assert to_latex(FRAME).startswith("\\begin{tabular}{lrrrr}\n")
     wide = to_latex(FRAME, {"variant": 3.5})
-    assert wide.startswith("\\begin{tabular}{lp{3.5cm}rrrr}\n")
+    assert wide.startswith("\\begin{tabular}{p{3.5cm}rrrr}\n")
+
+
+def test_a_single_row_has_what_was_measured_and_says_of_what_below():
+    assert cells(to_markdown(FRAME[:1]))[0] == ["training loss (nats)", "hard accuracy (%)", "p"]
+    caption = "In all rows: dataset MNIST-5k; variant 50 % & more_|; depth 1."
+    assert to_markdown(FRAME[:1]).endswith(caption)
+
+
+def test_at_most_nine_columns_and_whole_groups(small):
+    metrics = ["train_loss", "validation_loss", "train_accuracy_soft", "accuracy_hard", "entropy"]
+    frame = summarise(runs_with_distribution(small).assign(train_accuracy_soft=0.5), metrics,
+                      best=True)  # fmt: skip
+    assert len(frame.columns) > 20
+    assert cells(to_markdown(frame))[0] == [
+        *("variant", "depth", "hidden units", "training loss (nats)", "held-out loss (nats)"),
+        *("best run's held-out loss (nats)", "hard accuracy (%)", "best run's hard accuracy (%)"),
+        "entropy (bits)",
+    ]
+
+
+def test_a_measure_that_no_row_has_is_left_out():
+    frame = FRAME.assign(p=math.nan)
+    assert "p" not in cells(to_markdown(frame))[0]
+    assert "–" not in to_markdown(frame).split("\n\n")[1]
 
 
 def test_the_table_for_people_may_be_another(tmp_path):
@@ -73,15 +107,20 @@ def test_the_page_is_the_printed_table(tmp_path):
     page = BeautifulSoup(saved.html.read_text(), "html.parser")
     shown = [[cell.text for cell in row.select("th, td")] for row in page.select("tr")]
     head, _, *rows = cells(to_markdown(FRAME))
-    assert shown == [head, *([cell.replace("¦", "|") for cell in row] for row in rows)]
-    assert "td:nth-child(3)" in saved.html.read_text()  # depth is a number
-    assert "td:nth-child(2)" not in saved.html.read_text()
+    plain = [[cell.replace("¦", "|").strip("*") for cell in row] for row in rows]
+    assert shown == [head, *plain]
+    assert page.select_one("caption").text == "In all rows: dataset MNIST-5k."
+    assert [cell.text for cell in page.select("b")] == ["98.77 ± 0.12"]
+    assert "td:nth-child(2)" in saved.html.read_text()  # depth is a number
+    assert "td:nth-child(1)" not in saved.html.read_text()
 
 
 def test_latex_is_escaped():
     text = to_latex(FRAME)
     assert r"50 \% \& more\_|" in text
-    assert r"0.123 $\pm$ 0.010 & 98.77 $\pm$ 0.12 & $<$0.0001 \\" in text
+    best = r"0.123 $\pm$ 0.010 & \textbf{98.77 $\pm$ 0.12} & $<$0.0001 \\"
+    assert best in text
+    assert text.endswith("% In all rows: dataset MNIST-5k.\n")
     assert r"50.00 $\pm$ -- & -- \\" in text
     assert r"hard accuracy (\%)" in text
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
@@ -95,11 +134,12 @@ def test_a_name_without_label_is_shown():
 def test_changes_are_signed_percent(small):
     pair = {"treatment": "moe_mixture", "baseline": "fff_mixture_logsigmoid"}
     table = compare(small.runs, [pair])
-    change = 100 * table["change_mean"].iloc[0]
+    mean, half_width = table[["change_mean", "change_ci"]].iloc[0]
     shown = dict(zip(*(cells(to_markdown(table))[row] for row in (0, 2)), strict=True))
-    assert shown["change (%)"].startswith(f"{change:+.2f} ±")
-    assert shown["treatment"] == "MoE, mixture"
+    assert shown["change (%)"] == show_interval("change", mean, half_width)
+    assert shown["change (%)"][0] in "+-"
     assert shown["metric"] == "hard accuracy"
+    assert "treatment MoE; baseline FFF, log-sigmoid" in to_markdown(table)
 
 
 def test_the_best_run_stands_beside_the_mean(small):
@@ -136,6 +176,9 @@ def test_numbers():
     accuracy = Column("x", unit="%", style="fixed", digits=1)
     assert accuracy.heading == "x (%)"
     assert show_interval(accuracy, 0.5, 0.0149) == "50.0 ± 1.5"
+    assert show_interval(accuracy, 0.5, 0.149) == "50 ± 15"
+    assert show_interval(accuracy, 0.5, 0.000149) == "50.000 ± 0.015"
+    assert show_interval(accuracy, 0.5, 0.0) == "50.0 ± 0"
     assert show(Column("x", style="fixed", signed=True), 0.5) == "+0.50"
 
 

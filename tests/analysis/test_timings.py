@@ -15,8 +15,9 @@ from fastff.analysis import (
     describe_times,
     draw_expert_times,
     draw_gate_times,
-    draw_layer_shapes,
+    draw_layer_batches,
     draw_layer_times,
+    draw_leaf_sizes,
     draw_tree_times,
     fastest_modes,
     load_timings,
@@ -96,9 +97,9 @@ def test_ratios_at_equal_width(write):
     assert found["ratio_low"].tolist() == pytest.approx([4 * 0.75, 8 * 0.75, 16 * 0.75])
     assert found["over_roofline"].tolist() == pytest.approx([4, 4, 4])
     said = describe_times(found, on)
-    assert "fff against dense takes 4 times less (batch 32, width 8)" in said
-    assert "to 16 times less (batch 32, width 32)" in said
-    assert "| times less |" in " ".join(to_markdown(found).split())
+    assert "FFF, kernel against feed-forward is 4 times faster (batch 32, width 8)" in said
+    assert "to 16 times faster (batch 32, width 32)" in said
+    assert "| speed-up (×) |" in " ".join(to_markdown(found).split())
 
 
 def test_the_fastest_of_the_others_and_the_fastest_mode(write):
@@ -128,9 +129,8 @@ def test_of_several_processes_the_median_is_shown_from_the_least_to_the_most(wri
     fff = timings.rows.iloc[0]
     assert (fff["median_us"], fff["q25_us"], fff["q75_us"]) == (2.0, 1.0, 4.0)
     assert fff["over_roofline"] == 4.0
-    (legend,) = draw_tree_times(timings, "Trees").legends
-    title = "medians of one call, over 3 processes; bars: least and most"
-    assert legend.get_title().get_text() == title
+    note = draw_tree_times(timings, "Trees")._supxlabel.get_text()
+    assert note.startswith("Medians of one call, over 3 processes; bars: least and most;")
 
 
 def test_ratios_are_of_times_within_a_process(write):
@@ -189,8 +189,8 @@ def test_an_earlier_table_is_of_one_process(write):
     on = ["dtype", "batch", "width"]
     texts = [compare_times([one], "fff", on).to_csv() for one in (first, second)]
     assert texts[0] == texts[1]
-    (legend,) = draw_tree_times(first, "Trees").legends
-    assert legend.get_title().get_text() == "medians of one call; bars: quartiles"
+    note = draw_tree_times(first, "Trees")._supxlabel.get_text()
+    assert note.startswith("Medians of one call; bars: quartiles;")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_figures_show_every_variant_and_nothing_overlaps(write):
         for batch in (32, 1024)
     ]
     experts = [
-        row(variant, 3.0, op="experts", n_experts=n, top_k=k, hidden_features=h)
+        row(variant, 3.0, op="experts", depth=n, n_experts=n, top_k=k, hidden_features=h)
         for variant in ("experts_dense", "experts_fused")
         for n in (2, 8)
         for k in (1, n)
@@ -238,14 +238,37 @@ def test_figures_show_every_variant_and_nothing_overlaps(write):
         "experts": draw_expert_times(load[1], "Experts"),
         "trees": draw_tree_times(load[2], "Trees"),
         "layers": draw_layer_times(load[2], "Layers", ["width"]),
-        "shapes": draw_layer_shapes(load[2], "Shapes", ["shapes"], ["width"]),
+        "memory": draw_expert_times(load[1], "Memory", y="peak_mib"),
+        "batches": draw_layer_batches(load[2], "Batches", ["shapes"]),
+        "leaves": draw_leaf_sizes(load[2], "Leaves", ["width"]),
     }
     shapes = {name: len(figure.axes) for name, figure in figures.items()}
-    assert shapes == {"gates": 4, "experts": 8, "trees": 3, "layers": 1, "shapes": 2}
+    assert shapes == {
+        **{"gates": 2, "experts": 4, "trees": 3, "layers": 2},
+        **{"memory": 4, "batches": 1, "leaves": 1},
+    }
     for name, figure in figures.items():
         assert faults(figure) == [], name
-    named = [text.get_text() for text in figures["gates"].legends[0].get_texts()]
-    assert named == ["linear", "descent fused", "roofline of: descent fused"]
+    named = [text.get_text() for text in figures["gates"].axes[-1].texts]
+    assert sorted(named) == ["hard descent, kernel", "linear (MoE)", "roofline"]
+
+
+def test_ratios_are_drawn_below_the_times_with_the_crossing(write):
+    """The feed-forward layer takes 4 µs a unit, the kernel 10 µs: from 4 units on it is slower."""
+    rows = [
+        line
+        for depth, width in enumerate((2, 4, 8), start=1)
+        for line in (
+            row("fff", 10.0, depth=depth, n_experts=2**depth, hidden_features=1),
+            dense(4.0 * width, width),
+        )
+    ]
+    figure = draw_layer_times(load_timings([write(rows)], [], "cpu"), "Layers", ["width"])
+    times, ratios = figure.axes
+    assert times.get_yscale() == ratios.get_yscale() == "log"
+    (container,) = [c for c in ratios.containers if len(c.lines[0].get_xdata())]
+    assert container.lines[0].get_ydata() == pytest.approx([0.8, 1.6, 3.2])
+    assert [text.get_text() for text in ratios.texts] == ["3.2×", "4", "feed-forward"]
 
 
 def test_a_table_that_is_none_is_refused(write, tmp_path):

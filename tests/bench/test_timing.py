@@ -12,11 +12,11 @@ from fastff.bench.provenance import provenance
 from fastff.bench.shape import CompulsoryWork, Rates, Shape
 from fastff.bench.timing import timing_benchmark
 from fastff.config.benchmarks import (
-    TIMED_FORMS,
     TimedVariant,
     TimingBenchmarkSpec,
     TimingCase,
 )
+from fastff.config.timed_forms import TIMED_FORMS
 from fastff.tables.schema import TIMINGS
 
 CPU = torch.device("cpu")

@@ -61,7 +61,7 @@ def test_the_front_has_the_ledger_and_all_experiments(site):
 def test_a_page_has_figures_with_captions_data_and_commands(site):
     page = read_page(site / "experiments" / "own_experiment.html")
     assert TITLE in page.text
-    caption = "Train loss, validation loss and accuracy over the depth of the gate"
+    caption = "weights changes in accuracy: the merged variant less"
     names = ["own_experiment", "own_experiment_fff_mixture_log", "own_experiment_moe_mixture"]
     assert page.images == {f"../_images/{name}.svg" for name in names}
     assert page.text.count(caption) == len(names)
@@ -95,7 +95,7 @@ def test_the_repository_s_pages_are_shown_with_their_links(site):
     assert {"../README.html", *(f"{page.stem}.html" for page in pages)} <= links
     readme = read_page(site / "README.html")
     assert "docs/ledger.html" in {address for _, _, address in readme.found}
-    assert "_images/tree_regions.png" in readme.images
+    assert "_images/layer_benchmark_cuda.png" in readme.images
     api = read_page(site / "docs" / "api.html")
     assert {f"fastff.layers.{name}" for name in layers.__all__} <= api.ids
     assert {f"fastff.kernels.{name}" for name in kernels.__all__} <= api.ids
@@ -132,7 +132,7 @@ def test_provenance_says_how_results_came_about(site):
 def test_columns_of_numbers_are_ordered_by_them(site):
     page = (site / "experiments" / "own_experiment.html").read_text()
     assert page.count('class="number"') == 2 * (1 + 3)  # depth and accuracy; not the mixed column
-    assert '<td class="number" data-order="50.00">50.00 ± 10.00</td>' in page
+    assert '<td class="number" data-order="50"><b>50 ± 10</b></td>' in page
     assert '<td class="number" data-order="">–</td>' in page
     machines = (site / "provenance.html").read_text()
     assert '<td class="short">8e803d004e56</td>' in machines

@@ -130,8 +130,8 @@ def test_an_experiment_is_trained_collected_and_drawn():
         "tables": "results/tiny/tables",
         "tidy": "results/tiny/tidy/soft_merging",
         "labels": {
-            "fff_mixture_softplus": "FFF, mixture, softplus",
-            "fff_soft_merged_softplus": "FFF, soft-merged, softplus",
+            "fff_mixture_softplus": "FFF, softplus",
+            "fff_soft_merged_softplus": "FFF, softplus, merged",
         },
         "comparisons": [
             {"treatment": "fff_soft_merged_softplus", "baseline": "fff_mixture_softplus"}
@@ -186,7 +186,7 @@ def test_claims_are_tested_on_the_tables_that_they_are_about():
         "results/tiny/tidy/soft_merging/expert_counts.csv",
     ]
     title = layout.claim_parameters()["title"]
-    assert title == "Which claims hold? · mnist5k"
+    assert title == "Which claims hold? · MNIST-5k"
     assert "figures/tiny/claims.pdf" in layout.claim_products()
     without = layout_of(TINY.model_copy(update={"claims": None}))
     assert without.claim_products() == without.claimed() == []

@@ -53,8 +53,9 @@ from fastff.analysis.summary import compare, labels_of, mean_ci, rank, summarise
 from fastff.analysis.timing_figures import (
     draw_expert_times,
     draw_gate_times,
-    draw_layer_shapes,
+    draw_layer_batches,
     draw_layer_times,
+    draw_leaf_sizes,
     draw_tree_times,
 )
 from fastff.analysis.timings import (

@@ -14,6 +14,7 @@ from fastff.analysis.distribution import distribution_per_tree, samples_per_expe
 from fastff.analysis.failed import describe_failed, said_unless_all_failed
 from fastff.analysis.shares import entropy_over_epochs
 from fastff.analysis.summary import ACCURACIES, labels_of, summarise
+from fastff.config.display import displayed
 from fastff.tables.format import show, show_interval, show_p
 from fastff.tables.read import failed
 from fastff.tables.schema import MATCHES, PRINTED, RUN
@@ -51,7 +52,7 @@ def describe_runs(runs: pd.DataFrame) -> str:
         first, last = done["best_epoch"].min(), done["best_epoch"].max()
         stopped = f" Early stopping: the parameters are those of epochs {first:g} to {last:g}."
     return (
-        f"{len(runs)} runs on `{runs['dataset'].iloc[0]}`: {'; '.join(parts)}. Each run: "
+        f"{len(runs)} runs on {displayed(runs['dataset'].iloc[0])}: {'; '.join(parts)}. Each run: "
         f"{listed('epochs')} epochs, batch size {listed('batch_size')}, peak learning rate "
         f"{listed('learning_rate')}.{stopped}{describe_failed(runs)}"
     )

@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fastff.analysis.failed import unless_all_failed
-from fastff.analysis.lines import heading
+from fastff.analysis.lines import family_of, family_style, heading
 from fastff.analysis.style import TWO_COLUMNS, theme, wrap
 from fastff.analysis.summary import summarise
 from fastff.tables.schema import PRINTED
 
 ROW_HEIGHT = 0.16  # inches
-LOOKS: dict[str, dict[str, Any]] = {  # colour-blind safe
-    "accuracy_soft": {"color": "#de8f05", "marker": "o"},
-    "accuracy_hard": {"color": "#0173b2", "marker": "D"},
+LOOKS: dict[str, dict[str, Any]] = {  # the colour is that of the model
+    "accuracy_soft": {"marker": "o", "markerfacecolor": "white", "markeredgewidth": 0.8},
+    "accuracy_hard": {"marker": "D"},
 }
 
 
@@ -26,8 +26,8 @@ LOOKS: dict[str, dict[str, Any]] = {  # colour-blind safe
 def draw_forms(runs: pd.DataFrame, title: str, *, by_shape: bool = False) -> Figure:
     """Return a dot plot of the soft and the hard form's test accuracy, in percent.
 
-    A row per variant and shape, its two dots joined by a line. Dots are means over seeds, bars
-    their 95 % t-intervals.
+    A row per variant and shape in the colour of its family, its two dots joined by a line. Dots are
+    means over seeds, bars their 95 % t-intervals.
 
     Args:
         runs: the runs table of an experiment.
@@ -55,29 +55,33 @@ def draw_forms(runs: pd.DataFrame, title: str, *, by_shape: bool = False) -> Fig
             axes.set_xlabel("accuracy (%)")
         figure.suptitle(wrap(heading(runs, title), TWO_COLUMNS, heading=True))
         handles = [
-            Line2D([], [], linestyle="", label=PRINTED[metric].words, **look)
+            Line2D([], [], linestyle="", color="0.3", label=PRINTED[metric].words, **look)
             for metric, look in LOOKS.items()
         ]
         figure.legend(
             handles=handles,
             loc="outside lower center",
             ncols=len(handles),
-            title="mean over seeds; bars: 95 % t-interval",
+            title="test samples; mean over seeds; bars: 95 % t-interval, many within the marker",
         )
     return figure
 
 
 def _draw_rows(axes: Axes, summary: pd.DataFrame, *, with_shape: bool) -> None:
     several = set(summary.loc[summary["variant"].duplicated(), "variant"]) if with_shape else set()
+    styles = {name: family_style(family_of(name) or "FFF") for name in summary["variant"]}
     names = []
     for place, (_, row) in enumerate(summary.iterrows()):
         name = str(row["label"])
         names.append(f"{name}, {_shape(row)}" if row["variant"] in several else name)
+        colour = styles[row["variant"]].colour
         means = [PRINTED[metric].scale * row[f"{metric}_mean"] for metric in LOOKS]
         axes.plot(means, [place, place], color="0.6", linewidth=0.7, zorder=1)
         for mean, (metric, look) in zip(means, LOOKS.items(), strict=True):
             half_width = PRINTED[metric].scale * row[f"{metric}_ci"]
-            axes.errorbar(mean, place, xerr=half_width, elinewidth=0.7, linestyle="", **look)
+            axes.errorbar(
+                mean, place, xerr=half_width, elinewidth=0.7, linestyle="", color=colour, **look
+            )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=True, axis="x")
@@ -86,5 +90,5 @@ def _draw_rows(axes: Axes, summary: pd.DataFrame, *, with_shape: bool) -> None:
 
 def _shape(row: pd.Series) -> str:
     """Return how a shape is written: of a layer without a tree, its hidden units alone."""
-    units = f"{row['hidden_features']} hidden units"
+    units = f"{row['hidden_features']} hidden {'unit' if row['hidden_features'] == 1 else 'units'}"
     return f"depth {row['depth']}, {units}" if row["depth"] else units

@@ -184,7 +184,7 @@ def draw_leak(tidy: Tidy, title: str) -> Figure:
     """Return accuracy on test and training samples, and entropy of the leaves, over the leak.
 
     The accuracy is that of the hard and of the soft form. Lines are means over seeds, bands their
-    95 % t-intervals. The dashed line is the most that the entropy can be.
+    95 % t-intervals. The dashed line is the maximum of the entropy.
 
     Args:
         tidy: the tables of an experiment.
@@ -199,7 +199,7 @@ def draw_leak(tidy: Tidy, title: str) -> Figure:
         require_one(runs, column)
     labels = labels_of(runs)
     hard = line_styles(list(labels))
-    soft = {name: replace(style, dashes=(2.0, 1.0), marker="s") for name, style in hard.items()}
+    soft = {name: replace(style, dashes=(2.0, 1.0), filled=False) for name, style in hard.items()}
     metrics = [metric for pair in LEAK_ACCURACIES.values() for metric in pair]
     summary = summarise(runs, [*metrics, "entropy"]).sort_values("region_leak", kind="stable")
     most = float(np.log2(runs["n_experts"].max()))
@@ -228,5 +228,5 @@ def draw_leak(tidy: Tidy, title: str) -> Figure:
             for form, styles in (("hard", hard), ("soft", soft)):
                 forms[f"{variant}, {form}"] = styles[variant]
                 names[f"{variant}, {form}"] = f"{label}, {form} form"
-        add_legend(figure, forms, names, "; dashed: the most there can be", interval="bands")
+        add_legend(figure, forms, names, "; dashed: maximum (log₂ of leaves)", interval="bands")
     return figure

@@ -16,18 +16,17 @@ from matplotlib.ticker import FixedLocator
 
 from fastff.analysis.lines import (
     LineStyle,
-    add_legend,
     draw_band,
     family_of,
     family_style,
     heading,
+    label_ends,
     line_styles,
 )
 from fastff.analysis.style import (
     CENTRE,
     FONT_SIZE,
     LIMIT,
-    ONE_COLUMN,
     TWO_COLUMNS,
     log_ticks,
     theme,
@@ -46,6 +45,7 @@ OPS = {
     "forward": "batch, per byte",
     "token": "one byte after another",
 }
+PANEL = 2.9  # height of a panel with names, in inches
 USED = {
     "ever_visited": "experts, leaves or nodes ever visited (%)",
     "entropy": "entropy of the shares at the end (bits)",
@@ -135,16 +135,18 @@ def summarise_language(runs: pd.DataFrame) -> pd.DataFrame:
 def draw_language_width(runs: pd.DataFrame, title: str) -> Figure:
     """Return the loss over the units that a byte visits in a block, and over all parameters."""
     with theme():
-        figure = Figure(figsize=(TWO_COLUMNS, 3.9), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=True)
+        figure = Figure(figsize=(TWO_COLUMNS, 2 * PANEL + 0.9), layout="constrained")
+        panels = figure.subplots(2, 1)
         widths = runs.groupby("variant")["inference_width"].first()
         sizes = runs.groupby("variant")["n_parameters"].first() / 1e6
-        _draw_losses(panels[0], runs, widths[widths > 0])
-        panels[0].set_xlabel("units that a byte visits in a block")
-        _draw_losses(panels[1], runs, sizes)
-        panels[1].set_xlabel("parameters of the model (millions)")
-        panels[0].set_ylabel(PRINTED[LOSS].heading)
-        _add_share(panels[1], runs)
+        places = {
+            "units that a byte visits in a block": widths[widths > 0],
+            "parameters of the model (millions)": sizes,
+        }
+        for axes, (text, place) in zip(panels, places.items(), strict=True):
+            _draw_losses(axes, runs, place)
+            axes.set(xlabel=text, ylabel=PRINTED[LOSS].heading)
+            _add_share(axes, runs)
         _finish(figure, runs, title)
     return figure
 
@@ -154,46 +156,60 @@ def draw_language_time(tables: LanguageTables, title: str) -> Figure:
     times = fastest(tables.times)
     times = times[times["op"].isin(["forward", "token"])]
     groups = [*times.groupby(["device", "op"], sort=False)]
+    n_panels = max(1, len(groups))
     with theme():
-        width = TWO_COLUMNS if len(groups) > 1 else ONE_COLUMN
-        figure = Figure(figsize=(width, 3.9 * max(1, -(-len(groups) // 2))), layout="constrained")
-        n_rows, n_columns = max(1, -(-len(groups) // 2)), min(2, max(1, len(groups)))
-        panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
-        for axes in panels.flat[len(groups) :]:
-            axes.annotate("not measured", **CENTRE)
-        for axes, ((_, op), rows) in zip(panels.flat, groups, strict=False):
+        figure = Figure(figsize=(TWO_COLUMNS, n_panels * PANEL + 0.9), layout="constrained")
+        panels = figure.subplots(n_panels, 1, squeeze=False)[:, 0]
+        if not groups:
+            panels[0].annotate("not measured", **CENTRE)
+        for axes, ((_, op), rows) in zip(panels, groups, strict=False):
             _draw_losses(axes, tables.runs, rows.set_index("variant")["us_per_byte"])
             axes.set_title(f"{OPS[op]} · {rows['device_name'].iloc[0].split(',')[0]}")
-            axes.set_xlabel("time of a byte (µs)")
-        for row in panels:
-            row[0].set_ylabel(PRINTED[LOSS].heading)
+            axes.set(xlabel="time of a byte (µs)", ylabel=PRINTED[LOSS].heading)
         _finish(figure, tables.runs, title)
     return figure
 
 
 def draw_language_usage(tables: LanguageTables, title: str) -> Figure:
-    """Return which share of a layer was ever visited, over the steps, and the entropy by block."""
-    usage = tables.usage
-    styles, labels = line_styles([*dict.fromkeys(usage["variant"])]), labels_of(usage)
+    """Return which share of a layer was ever visited, over the steps, and the entropy by block.
+
+    A column per family of layers, and the two measures below each other.
+    """
+    usage, labels = tables.usage, labels_of(tables.usage)
+    styles = line_styles([*dict.fromkeys(usage["variant"])])
+    families = [*dict.fromkeys(map(family_of, styles))]
+    last = usage[usage["step"] == usage["step"].max()]
     with theme():
-        figure = Figure(figsize=(TWO_COLUMNS, 3.4), layout="constrained")
-        panels = figure.subplots(1, 2)
-        last = usage[usage["step"] == usage["step"].max()]
-        for axes, (metric, text) in zip(panels, USED.items(), strict=True):
+        figure = Figure(figsize=(TWO_COLUMNS, 4.2), layout="constrained")
+        grid = figure.subplots(2, max(1, len(families)), squeeze=False, sharey="row")
+        for row, (metric, text) in zip(grid, USED.items(), strict=True):
             over, rows = ("step", usage) if metric == "ever_visited" else ("layer", last)
-            means = rows.groupby(["variant", "seed", over], sort=False)[metric].mean().reset_index()
-            for variant, style in styles.items():
-                line = means[means["variant"] == variant]
-                found = [(x, *mean_ci(group[metric])) for x, group in line.groupby(over, sort=True)]
-                columns = [over, f"{metric}_mean", f"{metric}_ci"]
-                draw_band(axes, pd.DataFrame(found, columns=columns), over, metric, style)
-            axes.set_ylabel(text)
-            axes.set_xlabel("step" if over == "step" else "block")
-            axes.set_ylim(bottom=0)
-        panels[1].xaxis.set_major_locator(FixedLocator(sorted(last["layer"].unique())))
+            scale = PRINTED[metric].scale
+            for axes, family in zip(row, families, strict=True):
+                ends = []
+                for variant in (name for name in styles if family_of(name) == family):
+                    line = _means(rows[rows["variant"] == variant], over, metric)
+                    draw_band(axes, line, over, metric, styles[variant])
+                    end = scale * float(line[f"{metric}_mean"].iloc[-1])
+                    ends.append((end, _short(labels[variant]), styles[variant].colour))
+                axes.set_xlabel("step" if over == "step" else "block")
+                axes.set_ylim(bottom=0)
+                if over == "layer":
+                    axes.xaxis.set_major_locator(FixedLocator(sorted(last["layer"].unique())))
+                else:
+                    axes.set_title(str(family))
+                label_ends(axes, ends, 1.4)
+            row[0].set_ylabel(wrap(text, 1.6))
         figure.suptitle(wrap(heading(tables.runs, title), TWO_COLUMNS, heading=True))
-        add_legend(figure, styles, labels, interval="bands")
+        figure.supxlabel("mean over seeds; bands: 95 % t-interval", fontsize=FONT_SIZE)
     return figure
+
+
+def _means(rows: pd.DataFrame, over: str, metric: str) -> pd.DataFrame:
+    """Return means over seeds, of each the mean over blocks, with intervals, over a column."""
+    of_seeds = rows.groupby(["seed", over])[metric].mean().reset_index()
+    found = [(x, *mean_ci(group[metric])) for x, group in of_seeds.groupby(over, sort=True)]
+    return pd.DataFrame(found, columns=[over, f"{metric}_mean", f"{metric}_ci"])
 
 
 def draw_language_times(times: pd.DataFrame, title: str) -> Figure:
@@ -285,6 +301,11 @@ def _widest_dense(runs: pd.DataFrame) -> str | None:
     return None if dense.empty else str(dense.loc[dense["inference_width"].idxmax(), "variant"])
 
 
+def _short(label: str) -> str:
+    """Return a label without the family, which the colour says."""
+    return label.partition(", ")[2] or label
+
+
 def _style(variant: str) -> LineStyle:
     family = family_of(variant)
     return OTHER_STYLE if family is None else family_style(family)
@@ -304,18 +325,19 @@ def _draw_losses(axes: Axes, runs: pd.DataFrame, places: pd.Series[float]) -> No
         x = float(places[variant])
         style = _style(str(variant))
         axes.errorbar(x, mean, yerr=ci, elinewidth=0.7, **{**style.line, "linestyle": ""})
-        points.append((x, mean, labels[str(variant)]))
         if str(variant).startswith(DENSE):
             line.append((x, mean))
+        else:
+            points.append((x, mean, _short(labels[str(variant)])))
     dense = family_style("feed-forward")
     axes.plot(*np.array(sorted(line)).reshape(-1, 2).T, color=dense.colour, linewidth=0.8, zorder=0)
     axes.set_xscale("log")
-    axes.margins(x=0.22, y=0.08)
+    axes.margins(x=0.12, y=0.08)
     log_ticks(axes.xaxis)
     _name(axes, points)
 
 
-def _name(axes: Axes, points: Sequence[tuple[float, float, str]], height: float = 3.0) -> None:
+def _name(axes: Axes, points: Sequence[tuple[float, float, str]], height: float = PANEL) -> None:
     """Write names beside points (x, y, name), moved apart where those of near points would meet."""
     to_axes = axes.transData + axes.transAxes.inverted()
     step = 1.25 * FONT_SIZE / 72 / height
@@ -325,7 +347,7 @@ def _name(axes: Axes, points: Sequence[tuple[float, float, str]], height: float 
         places.append((float(x), float(y), str(name)))
     groups: list[list[tuple[float, float, str]]] = []
     for place in sorted(places):
-        if not groups or place[0] - groups[-1][-1][0] > 0.02:
+        if not groups or place[0] - groups[-1][-1][0] > 0.012:
             groups.append([])
         groups[-1].append(place)
     for group in groups:
@@ -335,7 +357,7 @@ def _name(axes: Axes, points: Sequence[tuple[float, float, str]], height: float 
             axes.annotate(
                 name,
                 (x, y),
-                xytext=(x + 0.025, last),
+                xytext=(x + 0.014, last),
                 xycoords="axes fraction",
                 textcoords="axes fraction",
                 va="center",

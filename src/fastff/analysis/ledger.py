@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 
 import pandas as pd
 
+from fastff.config.display import displayed
 from fastff.tables.format import DASH, SavedTable, show_digits, show_p, write_table
 from fastff.tables.read import TidyError, read_table
 from fastff.tables.schema import LEDGER
@@ -86,8 +87,7 @@ def _commits(row: Row) -> str:
 
 def _data(row: Row) -> str:
     """Return what a claim's numbers are of: a dataset, or a machine, dtype and batch."""
-    what = [str(row["dataset"])] if row["dataset"] else []
-    what += [str(row["dtype"])] if row["dtype"] else []
+    what = [displayed(str(row[key])) for key in ("dataset", "dtype") if row[key]]
     what += [f"batch {row['batch']}"] if row["batch"] else []
     return ", ".join(what) or DASH
 
@@ -131,7 +131,9 @@ def describe_ledger(table: pd.DataFrame) -> str:
             f"- **{row['verdict']}** ({row['kind']}): {row['statement']} *{row['source']}{said}.*"
         )
         if not pd.isna(row["effect"]):
-            where = ", ".join(str(row[key]) for key in ("dataset", "model", "form") if row[key])
+            where = ", ".join(
+                filter(None, (displayed(str(row["dataset"])), row["model"], row["form"]))
+            )
             line += f" Here, {where}: {row['statistic']} {show_effect(row)}"
             if not pd.isna(row["p_holm"]):
                 line += f", p (Holm) {show_p(row['p_holm'])}"
@@ -155,9 +157,13 @@ def count_verdicts(table: pd.DataFrame) -> str:
         verdicts = table.loc[table["kind"] == kind, "verdict"]
         if len(verdicts):
             counts = verdicts.value_counts()
-            said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts]
+            said = [f"{counts[v]} {_plural(v, counts[v])}" for v in VERDICTS if v in counts]
             sentences.append(f"{len(verdicts)} {name}: {', '.join(said)}.")
     return " ".join([*sentences, *_reservations(table)])
+
+
+def _plural(verdict: str, count: int) -> str:
+    return "replicate" if verdict == VERDICTS[0] and count > 1 else verdict
 
 
 def _reservations(table: pd.DataFrame) -> list[str]:

@@ -21,7 +21,6 @@ from matplotlib.lines import Line2D
 from fastff.analysis.failed import say_failed
 from fastff.analysis.style import CHARACTER, FONT_SIZE, wrap
 from fastff.config.base import Spec
-from fastff.config.benchmarks import TIMED_FORMS
 from fastff.config.display import displayed
 from fastff.config.model import (
     BottleneckSpec,
@@ -31,6 +30,7 @@ from fastff.config.model import (
     VisionTransformerSpec,
 )
 from fastff.config.presets import PRESETS
+from fastff.config.timed_forms import TIMED_FORMS
 from fastff.tables.schema import PRINTED, SHAPE
 
 # A family of models has one colour and one marker in every figure; its members are told apart by
@@ -42,7 +42,7 @@ SHADES: Mapping[str, tuple[str, ...]] = {
     "node tree": ("#029e73", "#01513b", "#5ccfae", "#7fa88b", "#3d6b57"),
     "hypercube": ("#cc78bc", "#7a3a6d", "#e6b3dc", "#a05c94", "#b58fd0"),
     "CNN": ("#ca9161", "#7d4f25", "#e3bd9c", "#a8764a", "#5d3a1a"),
-    "experts": ("#d55e00", "#7a1f0e", "#fb9a79", "#b04a3a", "#e08a5b"),  # of either gate
+    "experts": ("#d55e00", "#4f1a0b", "#f9b08a", "#9e3d22", "#e08a5b"),  # of either gate
 }
 MARKERS: Mapping[str, str] = dict(zip(SHADES, "osD^vXP", strict=True))
 # Patterns of names, of variants and of what benchmarks time; the first that fits counts.

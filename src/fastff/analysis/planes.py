@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -23,10 +24,12 @@ from fastff.analysis.style import (
     wrap,
 )
 from fastff.analysis.summary import labels_of, require_one, require_one_shape
+from fastff.config.display import displayed
 from fastff.tables.format import show
 
 LEGENDS, MOST_ROWS = 0.95, 10  # inches beside the panels; entries in a column of a legend
 MOST_LEAKS = 6
+PALE = (0.88, 0.88, 0.88)  # of a leaf without a class of its own
 LEAST_HEIGHT = 3.0  # inches, for both legends
 Place = Literal["outside right upper", "outside right lower"]
 
@@ -45,7 +48,8 @@ def draw_projections(runs: pd.DataFrame, projections: pd.DataFrame, title: str) 
     """Return the planes of all models after training, and of one before it.
 
     A column per variant, the first being the first variant that routes, untrained. Above, a point
-    has the colour of its class; below, that of the leaf that the hard form routes it to. Of one
+    has the colour of its class; below, that of the leaf that the hard form routes it to,
+    the paler the more its samples are of several classes. Of one
     seed, the first of which no run has failed.
 
     Args:
@@ -68,7 +72,8 @@ def draw_projections(runs: pd.DataFrame, projections: pd.DataFrame, title: str) 
         if routes and not any(column.routes for column in columns) and epochs.min() == 0:
             untrained = Column(f"{label}\nuntrained", points[epochs == 0], True)
             columns.insert(0, untrained)
-        columns.append(Column(_scored(label, run), points[epochs == epochs.max()], routes))
+        name = f"{_scored(label, run)}\n{_sized(run)}"
+        columns.append(Column(name, points[epochs == epochs.max()], routes))
     return _draw_columns(columns, _heading(title, runs, seed))
 
 
@@ -93,17 +98,35 @@ def draw_leak_projections(runs: pd.DataFrame, projections: pd.DataFrame, title: 
         points = projections[(projections[list(key)] == pd.Series(key)).all(axis=1)]
         last = points[points["epoch"] == points["epoch"].max()]
         columns.append(Column(_scored(f"leak {leak:g}", run), last, run["n_experts"] > 1))
-    return _draw_columns(columns, _heading(title, runs, seed))
+    return _draw_columns(columns, _heading(f"{title}, {_sized(runs.iloc[0])}", runs, seed))
 
 
 def draw_points(axes: Axes, points: pd.DataFrame, colours: Sequence[str], *, size: float) -> None:
-    """Draw the points of a plane in their colours, in no order that hides one group."""
-    axes.scatter(points["x"], points["y"], c=list(colours), s=size, linewidths=0, rasterized=True)
+    """Draw the points of a plane in their colours, in no order that hides one group.
+
+    They are half transparent, so that where many lie is darker.
+    """
+    axes.scatter(
+        points["x"], points["y"], c=list(colours), s=size, linewidths=0, alpha=0.6, rasterized=True
+    )
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_box_aspect(1)
     axes.spines[:].set(visible=True, color="0.75")
     axes.grid(visible=False)
+
+
+def purities(points: pd.DataFrame) -> pd.Series[float]:
+    """Return by leaf the share of its points that are of its most frequent class."""
+    counts = points.groupby(["expert", "class"]).size()
+    return counts.groupby("expert").max() / counts.groupby("expert").sum()
+
+
+def faded(colour: str, share: float) -> str:
+    """Return a colour of which only a share is left, the rest being light grey."""
+    parts = zip(to_rgb(colour), PALE, strict=True)
+    red, green, blue = (share * own + (1 - share) * pale for own, pale in parts)
+    return to_hex((red, green, blue))
 
 
 def finite(points: pd.DataFrame) -> pd.DataFrame:
@@ -131,11 +154,15 @@ def add_point_legend(figure: Figure, place: Place, title: str, entries: dict[str
 
 
 def _heading(title: str, runs: pd.DataFrame, seed: int) -> str:
-    return f"{title} · {runs['dataset'].iloc[0]} · seed {seed}, hard accuracy in %"
+    return f"{title} · {displayed(runs['dataset'].iloc[0])} · hard accuracy of seed {seed}"
 
 
 def _scored(label: str, run: pd.Series) -> str:
     return f"{label}\n{show('accuracy_hard', run['accuracy_hard'])} %"
+
+
+def _sized(run: pd.Series) -> str:
+    return f"{run['n_parameters']:,} parameters"
 
 
 def _draw_columns(columns: Sequence[Column], heading: str) -> Figure:
@@ -146,7 +173,7 @@ def _draw_columns(columns: Sequence[Column], heading: str) -> Figure:
     by_leaf = dict(enumerate(leaf_colours(n_leaves)))
     with theme():
         panel = (TWO_COLUMNS - LEGENDS) / max(len(columns), 3)
-        size = (LEGENDS + panel * max(len(columns), 2), max(0.85 + 2 * panel, LEAST_HEIGHT))
+        size = (LEGENDS + panel * max(len(columns), 2), max(1.0 + 2 * panel, LEAST_HEIGHT))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(2, len(columns), squeeze=False)
         for (above, below), column in zip(grid.T, columns, strict=True):
@@ -154,13 +181,15 @@ def _draw_columns(columns: Sequence[Column], heading: str) -> Figure:
             above.set_title(wrap_lines(column.heading, panel))
             draw_points(above, shown, shown["class"].map(by_class), size=2.5)
             routed = shown if column.routes else shown.iloc[:0]
-            draw_points(below, routed, routed["expert"].map(by_leaf), size=2.5)
+            pure = purities(routed)
+            shades = {leaf: faded(by_leaf[leaf], share) for leaf, share in pure.items()}
+            draw_points(below, routed, routed["expert"].map(shades), size=2.5)
             if shown.empty:
                 above.annotate("diverged", **CENTRE)
             elif not column.routes:
                 below.annotate("does not\nroute", **CENTRE)
         grid[0, 0].set_ylabel("by class")
-        grid[1, 0].set_ylabel("by leaf")
+        grid[1, 0].set_ylabel("by leaf, pale: mixed")
         beside = figure.get_figwidth() - 2 * LEGENDS  # the title is centred between the legends
         figure.suptitle(wrap(heading, beside, heading=True))
         add_point_legend(

@@ -6,34 +6,36 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Polygon
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from fastff.analysis.failed import unless_all_failed
-from fastff.analysis.planes import add_point_legend, draw_points, finite
+from fastff.analysis.planes import draw_points, finite
 from fastff.analysis.style import (
     CENTRE,
     TWO_COLUMNS,
     class_colours,
     evenly,
-    leaf_colours,
     theme,
     wrap,
 )
-from fastff.analysis.summary import labels_of, require_one_shape
+from fastff.analysis.summary import require_one_shape
+from fastff.config.display import displayed
+from fastff.tables.format import show
 
 Points = NDArray[np.float64]  # (n, 2)
 SMALLEST = 1e-12  # of the box's area: a smaller polygon is a rounding error
-LEGENDS = 0.5  # inches beside the panels
-MOST_PANELS, MOST_COLUMNS = 6, 3
-LABELLED = 0.03  # share of the panel above which an area has its leaf's number
+MOST_PANELS, MOST_COLUMNS = 5, 3
+LABELLED = 0.004  # share of the panel above which an area has its leaf's number
 MARGIN = 0.04  # of the points' extent, around them
-TINT = 0.34  # how much of a leaf's colour its area has; the rest is white
+TINT = 0.5  # how much of a leaf's colour its area has; the rest is white
 
 
 @dataclass(frozen=True)
@@ -129,17 +131,21 @@ def _zero(polygon: Points, z: NDArray[np.float64], k: int) -> Points:
 
 
 @unless_all_failed
-def draw_regions(nodes: pd.DataFrame, projections: pd.DataFrame, title: str) -> Figure:
+def draw_regions(
+    nodes: pd.DataFrame, projections: pd.DataFrame, epochs: pd.DataFrame, title: str
+) -> Figure:
     """Return the plane over the epochs: areas are leaves, lines decisions, points samples.
 
     A node's line is drawn only where the plane reaches the node, the thicker the nearer the node
-    is to the root. Points have the colour of their class. Of the first variant with a tree on a
-    plane and of one seed, the first; at most six epochs, evenly chosen.
+    is to the root, and each area has its leaf's number. Points have the colour of their class. Of
+    the first variant with a tree on a plane and of one seed, the first; at most five epochs, evenly
+    chosen, and the classes in the last place of the grid.
 
     Args:
         nodes: the table of nodes.
         projections: the table of projections, of the same runs.
-        title: what the figure shows; dataset and seed are added.
+        epochs: the table of epochs, for the accuracy after each; epoch 0 has none.
+        title: what the figure shows; region leak, dataset and seed are added.
 
     Raises:
         ValueError: without a tree on a plane, for more than one shape of a variant, or where the
@@ -150,54 +156,64 @@ def draw_regions(nodes: pd.DataFrame, projections: pd.DataFrame, title: str) -> 
     if on_plane.empty:
         raise ValueError("no node has weight_x, weight_y and bias: no tree is on a plane")
     require_one_shape(on_plane)
-    variant, label = next(iter(labels_of(on_plane).items()))
+    variant = on_plane["variant"].iloc[0]
     seed = on_plane.loc[on_plane["variant"] == variant, "seed"].min()
-    trees, points = (
+    trees, points, scores = (
         table[(table["variant"] == variant) & (table["seed"] == seed)]
-        for table in (on_plane[on_plane["tree"] == 0], projections)
+        for table in (on_plane[on_plane["tree"] == 0], projections, epochs)
     )
-    epochs = np.intersect1d(trees["epoch"], points["epoch"])
-    if len(epochs) == 0:
+    shared = np.intersect1d(trees["epoch"], points["epoch"])
+    if len(shared) == 0:
         raise ValueError(f"nodes and projections of {variant} have no epoch in common")
-    epochs = evenly(epochs, MOST_PANELS)
+    shared = evenly(shared, MOST_PANELS)
+    accuracies = scores.set_index("epoch")["accuracy_hard"]
     classes = np.sort(points["class"].unique())
     by_class = dict(zip(classes, class_colours(len(classes)), strict=True))
-    by_leaf = [_tint(colour) for colour in leaf_colours(int(points["n_experts"].iloc[0]))]
+    by_leaf = area_colours(int(points["n_experts"].iloc[0]))
 
     with theme():
-        n_columns = min(MOST_COLUMNS, len(epochs))
-        n_rows = -(-len(epochs) // n_columns)
-        panel = (TWO_COLUMNS - LEGENDS) / MOST_COLUMNS
-        size = (LEGENDS + panel * n_columns, 0.8 + (panel + 0.2) * n_rows)
+        n_columns = min(MOST_COLUMNS, len(shared) + 1)
+        n_rows = -(-(len(shared) + 1) // n_columns)
+        panel = TWO_COLUMNS / MOST_COLUMNS
+        size = (panel * n_columns, 0.5 + (panel + 0.2) * n_rows)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-        for axes in grid[len(epochs) :]:
+        for axes in grid[len(shared) :]:
             axes.set_axis_off()
-        for axes, epoch in zip(grid, epochs, strict=False):
+        for axes, epoch in zip(grid, shared, strict=False):
             shown = finite(points[points["epoch"] == epoch])
             if shown.empty:
                 axes.annotate("diverged", **CENTRE)
                 continue
             _draw_tree(axes, trees[trees["epoch"] == epoch], shown, by_leaf)
             draw_points(axes, shown, shown["class"].map(by_class), size=4)
-            used = shown["expert"].nunique()
-            axes.set_title(f"epoch {epoch:g}: {used} of {len(by_leaf)} leaves used")
-        heading = f"{title}: {label} · {points['dataset'].iloc[0]} · seed {seed}"
-        beside = figure.get_figwidth() - 2 * LEGENDS  # the title is centred between the legends
-        figure.suptitle(wrap(heading, beside, heading=True))
-        add_point_legend(
-            figure, "outside right upper", "class", {str(k): c for k, c in by_class.items()}
-        )
-        figure.legend(
-            handles=[Patch(color=colour, label=str(k)) for k, colour in enumerate(by_leaf)],
-            title="leaf of an area; lines are the nodes' decisions, the thickest the root's",
-            loc="outside lower center",
-            ncols=min(len(by_leaf), 16),
-            handlelength=1.0,
-            handletextpad=0.4,
-            borderaxespad=0.2,
+            said = [f"epoch {epoch:g}", f"{shown['expert'].nunique()} of {len(by_leaf)} leaves"]
+            if epoch in accuracies:
+                said.append(f"{show('accuracy_hard', accuracies[epoch])} %")
+            axes.set_title(", ".join(said))
+        leak = trees["region_leak"].iloc[0]
+        dataset = displayed(points["dataset"].iloc[0])
+        heading = f"{title}, region leak {leak:g} · {dataset} · seed {seed}"
+        figure.suptitle(wrap(heading, figure.get_figwidth(), heading=True))
+        handles = [
+            Line2D([], [], label=str(k), color=colour, marker="o", linestyle="", markersize=4)
+            for k, colour in by_class.items()
+        ]
+        grid[-1].legend(
+            handles=handles,
+            title="class of a sample;\nnumbers: leaves;\nthickest line: root",
+            loc="center",
+            ncols=2,
         )
     return figure
+
+
+def area_colours(n_leaves: int) -> list[str]:
+    """Return a pale colour per leaf: areas that lie side by side are of opposite hues."""
+    bits = max(1, (n_leaves - 1).bit_length())
+    order = sorted(range(n_leaves), key=lambda leaf: int(f"{leaf:0{bits}b}"[::-1], 2))
+    hues = sns.husl_palette(n_leaves, s=0.7, l=0.75).as_hex()
+    return [_tint(str(hues[order.index(leaf)])) for leaf in range(n_leaves)]
 
 
 def _draw_tree(axes: Axes, tree: pd.DataFrame, points: pd.DataFrame, colours: list[str]) -> None:

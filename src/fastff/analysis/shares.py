@@ -50,9 +50,7 @@ DISTRIBUTION_NAMES = ("samples (%),\none run", "samples (%)", "classes of an\nex
 LINES_HEIGHT = 1.75  # inches of a panel
 DRAWN_MEASURES = ("entropy", "used_experts")
 SHARES_HEIGHT, ENTROPY_HEIGHT = 1.5, 1.1  # inches of a panel
-NOTE = (
-    "expert (above: one run, the first seed; below: mean over seeds, band 95 %, dashed: the most)"
-)
+NOTE = "expert (above: one run, the first seed; below: mean over seeds, band 95 %, dashed: maximum)"
 MAP_HEIGHT, TREES_HEIGHT = 2.4, 1.5  # inches
 MOST_EPOCHS = 8
 
@@ -93,7 +91,7 @@ def draw_distribution(tidy: Tidy, title: str, variants: Iterable[str] = ()) -> F
     with theme():
         n_rows = len(DISTRIBUTION_HEIGHTS)
         figure = Figure(
-            figsize=(max(TWO_COLUMNS, width_of(len(groups))), 1.3 + sum(DISTRIBUTION_HEIGHTS)),
+            figsize=(TWO_COLUMNS, 1.3 + sum(DISTRIBUTION_HEIGHTS)),
             layout="constrained",
         )
         grid = figure.subplots(
@@ -129,7 +127,7 @@ def draw_distribution(tidy: Tidy, title: str, variants: Iterable[str] = ()) -> F
         figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
         figure.legend(
             handles=[Patch(color=c, label=str(k)) for k, c in zip(classes, colours, strict=True)],
-            title="class; lines: mean over seeds, 95 % t-interval; dashed: even share, the most",
+            title="class; lines: mean over seeds, 95 % t-interval; dashed: even share, maximum",
             loc="outside lower center",
             ncols=min(len(classes), int(figure.get_figwidth() / 0.6)),
             handlelength=1.0,
@@ -196,7 +194,7 @@ def draw_entropy(tidy: Tidy, title: str) -> Figure:
     """Return the figure of entropy and number of used experts over the experts' width.
 
     A column per depth, a line per variant: means over seeds, bars their 95 % t-intervals. The
-    dashed lines are the most there can be: log2(n_experts) bits, and all experts.
+    dashed lines are the maxima: log2(n_experts) bits, and all experts.
 
     Args:
         tidy: the tables of an experiment.
@@ -237,7 +235,7 @@ def draw_entropy(tidy: Tidy, title: str) -> Figure:
             axes.set_ylabel(PRINTED[measure].heading)
         figure.align_ylabels(grid[:, 0])
         figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
-        add_legend(figure, styles, labels, "; dashed: the most there can be")
+        add_legend(figure, styles, labels, "; dashed: maximum (log₂ of experts, all)")
     return figure
 
 
@@ -289,7 +287,7 @@ def draw_shares(expert_counts: pd.DataFrame, title: str) -> Figure:
             above.set_title(wrap(label, width_of(len(labels)) / len(labels)))
             below.set_xlabel("epoch")
             below.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        grid[0, 0].set_ylabel("validation samples (%)")
+        grid[0, 0].set_ylabel("samples (%)")
         grid[1, 0].set_ylabel(PRINTED["entropy"].heading)
         figure.align_ylabels(grid[:, 0])
         figure.suptitle(wrap(heading(counts, title), figure.get_figwidth(), heading=True))
@@ -379,7 +377,7 @@ def draw_trees(expert_counts: pd.DataFrame, title: str) -> Figure:
             axes.set_yticks([])
             axes.grid(visible=False)
         maps[0].set_ylabel(f"{len(order)} trees, the least even first")
-        figure.colorbar(image, ax=maps, label="validation samples (%)", fraction=0.03, pad=0.02)
+        figure.colorbar(image, ax=maps, label="samples (%)", fraction=0.03, pad=0.02)
 
         below = figure.add_subplot(cells[1, :])
         for tree in entropies.columns:
@@ -395,7 +393,7 @@ def draw_trees(expert_counts: pd.DataFrame, title: str) -> Figure:
         handles = [
             Line2D([], [], label="mean over trees and seeds; band: 95 % over seeds", **style.line),
             Line2D([], [], label="one tree", color=style.colour, alpha=0.35, linewidth=0.5),
-            Line2D([], [], label="the most", **LIMIT),
+            Line2D([], [], label="maximum", **LIMIT),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure

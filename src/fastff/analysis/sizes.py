@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from fastff.analysis.failed import unless_all_failed
-from fastff.analysis.lines import LineStyle, heading, line_styles
-from fastff.analysis.style import TWO_COLUMNS, theme, wrap
+from fastff.analysis.lines import LineStyle, add_legend, heading, label_ends, line_styles
+from fastff.analysis.style import TWO_COLUMNS, ZERO, theme, wrap
 from fastff.analysis.summary import labels_of, mean_ci, require_one, summarise
 from fastff.tables.schema import MATCHES, PRINTED, SHAPE
 
@@ -25,9 +24,8 @@ AXES = {
     "training_width": "hidden units in training",
     "inference_width": "hidden units at inference",
 }
-MARKERS = "osD^vP*X"  # by depth
+TICKS = (-20, -10, -5, -2, -1, 0, 1, 2, 5, 10)
 HEIGHT = 2.3  # inches of a panel
-MARGIN = 1.35  # factor beside the smallest and the largest size
 
 
 def routed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -131,12 +129,11 @@ def _accuracies(runs: pd.DataFrame, shape: dict[str, Any]) -> NDArray[np.float64
 
 @unless_all_failed
 def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
-    """Return the accuracy of the hard form over the size: a panel per notion of size.
+    """Return how much more accurate routed layers are than feed-forward layers of their size.
 
-    A routed layer is a point per shape: colour says which, the marker its depth, and a line joins
-    the widths of one depth. The feed-forward layer, `reference_variant`, is the line to compare
-    with; band and bars are 95 % t-intervals over seeds. Panels have the extent of the points: a
-    wide interval, or the line, may leave them.
+    A panel per notion of size: the hard accuracy less that of the layer of equal size, as
+    `match_sizes` has it, with Welch's 95 % interval. A line joins the widths of one depth, whose
+    number is at its end. The axis is linear up to one point and logarithmic beyond.
 
     Args:
         runs: the runs table of an experiment.
@@ -147,83 +144,53 @@ def draw_sizes(runs: pd.DataFrame, title: str) -> Figure:
 
     """
     require_one(runs, "region_leak")
-    reference = reference_variant(runs)
-    shown = runs[(runs["variant"] == reference) | (runs["n_experts"] > 1)]
-    labels = labels_of(shown)
+    matched = match_sizes(runs)
+    labels = labels_of(matched)
     styles = line_styles(list(labels))
-    summary = summarise(shown, [METRIC])
-    depths = sorted(set(summary["depth"]) - {0})
-    sizes = summary.loc[summary["variant"] != reference, list(AXES)]
-    least, most = sizes.min(), sizes.max()
-    marks = dict(zip(depths, MARKERS, strict=False))
     with theme():
-        figure = Figure(figsize=(TWO_COLUMNS, 1.1 + HEIGHT), layout="constrained")
-        row = figure.subplots(1, len(AXES), sharey=True)
-        for axes, (column, name) in zip(row, AXES.items(), strict=True):
-            for variant, style in styles.items():
-                rows = summary[summary["variant"] == variant].sort_values(column)
-                if variant == reference:
-                    _draw_reference(axes, rows, column, style)
-                    continue
-                for depth, points in rows.groupby("depth"):
-                    _draw_depth(axes, points, column, style, marks[depth])
-            base = 10 if column == "n_parameters" else 2
-            axes.set_xscale("log", base=base)
-            axes.set_xlim(least[column] / MARGIN, most[column] * MARGIN)
-            axes.xaxis.set_major_locator(LogLocator(base, numticks=9))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter("{x:g}" if column != "n_parameters" else _power)
-            axes.set_xlabel(name)
-        row[0].set_ylim(*_limits(summary))
-        row[0].set_ylabel(PRINTED[METRIC].heading)
-        figure.suptitle(wrap(heading(shown, title), TWO_COLUMNS, heading=True))
-        handles = [
-            Line2D([], [], label=labels[name], color=style.colour, linewidth=1.4)
-            for name, style in styles.items()
-        ]
-        handles += [
-            Line2D([], [], label=f"depth {depth}", color="0.3", marker=mark, linestyle="")
-            for depth, mark in marks.items()
-        ]
-        figure.legend(
-            handles=handles,
-            title="mean over seeds; bars and band: 95 % t-interval; lines join widths of a depth",
-            loc="outside lower center",
-            ncols=min(len(handles), 7),
-            handlelength=2.0,
-        )
+        figure = Figure(figsize=(TWO_COLUMNS, 1.2 + HEIGHT), layout="constrained")
+        row = figure.subplots(1, len(MATCHES), sharey=True)
+        row[0].set_yscale("symlog", linthresh=1.0)
+        for axes, (match, size) in zip(row, MATCHES.items(), strict=True):
+            axes.axhline(0, **ZERO)
+            for (variant, _), points in matched.groupby(["variant", "depth"], sort=False):
+                _draw_depth(axes, points.sort_values(size), match, styles[str(variant)])
+            axes.set_xscale("log", base=10 if size == "n_parameters" else 2)
+            if size != "n_parameters":
+                axes.xaxis.set_major_formatter("{x:g}")
+            axes.set_title(f"{match.replace('_', ' ')}")
+            axes.set_xlabel(AXES[size])
+        row[0].yaxis.set_major_locator(FixedLocator(TICKS))
+        row[0].yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if x else "0"))
+        for axes, match in zip(row, MATCHES, strict=True):
+            _write_depths(axes, matched, match, styles)
+        row[0].set_ylabel("hard accuracy less that of the\nfeed-forward layer (points)")
+        figure.suptitle(wrap(heading(runs, title), TWO_COLUMNS, heading=True))
+        add_legend(figure, styles, labels, "; numbers: depth")
     return figure
 
 
-def _limits(summary: pd.DataFrame) -> tuple[float, float]:
-    means = PRINTED[METRIC].scale * summary[f"{METRIC}_mean"]
-    pad = max(0.08 * (means.max() - means.min()), 0.5)
-    return means.min() - pad, means.max() + pad
+def _draw_depth(axes: Axes, points: pd.DataFrame, match: str, style: LineStyle) -> None:
+    column = f"{match}_difference"
+    scale, sizes = PRINTED[column].scale, points[MATCHES[match]]
+    values, half_widths = scale * points[f"{column}_mean"], scale * points[f"{column}_ci"]
+    axes.errorbar(sizes, values, yerr=half_widths, elinewidth=0.5, **style.line)
 
 
-def _draw_reference(axes: Axes, rows: pd.DataFrame, column: str, style: LineStyle) -> None:
-    scale = PRINTED[METRIC].scale
-    mean, width = scale * rows[f"{METRIC}_mean"], scale * rows[f"{METRIC}_ci"]
-    axes.plot(rows[column], mean, color=style.colour, linewidth=1.4, zorder=3)
-    low, high = mean - width, mean + width
-    axes.fill_between(rows[column], low, high, color=style.colour, alpha=0.2, linewidth=0)
-
-
-def _draw_depth(
-    axes: Axes, points: pd.DataFrame, column: str, style: LineStyle, marker: str
+def _write_depths(
+    axes: Axes, matched: pd.DataFrame, match: str, styles: dict[str, LineStyle]
 ) -> None:
-    scale = PRINTED[METRIC].scale
-    axes.errorbar(
-        points[column],
-        scale * points[f"{METRIC}_mean"],
-        yerr=scale * points[f"{METRIC}_ci"],
-        color=style.colour,
-        marker=marker,
-        linewidth=0.6,
-        elinewidth=0.5,
-    )
-
-
-def _power(value: float, _: int) -> str:
-    """Return a number of parameters, such as 10k or 1M."""
-    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
+    """Write the depth at the end of each line, or where all end at one size, beside the panel."""
+    column, size = f"{match}_difference", MATCHES[match]
+    known = matched.dropna(subset=f"{column}_mean").sort_values(size)
+    lasts = known.groupby(["variant", "depth"], sort=False).last().reset_index()
+    ends = [
+        (row[size], PRINTED[column].scale * row[f"{column}_mean"], row["depth"], row["variant"])
+        for row in lasts.to_dict("records")
+    ]
+    if lasts[size].nunique() == 1:
+        label_ends(axes, [(y, str(d), styles[v].colour) for _, y, d, v in ends], HEIGHT - 0.6)
+        return
+    highest = {depth: (x, y) for x, y, depth, _ in sorted(ends, key=lambda end: end[1])}
+    for depth, end in highest.items():
+        axes.annotate(str(depth), end, (0, 4), textcoords="offset points", ha="center")

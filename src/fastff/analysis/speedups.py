@@ -6,22 +6,23 @@ import os
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
+from matplotlib.patches import Patch
 
-from fastff.analysis.style import theme, width_of, wrap
+from fastff.analysis.style import TWO_COLUMNS, log_ticks, theme, wrap
+from fastff.config.display import displayed
+from fastff.config.presets import PRESETS
+from fastff.tables.format import show_digits
 from fastff.tables.read import TidyError, read_table
 from fastff.tables.schema import ENGINE
 
 POINT = ("variant", "label", "depth", "hidden_features")
-ROW_HEIGHT = 0.2  # inches of a point
-MARKERS = "osD^v"
+ROW_HEIGHT = 0.42  # inches of a point
+SHADES = ("0.75", "0.5", "0.15")  # of the bars
 
 
 def load_engine_benchmark(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a table that `fastff bench` wrote of the engine.
+    """Read a table that `fastff bench` wrote of the engine; presets have today's labels.
 
     Raises:
         TidyError: for a file that can't be read, or that lacks a column or one of the sides.
@@ -30,11 +31,12 @@ def load_engine_benchmark(path: str | os.PathLike[str]) -> pd.DataFrame:
     table = read_table(path, ENGINE)
     if set(table["side"]) != {"plain", "engine"}:
         raise TidyError(f"{Path(path)}: column side must have plain and engine")
-    return table
+    labels = {name: variant.label for name, variant in PRESETS.items()}
+    return table.assign(label=table["variant"].map(labels).fillna(table["label"]))
 
 
 def speedups(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how many times less the engine takes, a row per point and number of workers.
+    """Return how many times faster the engine is, a row per point and number of workers.
 
     `ratio` is the plain loop's median seconds per run and epoch over the engine's, of the same
     process; `ratio_low` and `ratio_high` are of the quartiles that are nearest and farthest.
@@ -65,79 +67,60 @@ def describe_speedups(table: pd.DataFrame) -> str:
     for workers, rows in speedups(table).groupby("workers"):
         least, most = rows.loc[rows["ratio"].idxmin()], rows.loc[rows["ratio"].idxmax()]
         lines.append(
-            f"- Against a DataLoader with {workers} workers, the engine takes "
-            f"{least['ratio']:.3g} times less (depth {least['depth']}, {least['hidden_features']} "
-            f"hidden units) to {most['ratio']:.3g} times less (depth {most['depth']}, "
-            f"{most['hidden_features']} hidden units)."
+            f"- Against {workers} workers of a DataLoader, the engine is "
+            f"{least['ratio']:.3g} times faster (depth {least['depth']}, "
+            f"{least['hidden_features']} hidden units) to {most['ratio']:.3g} times faster "
+            f"(depth {most['depth']}, {most['hidden_features']} hidden units)."
         )
     where = f"Measured on {first['device_name']}, torch {first['torch']}"
     return "\n".join([*lines, "", f"{where}, commit {first['commit'] or 'unknown'}."])
 
 
 def draw_speedups(table: pd.DataFrame, title: str) -> Figure:
-    """Return the figure: seconds per run and epoch of both sides, a row per point.
+    """Return the figure: how long an epoch takes in milliseconds, three bars a point.
 
-    The number at the right is how many times less the engine takes than the plain loop with the
-    fewest workers and, if there are several, with the most.
+    They are the two parts of the gain: an epoch of one run in a plain loop with the fewest workers;
+    one of all runs that the engine trains at once; and that divided by the number of runs. Beside
+    the last two is how many times faster than the plain loop they are.
 
     Args:
         table: what `load_engine_benchmark` returned.
         title: what the figure shows; device and dataset are added.
 
     """
-    ratios = speedups(table)
-    points = ratios[list(POINT)].drop_duplicates().reset_index(drop=True)
-    workers = sorted(ratios["workers"].unique())
-    engine_colour, *plain_colours = ("0.1", "0.6", "0.4", "0.75")
+    ratios = speedups(table).sort_values("workers", kind="stable").drop_duplicates(list(POINT))
+    n_runs = " or ".join(f"{n:g}" for n in sorted(ratios["runs"].unique()))
+    names = (
+        f"plain loop, 1 run, {ratios['workers'].iloc[0]:g} workers",
+        f"engine, {n_runs} runs at once",
+        "engine, per run",
+    )
     with theme():
-        size = (width_of(2), 1.15 + ROW_HEIGHT * len(points))
+        size = (TWO_COLUMNS, 1.15 + ROW_HEIGHT * len(ratios))
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
-        for place, point in points.iterrows():
-            rows = ratios.merge(point.to_frame().T, on=list(POINT))
-            times = [rows["engine_s"].iloc[0], *rows["plain_s"]]
-            axes.plot([min(times), max(times)], [place, place], color="0.8", linewidth=0.8)
-            axes.plot(times[0], place, marker="*", markersize=6, color=engine_colour, ls="")
-            for count, seconds in zip(rows["workers"], rows["plain_s"], strict=True):
-                which = workers.index(count)
-                marker, colour = MARKERS[which], plain_colours[which]
-                axes.plot(seconds, place, marker=marker, color=colour, ls="")
-            _write_ratios(axes, int(place), rows)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=6))
-        axes.set_xlabel("seconds per run and epoch")
-        names = [f"depth {p.depth}, {p.hidden_features} hidden" for p in points.itertuples()]
-        if points["variant"].nunique() > 1:
-            names = [f"{p.label}, {n}" for p, n in zip(points.itertuples(), names, strict=True)]
-        axes.set_yticks(range(len(points)), names)
+        for place, row in enumerate(ratios.to_dict("records")):
+            seconds = (row["plain_s"], row["runs"] * row["engine_s"], row["engine_s"])
+            for k, (time, colour) in enumerate(zip(seconds, SHADES, strict=True)):
+                y = place + (k - 1) / 3.6
+                axes.barh(y, 1000 * time, height=0.26, color=colour)
+                gain = f" ({seconds[0] / time:.3g}× faster)" if k else ""
+                axes.text(1000 * time, y, f" {show_digits(1000 * time)} ms{gain}", va="center")
+        axes.set_xlabel("milliseconds per epoch")
+        shapes = [f"depth {p.depth}, {p.hidden_features} hidden units" for p in ratios.itertuples()]
+        if ratios["variant"].nunique() > 1:
+            shapes = [f"{p.label}, {n}" for p, n in zip(ratios.itertuples(), shapes, strict=True)]
+        axes.set_yticks(range(len(ratios)), shapes)
         axes.invert_yaxis()
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, 3 * high)
+        log_ticks(axes.xaxis)
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
         first = table.iloc[0]
-        heading = f"{title} · {first['dataset']} · {first['device_name']}"
+        heading = f"{title} · {displayed(first['dataset'])} · {first['device_name']}"
         figure.suptitle(wrap(heading, figure.get_figwidth(), heading=True))
-        handles = [Line2D([], [], marker="*", color=engine_colour, ls="", label="engine")]
-        for which, count in enumerate(workers):
-            marker, colour = MARKERS[which], plain_colours[which]
-            label = f"plain loop, {count} workers"
-            handles.append(Line2D([], [], marker=marker, color=colour, ls="", label=label))
-        figure.legend(
-            handles=handles,
-            loc="outside lower center",
-            ncols=len(handles),
-            title="medians; at the right: how many times less the engine takes",
-        )
+        handles = [Patch(color=c, label=n) for c, n in zip(SHADES, names, strict=True)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
-
-
-def _write_ratios(axes: Axes, place: int, rows: pd.DataFrame) -> None:
-    texts = [f"{ratio:.3g}×" for ratio in rows.sort_values("workers")["ratio"]]
-    axes.annotate(
-        " / ".join(texts),
-        xy=(1, place),
-        xytext=(4, 0),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="center",
-        annotation_clip=False,
-    )

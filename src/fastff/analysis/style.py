@@ -84,6 +84,8 @@ def theme(**more: Any) -> Iterator[None]:
         "ytick.minor.size": 1.5,
         "legend.frameon": False,
         "legend.handlelength": 3.0,
+        "legend.borderpad": 0.1,
+        "legend.labelspacing": 0.3,
         "pdf.fonttype": 42,  # text stays text, with its font embedded
         "svg.fonttype": "path",  # the reader needs no font
         **more,
@@ -101,7 +103,13 @@ def log_ticks(axis: Axis) -> None:
     """
     low, high = axis.get_view_interval()
     decades = math.log10(high / low)
-    numbered = (1.0,) if decades > 2.5 else (1.0, 2.0, 5.0) if decades > 0.9 else range(1, 10)
+    numbered = (
+        (1.0,)
+        if decades > 2.5
+        else (1.0, 2.0, 5.0)
+        if decades > 0.6
+        else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    )
     axis.set_major_locator(LogLocator(subs=numbered, numticks=7))
     plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
     axis.set_major_formatter(LogFormatterMathtext() if decades > 4 else plain)
@@ -139,7 +147,7 @@ def evenly(values: NDArray[Any], most: int) -> NDArray[Any]:
 
 def width_of(n_columns: int) -> float:
     """Return the width in inches of a figure with that many columns of panels."""
-    return ONE_COLUMN if n_columns == 1 else max(TWO_COLUMNS, 1.15 * n_columns)
+    return ONE_COLUMN if n_columns == 1 else TWO_COLUMNS
 
 
 def wrap(text: str, width: float, *, heading: bool = False) -> str:

@@ -6,34 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from fastff.analysis.lines import LineStyle, fitting_columns, line_styles
-from fastff.analysis.style import CENTRE, TWO_COLUMNS, theme, wrap
+from fastff.analysis.lines import LineStyle, label_ends, line_styles
+from fastff.analysis.style import CENTRE, LIMIT, TWO_COLUMNS, log_ticks, theme, wrap
 from fastff.analysis.timings import Timings, fastest_modes
+from fastff.config.display import displayed
 from fastff.tables.schema import PRINTED
 
-PANEL_HEIGHT = 1.6  # inches
+PANEL_HEIGHT, AROUND = 1.6, 0.5  # inches of a panel, and what its title and labels take of it
 ROOFLINE: dict[str, Any] = {"color": "0.55", "linestyle": ":", "linewidth": 0.9}
-SHALLOW = 8
+FEED_FORWARD = "dense"  # the variant whose crossing with a treatment is marked
+RATIO = "ratio"  # the column of times over those of a treatment
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel.
+    """One panel; those of a row share their y-axis.
 
     Attributes:
-        title: above it; without one the place stays blank.
+        title: above it.
         rows: what is drawn, one row per variant and x.
         x: the column to draw over.
-        y: the column to draw; "median_us" has bars from `q25_us` to `q75_us`.
+        y: the column to draw; "median_us" has bars from `q25_us` to `q75_us`, and of RATIO the
+            line at 1 is drawn, and where FEED_FORWARD crosses it.
         roofline_of: the variant whose roofline is drawn too.
         log_x: base-2 logarithm of x.
-        log_y: logarithm of y.
 
     """
 
@@ -43,11 +45,10 @@ class Panel:
     y: str = "median_us"
     roofline_of: str | None = None
     log_x: bool = False
-    log_y: bool = True
 
 
 def draw_times(grid: Sequence[Sequence[Panel]], timings: Timings, title: str) -> Figure:
-    """Return a figure of rows of panels. Variants have the same line style in all of them.
+    """Return a figure of rows of panels. Variants have one line style, and names at their ends.
 
     Args:
         grid: rows of panels, all of the same length.
@@ -55,33 +56,28 @@ def draw_times(grid: Sequence[Sequence[Panel]], timings: Timings, title: str) ->
         title: what the figure shows; the machine is added.
 
     """
-    styles, labels = _styles([panel.rows for panels in grid for panel in panels])
+    shown = pd.concat([panel.rows for panels in grid for panel in panels])
+    labels = dict(zip(shown["variant"], shown["label"], strict=True))
+    styles = line_styles(list(labels))
     with theme():
-        size = (TWO_COLUMNS, 1.0 + PANEL_HEIGHT * len(grid))
+        size = (TWO_COLUMNS, 0.9 + PANEL_HEIGHT * len(grid))
         figure = Figure(figsize=size, layout="constrained")
-        cells = figure.subplots(len(grid), len(grid[0]), squeeze=False)
+        cells = figure.subplots(len(grid), len(grid[0]), sharey="row", squeeze=False)
         for row, panels in zip(cells, grid, strict=True):
             for axes, panel in zip(row, panels, strict=True):
                 _draw(axes, panel, styles)
-            row[0].set_ylabel(PRINTED[panels[0].y].heading)
+            row[0].set_ylabel(_heading(panels[0]))
+            if any(len(panel.rows) for panel in panels):
+                row[0].set_yscale("log")
+                log_ticks(row[0].yaxis)
+            _label(row, panels, styles, labels)
         figure.align_ylabels(cells[:, 0])
         figure.suptitle(wrap(timings.heading(title), figure.get_figwidth(), heading=True))
-        if styles:
-            _legend(figure, grid, styles, labels, timings.n_processes)
+        figure.supxlabel(wrap(_note(grid, labels, timings.n_processes), TWO_COLUMNS))
     return figure
 
 
-def _styles(shown: Sequence[pd.DataFrame]) -> tuple[dict[str, LineStyle], dict[str, str]]:
-    """Return the line style of every variant that is shown, and its label."""
-    rows = pd.concat(shown)
-    labels = dict(zip(rows["variant"], rows["label"], strict=True))
-    return line_styles(list(labels)), labels
-
-
 def _draw(axes: Axes, panel: Panel, styles: dict[str, LineStyle]) -> None:
-    if not panel.title:
-        axes.set_axis_off()
-        return
     axes.set_title(panel.title)
     axes.set_xlabel(PRINTED[panel.x].heading)
     if panel.rows.empty:
@@ -99,44 +95,84 @@ def _draw(axes: Axes, panel: Panel, styles: dict[str, LineStyle]) -> None:
         axes.plot(line[panel.x], line["roofline_us"], **ROOFLINE)
     if panel.log_x:
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_locator(LogLocator(base=2, numticks=7))
+        axes.xaxis.set_major_locator(LogLocator(base=2, numticks=5))
         axes.xaxis.set_minor_locator(NullLocator())
     elif panel.rows[panel.x].nunique() <= 8:
         axes.xaxis.set_major_locator(FixedLocator(sorted(panel.rows[panel.x].unique())))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    if panel.log_y:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(numticks=6))
-        axes.yaxis.set_minor_locator(NullLocator())
-    else:
-        axes.set_ylim(bottom=0)
+    if panel.y == RATIO:
+        axes.axhline(1, **LIMIT)
+        _mark_feed_forward(axes, panel)
 
 
-def _legend(
-    figure: Figure,
-    grid: Sequence[Sequence[Panel]],
+def _mark_feed_forward(axes: Axes, panel: Panel) -> None:
+    """Write the last ratio of the feed-forward layer, and from which x on it is above 1."""
+    line = panel.rows[panel.rows["variant"] == FEED_FORWARD].sort_values(panel.x)
+    if line.empty:
+        return
+    last = line.iloc[-1]
+    end = (last[panel.x], last[RATIO])
+    axes.annotate(f"{end[1]:.3g}×", end, (-3, 3), textcoords="offset points", ha="right")
+    slower = np.flatnonzero(line[RATIO] < 1)
+    first = slower[-1] + 1 if len(slower) else 0
+    if 0 < first < len(line):
+        x = line[panel.x].iloc[first]
+        axes.axvline(x, **LIMIT)
+        axes.annotate(
+            f"{x:,.0f}",
+            (x, 1.0),
+            (3, -3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            va="top",
+        )
+
+
+def _label(
+    row: Sequence[Axes],
+    panels: Sequence[Panel],
     styles: dict[str, LineStyle],
     labels: dict[str, str],
-    n_processes: int,
 ) -> None:
-    shown = "medians of one call; bars: quartiles"
+    """Write each variant's name at the end of its line, in the last panel that has it."""
+    last = {v: k for k, panel in enumerate(panels) for v in panel.rows["variant"]}
+    for place, (axes, panel) in enumerate(zip(row, panels, strict=True)):
+        lines = panel.rows.sort_values(panel.x).groupby("variant", sort=False).last()
+        ends = [(float(line[panel.y]), labels[str(v)], styles[str(v)].colour)
+                for v, line in lines.iterrows() if last[v] == place]  # fmt: skip
+        if place < len(panels) - 1:  # beside the panel is the next one
+            for y, text, _ in ends if panel.y != RATIO else ():
+                transform = axes.get_yaxis_transform()
+                axes.text(0.97, y / 1.5, text, transform=transform, ha="right", va="top")
+            continue
+        if panel.roofline_of in lines.index:
+            roofline = float(lines.loc[panel.roofline_of, "roofline_us"])
+            ends.append((roofline, "roofline", ROOFLINE["color"]))
+        label_ends(axes, ends, PANEL_HEIGHT - AROUND)
+
+
+def _heading(panel: Panel) -> str:
+    return "time over that of\nthe kernel" if panel.y == RATIO else PRINTED[panel.y].heading
+
+
+def _note(grid: Sequence[Sequence[Panel]], labels: dict[str, str], n_processes: int) -> str:
+    """Return what lines, bars and markers are."""
+    shown = "Medians of one call; bars: quartiles"
     if n_processes > 1:
-        shown = f"medians of one call, over {n_processes} processes; bars: least and most"
-    handles = [Line2D([], [], label=labels[name], **style.line) for name, style in styles.items()]
-    rooflines = {panel.roofline_of for panels in grid for panel in panels} & {*styles}
-    for name in sorted(filter(None, rooflines)):
-        handles.append(Line2D([], [], label=f"roofline of: {labels[name]}", **ROOFLINE))
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=fitting_columns(figure, [str(handle.get_label()) for handle in handles]),
-        title=shown,
-    )
+        shown = f"Medians of one call, over {n_processes} processes; bars: least and most"
+    notes = [shown, "most are smaller than the marker", "filled: our kernels, hollow: PyTorch"]
+    rooflines = {panel.roofline_of for panels in grid for panel in panels} & {*labels}
+    if rooflines:
+        names = " and ".join(labels[name] for name in sorted(filter(None, rooflines)))
+        notes.append(f"dotted: roofline of {names}")
+    if any(panel.y == RATIO for panels in grid for panel in panels):
+        notes.append("dashed: equal times, and the width from which on the kernel is faster")
+    return "; ".join(notes)
 
 
 def draw_gate_times(timings: Timings, title: str, *, dtype: str = "float32") -> Figure:
-    """Return the time over depth: a row per batch; all depths, and those up to 8 linearly.
+    """Return the time over depth, a panel per batch.
 
     Args:
         timings: of gates.
@@ -145,26 +181,22 @@ def draw_gate_times(timings: Timings, title: str, *, dtype: str = "float32") -> 
 
     """
     rows = fastest_modes(timings.of(op="gate", dtype=dtype))
-    grid, kernel = [], "descent_fused"
-    for batch in _values(rows, "batch"):
-        part = rows[rows["batch"] == batch]
-        shallow = part[part["depth"] <= SHALLOW]
-        grid.append(
-            [
-                Panel(f"batch {batch}", part, roofline_of=kernel),
-                Panel(f"batch {batch}, up to depth {SHALLOW}", shallow, roofline_of=kernel,
-                      log_y=False),
-            ]
-        )  # fmt: skip
-    return draw_times(grid, timings, f"{title} · {dtype}")
+    panels = [
+        Panel(f"batch {batch}", rows[rows["batch"] == batch], roofline_of="descent_fused")
+        for batch in _values(rows, "batch")
+    ]
+    return draw_times([panels], timings, f"{title} · {displayed(dtype)}")
 
 
-def draw_expert_times(timings: Timings, title: str, *, most_columns: int = 4) -> Figure:
-    """Return time and peak memory over hidden units, for one chosen expert and for all of them.
+def draw_expert_times(
+    timings: Timings, title: str, *, y: str = "median_us", most_columns: int = 4
+) -> Figure:
+    """Return time or peak memory over hidden units, for one chosen expert and for all of them.
 
     Args:
         timings: of experts.
         title: what the figure shows; the machine is added.
+        y: "median_us", or "peak_mib": what is allocated during a call, its output included.
         most_columns: columns for numbers of experts, the largest and those spread below it.
 
     """
@@ -173,23 +205,23 @@ def draw_expert_times(timings: Timings, title: str, *, most_columns: int = 4) ->
     counts = _values(rows, "n_experts")
     step = max(1, -(-len(counts) // most_columns))
     counts = counts[::-1][::step][::-1]
+    roofline = "experts_fused" if y == "median_us" else None
     grid = []
     for chosen in ("one", "all"):
         part = rows[(rows["top_k"] == (1 if chosen == "one" else rows["n_experts"]))]
-        for y in ("median_us", "peak_mib"):
-            grid.append(
-                [
-                    Panel(f"{count} {'expert' if count == 1 else 'experts'}, {chosen} chosen",
-                          part[part["n_experts"] == count],
-                          x="hidden_features", y=y, log_x=True)
-                    for count in counts
-                ]
-            )  # fmt: skip
+        grid.append(
+            [
+                Panel(f"{count} {'expert' if count == 1 else 'experts'}, {chosen} chosen",
+                      part[part["n_experts"] == count],
+                      x="hidden_features", y=y, log_x=True, roofline_of=roofline)
+                for count in counts
+            ]
+        )  # fmt: skip
     return draw_times(grid, timings, title)
 
 
 def draw_tree_times(timings: Timings, title: str) -> Figure:
-    """Return the time of trees with leaves and of node-only trees over depth, a panel per batch."""
+    """Return the time of trees with leaves and of node trees over depth, a panel per batch."""
     rows = fastest_modes(timings.of(op="layer"))
     panels = [
         Panel(f"batch {batch}", rows[rows["batch"] == batch], roofline_of="node_tree")
@@ -199,7 +231,9 @@ def draw_tree_times(timings: Timings, title: str) -> Figure:
 
 
 def draw_layer_times(timings: Timings, title: str, cases: Sequence[str]) -> Figure:
-    """Return the time of layers over their training width, a column per dtype, a row per batch.
+    """Return the time of layers over their training width, a column per dtype, for each batch.
+
+    Below is the time of each over that of the FFF's kernel.
 
     Args:
         timings: of layers or training steps.
@@ -208,50 +242,70 @@ def draw_layer_times(timings: Timings, title: str, cases: Sequence[str]) -> Figu
 
     """
     rows = fastest_modes(timings.of(*cases))
-    grid = [
-        [
-            Panel(f"{dtype}, batch {batch}", part[part["dtype"] == dtype],
-                  x="width", log_x=True, roofline_of="fff")
-            for dtype in _values(rows, "dtype")
-        ]
-        for batch in _values(rows, "batch")
-        for part in [rows[rows["batch"] == batch]]
-    ]  # fmt: skip
+    grid = []
+    for batch in _values(rows, "batch"):
+        for y in ("median_us", RATIO):
+            part = rows[rows["batch"] == batch]
+            part = over_treatment(part, "fff", ["dtype", "width"]) if y == RATIO else part
+            roofline = None if y == RATIO else "fff"
+            grid.append(
+                [
+                    Panel(f"{displayed(str(dtype))}, batch {batch}" if y != RATIO else "",
+                          part[part["dtype"] == dtype],
+                          x="width", y=y, log_x=True, roofline_of=roofline)
+                    for dtype in _values(rows, "dtype")
+                ]
+            )  # fmt: skip
     return draw_times(grid, timings, title)
 
 
-def draw_layer_shapes(
-    timings: Timings, title: str, over_batch: Sequence[str], over_width: Sequence[str]
-) -> Figure:
-    """Return times at given shapes: over the batch, a column per dtype, and over the width.
+def over_treatment(rows: pd.DataFrame, treatment: str, on: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of other variants, with RATIO: their time over the treatment's."""
+    ours = rows[rows["variant"] == treatment].set_index(list(on))["median_us"]
+    others = rows[rows["variant"] != treatment].join(ours, on=list(on), suffixes=("", "_ours"))
+    others = others.assign(**{RATIO: others["median_us"] / others["median_us_ours"]})
+    return others.dropna(subset=RATIO)
+
+
+def draw_layer_batches(timings: Timings, title: str, cases: Sequence[str]) -> Figure:
+    """Return the time of layers of one depth over the batch, a column per dtype.
 
     Args:
         timings: of layers.
         title: what the figure shows; the machine is added.
-        over_batch: cases of one depth each.
-        over_width: cases of one batch, whose columns are hidden units of an expert.
+        cases: which are drawn, of one depth each.
 
     """
-    first = fastest_modes(timings.of(*over_batch))
-    second = fastest_modes(timings.of(*over_width))
-    top = [
-        Panel(f"{dtype}, depth {rows['depth'].max()}", rows, x="batch", log_x=True,
+    rows = fastest_modes(timings.of(*cases))
+    panels = [
+        Panel(f"{displayed(str(dtype))}, depth {part['depth'].max()}", part, x="batch", log_x=True,
               roofline_of="node_tree")
-        for dtype in _values(first, "dtype")
-        for rows in [first[first["dtype"] == dtype]]
+        for dtype in _values(rows, "dtype")
+        for part in [rows[rows["dtype"] == dtype]]
     ]  # fmt: skip
-    dense = second[second["variant"] == "dense"].drop_duplicates("width")
-    bottom = [
-        Panel(f"leaves of {size}, batch {_values(second, 'batch')[0]}",
-              pd.concat([rows, dense[dense["width"].isin(rows["width"])]]), x="width", log_x=True,
+    return draw_times([panels], timings, title)
+
+
+def draw_leaf_sizes(timings: Timings, title: str, cases: Sequence[str]) -> Figure:
+    """Return the time of layers over the training width, a column per size of the leaves.
+
+    Args:
+        timings: of layers.
+        title: what the figure shows; the machine is added.
+        cases: which are drawn, of one batch.
+
+    """
+    rows = fastest_modes(timings.of(*cases))
+    flat = rows["variant"] == FEED_FORWARD
+    panels = [
+        Panel(f"leaves of {size}, batch {_values(rows, 'batch')[0]}",
+              pd.concat([part, dense[dense["width"].isin(part["width"])]]), x="width", log_x=True,
               roofline_of="fff")
-        for size in _values(second[second["variant"] != "dense"], "hidden_features")
-        for rows in [second[(second["hidden_features"] == size) & (second["variant"] != "dense")]]
+        for dense in [rows[flat].drop_duplicates("width")]
+        for size in _values(rows[~flat], "hidden_features")
+        for part in [rows[~flat & (rows["hidden_features"] == size)]]
     ]  # fmt: skip
-    blank = Panel("", first.iloc[:0])
-    n_columns = max(len(top), len(bottom))
-    grid = [row + [blank] * (n_columns - len(row)) for row in (top, bottom)]
-    return draw_times(grid, timings, title)
+    return draw_times([panels], timings, title)
 
 
 def _values(rows: pd.DataFrame, column: str) -> list[object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fastff.config.benchmarks import TIMED_FORMS
+from fastff.config.timed_forms import TIMED_FORMS
 from fastff.tables.read import read_table
 from fastff.tables.schema import PROCESS, TIMINGS
 
@@ -133,7 +133,7 @@ def compare_times(
     baselines: Sequence[str] | None = None,
     cases: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Return how many times less a variant takes than others at the same point, a row for each.
+    """Return how many times faster a variant is than others at the same point, a row for each.
 
     Of several modes the fastest counts. `ratio` is the baseline's median over the treatment's,
     `ratio_low` and `ratio_high` are of the nearest and the farthest quartiles. Where there are
@@ -197,10 +197,10 @@ def describe_times(comparison: pd.DataFrame, on: Sequence[str]) -> str:
         least, most = rows.loc[rows["ratio"].idxmin()], rows.loc[rows["ratio"].idxmax()]
         where = ", ".join(str(value) for value in values[:-1])
         places = [
-            f"{row['ratio']:.3g} times less "
+            f"{row['ratio']:.3g} times faster "
             f"({', '.join(f'{key} {row[key]}' for key in on if key != 'dtype')})"
             for row in (least, most)
         ]
         name = rows["treatment_label"].iloc[0]
-        lines.append(f"- {where}: {name} against {values[-1]} takes {places[0]} to {places[1]}.")
+        lines.append(f"- {where}: {name} against {values[-1]} is {places[0]} to {places[1]}.")
     return "\n".join(lines) or "Nothing was measured."

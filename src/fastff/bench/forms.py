@@ -376,7 +376,7 @@ def _fff_step(shape: Shape, dtype: torch.dtype, device: torch.device) -> Call:
     return _step(forward, [leaves.w_in, leaves.w_out], work, shape)
 
 
-# By operation and name, as `fastff.config.benchmarks.TIMED_FORMS` lists them.
+# By operation and name, as `fastff.config.timed_forms.TIMED_FORMS` lists them.
 BUILDERS: Mapping[str, dict[str, Build]] = {
     "gate": {
         "product": _soft_gate("product"),

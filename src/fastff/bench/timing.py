@@ -20,12 +20,12 @@ from fastff.bench.measure import CLOCKS, DTYPES, Timer, measure_rates, peak_byte
 from fastff.bench.provenance import provenance
 from fastff.bench.shape import Rates, Shape
 from fastff.config.benchmarks import (
-    TIMED_FORMS,
     Mode,
     TimedVariant,
     TimingBenchmarkSpec,
     TimingCase,
 )
+from fastff.config.timed_forms import TIMED_FORMS
 from fastff.tables.schema import PROCESS, TIMINGS
 
 log = logging.getLogger(__name__)

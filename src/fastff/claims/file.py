@@ -305,6 +305,7 @@ class Claim(Spec):
             the same question on other data or in another form; "ours": what nobody published.
         source: a key of the file's `sources`.
         where: the place in the source.
+        short: the claim in a few words, for the figure; by default its key's.
         statement: the claim, in our words.
         published: what the source says; None for ours.
         model: what is compared, and in what it differs from the published model.
@@ -323,6 +324,7 @@ class Claim(Spec):
     kind: Literal["replication", "generalisation", "ours"]
     source: Name
     where: Text
+    short: Annotated[str, Field(min_length=1, max_length=52)] | None = None
     statement: Text
     published: Published | None = None
     model: Text

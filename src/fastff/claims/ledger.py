@@ -219,6 +219,7 @@ def _described(name: str, claim: Claim, claims: ClaimsFile) -> dict[str, Any]:
         "claim": name,
         "kind": claim.kind,
         "source": f"{claims.sources[claim.source]}, {claim.where}",
+        "short": claim.short or name.replace("_", " "),
         "statement": claim.statement,
         "model": claim.model,
         "experiment": claim.block,
@@ -232,6 +233,9 @@ def _described(name: str, claim: Claim, claims: ClaimsFile) -> dict[str, Any]:
         row["published_dataset"] = claim.published.dataset or ""
         if claim.published.value is not None:
             row["published_value"] = claim.published.value
+    if claim.expects is not None:
+        row["expects"] = claim.expects.kind
+        row["margin"] = getattr(claim.expects, "margin", np.nan)
     spec = claim.statistic
     if isinstance(spec, PairedSpec | SlopeSpec):
         row["statistic"] = f"{spec.kind} of {' against '.join(spec.metrics())}"

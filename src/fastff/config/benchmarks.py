@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -10,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from fastff.config.base import Name, Spec, Unique, require_unique, unknown
 from fastff.config.model import MAX_DEPTH, FixedActivation, Grid, Variant, Width
 from fastff.config.recipe import Recipe
+from fastff.config.timed_forms import TIMED_FORMS
 from fastff.data.names import DATASET_NAMES
 
 Op = Literal["gate", "experts", "layer", "train_step"]
@@ -19,40 +19,6 @@ TimedDepth = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
 Modes = Annotated[tuple[Mode, ...], Field(min_length=1), Unique]
 Dtypes = Annotated[tuple[TimedDtype, ...], Field(min_length=1), Unique]
 Batch = Annotated[int, Field(ge=1, le=1_000_000)]
-
-# Every form that can be timed, by operation, and what it is called in figures.
-TIMED_FORMS: Mapping[str, Mapping[str, str]] = {
-    "gate": {
-        "product": "tree, product",
-        "log": "tree, log",
-        "transition": "tree, transition matrix",
-        "descent": "hard descent, step by step",
-        "descent_fused": "hard descent, kernel",
-        "linear": "linear (MoE)",
-    },
-    "experts": {
-        "experts_sequential": "loop over experts",
-        "experts_gathered": "gathered weights, batched",
-        "experts_dense": "all experts, weighted",
-        "experts_fused": "chosen experts, kernel",
-    },
-    "layer": {
-        "dense": "feed-forward",
-        "moe_gathered": "MoE, gathered weights",
-        "moe_grouped": "MoE, torch's grouped product",
-        "moe_top1": "MoE, kernel",
-        "fff_package": "FFF, paper's package",
-        "fff_gathered": "FFF, step by step",
-        "fff": "FFF, kernel",
-        "node_tree_gathered": "node tree, step by step",
-        "node_tree": "node tree, kernel",
-    },
-    "train_step": {
-        "dense": "feed-forward",
-        "node_tree": "node tree, kernel",
-        "fff": "FFF, kernel",
-    },
-}
 
 
 class TimedVariant(Spec):

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from fastff.config.base import Folder, Name, Spec, unknown
-from fastff.config.benchmarks import TIMED_FORMS, EngineBenchmarkSpec, TimingBenchmarkSpec
+from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.errors import describe_faults
 from fastff.config.experiment import (
     NAMED,
@@ -42,6 +42,7 @@ from fastff.config.language_models import (
     LanguageBenchmark,
     LanguageModel,
 )
+from fastff.config.timed_forms import TIMED_FORMS
 from fastff.config.yaml_file import BLOCKS, Layer, located, merge, merge_layers, read_layers
 from fastff.data.download import check_mirror
 from fastff.data.errors import DataError

@@ -23,7 +23,7 @@ class Column:
         dtype: of its values.
         role: a "name" is that of the whole table; a "key" tells rows apart; "given" is what
             follows from the config, the same on every machine; a "value" was measured.
-        optional: whether a row may lack it: a run that failed has no scores, a node-only tree no
+        optional: whether a row may lack it: a run that failed has no scores, a node tree no
             node entropy, a tree over images no plane.
         title: in printed tables, without the unit; by default the name in words.
         unit: of the printed values; the files hold fractions of what is in percent.
@@ -165,19 +165,19 @@ _SIZES = (
     *_columns("integer", "given", "training_width", "inference_width"),
 )
 _LOSSES = (
-    _score("train_loss", "train loss", "nats", digits=3),
-    _score("validation_loss", "validation loss", "nats", digits=3),
-    _score("validation_loss_hard", "hard validation loss", "nats", digits=3),
+    _score("train_loss", "training loss", "nats", digits=3),
+    _score("validation_loss", "held-out loss", "nats", digits=3),
+    _score("validation_loss_hard", "hard held-out loss", "nats", digits=3),
 )
 _ACCURACIES = (
     _score("accuracy_soft", "soft accuracy"),
     _score("accuracy_hard", "hard accuracy"),
 )
 _OTHER_ACCURACIES = (
-    _score("validation_accuracy_soft", "soft validation accuracy"),
-    _score("validation_accuracy_hard", "hard validation accuracy"),
-    _score("train_accuracy_soft", "soft train accuracy"),
-    _score("train_accuracy_hard", "hard train accuracy"),
+    _score("validation_accuracy_soft", "soft held-out accuracy"),
+    _score("validation_accuracy_hard", "hard held-out accuracy"),
+    _score("train_accuracy_soft", "soft training accuracy"),
+    _score("train_accuracy_hard", "hard training accuracy"),
 )
 # How the training samples spread over the experts of largest soft weight, as in training.
 _CHOICES = (
@@ -406,8 +406,8 @@ _TIMES = (
     _significant("engine_s", "engine", "s"),
     _significant("treatment_us", "treatment", "µs"),
     _significant("baseline_us", "baseline", "µs"),
-    _significant("over_roofline", "treatment over its roofline"),
-    _significant("ratio", "times less"),
+    _significant("over_roofline", "time over roofline"),
+    _significant("ratio", "speed-up", "×"),
     _significant("ratio_low", "least"),
     _significant("ratio_high", "most"),
     _significant("plain_peak_mib", "plain loop, peak", "MiB"),
@@ -418,12 +418,12 @@ _TIMES = (
 LEDGER = Table(
     (
         Column("claim", "text", "key"),
-        *_columns("text", "given", "kind", "source", "statement", "published"),
+        *_columns("text", "given", "kind", "source", "short", "statement", "published"),
         *_optional("published_value"),
         *_columns("text", "given", "mark", "published_dataset", "dataset", "model", "form"),
         *_columns("text", "given", "experiment", "target", "device", "dtype", "batch"),
-        Column("statistic", "text", "given"),
-        *_optional("effect", "low", "high", "best_effect"),
+        *_columns("text", "given", "statistic", "expects"),
+        *_optional("margin", "effect", "low", "high", "best_effect"),
         Column("unit", "text", "given"),
         Column("n", "integer"),
         *_optional("prediction_low", "prediction_high", "p_value", "p_holm"),

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from snakemake.exceptions import WorkflowError
 
 from fastff.claims.file import ClaimsFile
+from fastff.config.display import displayed
 from fastff.config.job import TrainSpec
 from fastff.config.jobs import WHOLE, job_specs, language_jobs
 from fastff.config.language import LanguageSpec
@@ -291,9 +292,9 @@ class Layout:
     def claim_parameters(self) -> dict[str, Any]:
         """Return the parameters of the notebook that draws the ledger."""
         blocks = [self.config.drawn()[name] for name in self.claimed()]
-        datasets = [block.dataset for block in blocks if hasattr(block, "dataset")]
+        datasets = {displayed(block.dataset): None for block in blocks if hasattr(block, "dataset")}
         return {
-            "title": " · ".join(["Which claims hold?", *dict.fromkeys(datasets)]),
+            "title": " · ".join(filter(None, ["Which claims hold?", ", ".join(datasets)])),
             "ledger": f"{self.results}/claims.csv",
             "figures": self.figures,
         }
