@@ -45,6 +45,7 @@ OPS = {
     "forward": "batch, per byte",
     "token": "one byte after another",
 }
+ROOM = 0.1  # share of a panel's width that a name needs at the right of its point
 PANEL = 2.9  # height of a panel with names, in inches
 USED = {
     "ever_visited": "experts, leaves or nodes ever visited (%)",
@@ -338,7 +339,10 @@ def _draw_losses(axes: Axes, runs: pd.DataFrame, places: pd.Series[float]) -> No
 
 
 def _name(axes: Axes, points: Sequence[tuple[float, float, str]], height: float = PANEL) -> None:
-    """Write names beside points (x, y, name), moved apart where those of near points would meet."""
+    """Write names beside points (x, y, name), moved apart where those of near points would meet.
+
+    They stand at the right, or at the left where there is more room.
+    """
     to_axes = axes.transData + axes.transAxes.inverted()
     step = 1.25 * FONT_SIZE / 72 / height
     places = []
@@ -350,16 +354,19 @@ def _name(axes: Axes, points: Sequence[tuple[float, float, str]], height: float 
         if not groups or place[0] - groups[-1][-1][0] > 0.012:
             groups.append([])
         groups[-1].append(place)
-    for group in groups:
+    at = [-1.0, *(group[0][0] for group in groups), 2.0]
+    for group, before, here, behind in zip(groups, at, at[1:], at[2:], strict=False):
+        is_left = behind - here < min(ROOM, here - before)
         last = -np.inf
         for x, y, name in sorted(group, key=lambda place: place[1]):
             last = max(y, last + step)
             axes.annotate(
                 name,
                 (x, y),
-                xytext=(x + 0.014, last),
+                xytext=(x + (-0.014 if is_left else 0.014), last),
                 xycoords="axes fraction",
                 textcoords="axes fraction",
+                ha="right" if is_left else "left",
                 va="center",
                 fontsize=FONT_SIZE,
                 annotation_clip=False,

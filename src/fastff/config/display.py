@@ -7,6 +7,7 @@ from collections.abc import Mapping
 DISPLAYED: Mapping[str, str] = {
     **{"mnist": "MNIST", "mnist5k": "MNIST-5k"},
     **{"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"},
+    **{"shakespeare": "Shakespeare's plays"},
     **{"logsigmoid": "log-sigmoid", "relu": "ReLU", "gelu": "GELU", "selu": "SELU"},
     **{"prelu": "PReLU", "tf32": "TF32"},
 }
