@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,7 @@ OPS = {
     "forward": "batch, per byte",
     "token": "one byte after another",
 }
+NEAR = 0.03  # share of a panel's width within which names of points are set below each other
 ROOM = 0.1  # share of a panel's width that a name needs at the right of its point
 PANEL = 2.9  # height of a panel with names, in inches
 USED = {
@@ -325,7 +327,7 @@ def _draw_losses(axes: Axes, runs: pd.DataFrame, places: pd.Series[float]) -> No
             continue
         x = float(places[variant])
         style = _style(str(variant))
-        axes.errorbar(x, mean, yerr=ci, elinewidth=0.7, **{**style.line, "linestyle": ""})
+        axes.errorbar(x, mean, yerr=ci, elinewidth=0.7, **{**style.line, "linestyle": ""}, zorder=3)
         if str(variant).startswith(DENSE):
             line.append((x, mean))
         else:
@@ -351,25 +353,28 @@ def _name(axes: Axes, points: Sequence[tuple[float, float, str]], height: float 
         places.append((float(x), float(y), str(name)))
     groups: list[list[tuple[float, float, str]]] = []
     for place in sorted(places):
-        if not groups or place[0] - groups[-1][-1][0] > 0.012:
+        if not groups or place[0] - groups[-1][0][0] > NEAR:
             groups.append([])
         groups[-1].append(place)
     at = [-1.0, *(group[0][0] for group in groups), 2.0]
     for group, before, here, behind in zip(groups, at, at[1:], at[2:], strict=False):
         is_left = behind - here < min(ROOM, here - before)
         last = -np.inf
-        for x, y, name in sorted(group, key=lambda place: place[1]):
+        for x, y, name in sorted(group, key=itemgetter(1)):
             last = max(y, last + step)
+            side = here - 0.014 if is_left else group[-1][0] + 0.014
             axes.annotate(
                 name,
                 (x, y),
-                xytext=(x + (-0.014 if is_left else 0.014), last),
+                xytext=(side, last),
                 xycoords="axes fraction",
                 textcoords="axes fraction",
                 ha="right" if is_left else "left",
                 va="center",
                 fontsize=FONT_SIZE,
                 annotation_clip=False,
+                zorder=1,  # below points and their bars
+                bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.3},
                 arrowprops={"arrowstyle": "-", "linewidth": 0.3, "color": "0.6", "shrinkB": 2},
             )
 

@@ -74,7 +74,7 @@ _NAMED = (
     _routed("fff_straight_through", "FFF, straight-through", _tree(straight_through=True)),
     _routed(
         "fff_balanced",
-        "FFF, straight-through, balanced",
+        "FFF, balanced",
         _tree(straight_through=True, balance_weight=BALANCE),
     ),
     _routed("moe_switch", "MoE, Switch", LinearGateSpec(top_k=1, balance_weight=BALANCE)),
