@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from fastff.bench.provenance import provenance
-from fastff.config.jobs import job_specs
+from fastff.config.jobs import job_specs, language_jobs
 from fastff.config.load import Config
 
 COLUMNS = (
@@ -87,7 +87,7 @@ def measured_jobs(config: Config, folder: Path) -> pd.DataFrame:
         The columns `step`, `name`, `path`, and those of MEASURED, named above.
 
     """
-    training = {name: job_specs(config, name) for name in config.experiments}
+    training = _training_jobs(config)
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
         step, name, *job = (*path.relative_to(folder).with_suffix("").parts, CLAIMS)
@@ -98,6 +98,12 @@ def measured_jobs(config: Config, folder: Path) -> pd.DataFrame:
     return jobs.astype(dict.fromkeys(MEASURED, float))
 
 
+def _training_jobs(config: Config) -> dict[str, list[str]]:
+    """Return the names of the jobs of each experiment and language model."""
+    experiments = {name: [*job_specs(config, name)] for name in config.experiments}
+    return experiments | {name: [*language_jobs(config, name)] for name in config.language_models}
+
+
 def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]:
     """Return the files that a step wrote for an experiment, benchmark, dataset or the claims."""
     results = folder / config.results_dir / config.name
@@ -106,7 +112,7 @@ def _files(config: Config, folder: Path, step: str, name: str) -> Iterable[Path]
     if step == "prepare":
         return (folder / config.data_dir).glob(f"{name}.*")
     if step == "train":
-        jobs = [results / "jobs" / name / job for job in job_specs(config, name)]
+        jobs = [results / "jobs" / name / job for job in _training_jobs(config)[name]]
         return [file for job in jobs for file in job.glob("*")]
     if step == "collect":
         return (results / "tidy" / name).glob("*")

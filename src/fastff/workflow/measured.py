@@ -25,11 +25,11 @@ from fastff.artifact.costs import ALL, MIB
 from fastff.config.errors import ConfigError
 from fastff.config.experiment import EngineBenchmark, Experiment
 from fastff.config.jobs import job_specs
-from fastff.config.language_models import LanguageBenchmark
+from fastff.config.language_models import LanguageBenchmark, LanguageModel
 from fastff.config.load import Benchmark, Config, load_config
 from fastff.config.yaml_file import read_yaml
 from fastff.data.names import DATASET_SIZES, outline
-from fastff.tables.provenance import FILE, launches
+from fastff.tables.provenance import FILE, launch_of, launches
 from fastff.train.scheduler import FLOAT, PER_PARAMETER
 from fastff.train.sizes import runs
 
@@ -183,6 +183,7 @@ class Costs:
         training: on the plan's device.
         host: of processes beside that device: their start, and memory.
         gpu: on the reference's GPU, if the plan's device is one; its memory.
+        language_on_gpu: likewise, seconds of language models per unit of their work, by name.
 
     """
 
@@ -191,6 +192,7 @@ class Costs:
     training: Training
     host: Training
     gpu: Training | None
+    language_on_gpu: Mapping[str, float]
 
     def of(self, step: str, name: str) -> tuple[pd.Series, bool]:
         """Return the MEASURES of a step, in the median, and whether they are of this very name.
@@ -202,11 +204,34 @@ class Costs:
         own = rows[rows["name"] == name]
         if step != "prepare" or len(own):
             return (own if len(own) else rows)[MEASURES].median(), len(own) > 0
+        if name not in DATASET_SIZES:  # a text
+            return rows[:0][MEASURES].median(), False
+        rows = rows[rows["name"].isin(DATASET_SIZES)]
         sizes = np.asarray([outline(other).n_bytes for other in rows["name"]])
         n_bytes = outline(name).n_bytes
         found = rows[MEASURES].div(sizes, axis=0).median() * n_bytes
         found["peak_mib"] = rows["peak_mib"].median() + n_bytes / MIB  # most is the process
         return found, False
+
+    def language(self, name: str, model: LanguageModel, device: str) -> tuple[pd.Series, bool]:
+        """Return the MEASURES of training a language model, and whether they are of this name.
+
+        By the time of those that were measured, in proportion to the bytes that are seen, the
+        blocks, and the square of their width; where there are none, the costs are NaN.
+        """
+        rows = self.table[self.table["step"] == "train"]
+        is_one = [row.name in self.configs[row.config].language_models for row in rows.itertuples()]
+        rows = rows[is_one]
+        own = rows[rows["name"] == name] if (rows["name"] == name).any() else rows
+        found = own[MEASURES].median()
+        rates = [
+            row.seconds / _language_work(self.configs[row.config].language_models[row.name])
+            for row in own.itertuples()
+        ]
+        if device == "cuda" and self.gpu is not None:
+            rates = [rate for other, rate in self.language_on_gpu.items() if other == name]
+        found["seconds"] = np.median(rates) * _language_work(model) if rates else np.nan
+        return found, bool(rates) and name in {*own["name"], *self.language_on_gpu}
 
     def timing(self, name: str, block: Benchmark, device: str) -> tuple[pd.Series, bool]:
         """Return the MEASURES of a benchmark, by how much it times, and whether it is measured.
@@ -239,6 +264,12 @@ class Costs:
         found["disk_mib"] *= 1 + kept / rows["disk_mib"].sum()
         found[["seconds", "disk_mib"]] *= work.run_epochs / like.work.run_epochs
         return found
+
+
+def _language_work(model: LanguageModel) -> float:
+    recipe, decoder = model.recipe, model.decoder
+    n_bytes = recipe.steps * recipe.batch_size * decoder.context
+    return len(model.variants) * len(model.seeds) * n_bytes * decoder.n_layers * decoder.width**2
 
 
 def _n_measurements(block: Benchmark, device: str) -> int:
@@ -284,7 +315,20 @@ def load_costs(root: Path, device: str, paths: Sequence[Path] = ()) -> Costs:
     configs = _configs(root, table)
     host = _trained(table, configs, device if paths else "cpu")
     gpu = _trained_on_gpu(root) if device == "cuda" else None
-    return Costs(table, configs, host if paths or gpu is None else gpu, host, gpu)
+    on_gpu = _language_on_gpu(root) if device == "cuda" else {}
+    return Costs(table, configs, host if paths or gpu is None else gpu, host, gpu, on_gpu)
+
+
+def _language_on_gpu(root: Path) -> dict[str, float]:
+    """Return the seconds per unit of work of the reference's language models, by name."""
+    models = load_config(root / "config" / "reference.yaml").language_models
+    folders = [path.parent for path in sorted((root / REFERENCE).glob(f"*/{FILE}"))]
+    return {
+        name: launch["made"][name]["seconds"] / _language_work(model)
+        for folder in folders
+        for name, model in models.items()
+        if (launch := launch_of(folder, name)) is not None
+    }
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -310,6 +354,8 @@ def _trained(table: pd.DataFrame, configs: Mapping[str, Config], device: str) ->
     measured = []
     for row in rows.itertuples():
         config = configs[row.config]
+        if row.name not in config.experiments:  # a language model
+            continue
         work = replace(sum(training_work(config, row.name, device), Work()), jobs=int(row.jobs))
         block = config.experiments[row.name]
         cost = (float(row.seconds), float(row.peak_mib))

@@ -12,6 +12,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from fastff.artifact.costs import CLAIMS
+from fastff.config.jobs import language_jobs
 from fastff.config.load import Config
 from fastff.workflow.measured import Costs, Work, training_work
 
@@ -101,6 +102,7 @@ def _jobs(config: Config, device: str, costs: Costs, cores: int) -> Iterator[dic
         return {**told, **cost, **more}
 
     datasets = [block.dataset for block in config.experiments.values()]
+    datasets += [model.text for model in config.language_models.values()]
     datasets += [block.dataset for block in config.trained_benchmarks().values()]
     for dataset in dict.fromkeys(datasets):
         yield job(dataset, "prepare", *costs.of("prepare", dataset), dataset=dataset)
@@ -109,6 +111,18 @@ def _jobs(config: Config, device: str, costs: Costs, cores: int) -> Iterator[dic
             yield from _training_jobs(config, name, device, costs)
         drawn = costs.of("draw", experiment.notebook or name)
         yield job(name, "draw", *drawn, dataset=experiment.dataset)
+    for name, model in config.language_models.items():
+        if not config.tables_from:
+            cost, measured = costs.language(name, model, device)
+            parts = language_jobs(config, name)
+            share = cost.where(cost.index != "seconds", cost / len(parts))
+            for specs in parts.values():
+                n_runs = sum(len(spec.seeds) for spec in specs)
+                more: dict[str, Any] = {"cores": config.threads, "gpus": int(device == "cuda")}
+                more |= {"runs": n_runs, "dataset": model.text}
+                yield job(name, "train", share, measured, **more)
+            yield job(name, "collect", *costs.of("collect", name), dataset=model.text)
+        yield job(name, "draw", *costs.of("draw", model.notebook or name), dataset=model.text)
     for name, benchmark in config.benchmarks.items():
         dataset = getattr(benchmark, "dataset", "")
         if not config.tables_from:
