@@ -15,6 +15,7 @@ from fastff.config.load import Config, json_schema, load_config, parse_config
 from fastff.config.model import MAX_DEPTH, Grid, GridPoint
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
+from fastff.config.yaml_file import merge, merge_layers, read_layers
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = [
@@ -135,7 +136,7 @@ def test_what_the_page_on_configs_shows_is_valid():
     text = (ROOT / "docs" / "configs.md").read_text()
     blocks = [yaml.safe_load(textwrap.dedent(block)) for block in
               re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)]  # fmt: skip
-    mine, variants, grid, recipe, phases = blocks
+    mine, variants, grid, recipe, phases, decoder = blocks
     assert mine["extends"] == ["config.yaml"]  # tests/workflow/test_configs.py plans a run of it
     jsonschema.validate(mine, json_schema())
     shown = GOOD["experiments"]["soft_merging"] | {"dataset": "mnist"} | grid | recipe | variants
@@ -144,6 +145,11 @@ def test_what_the_page_on_configs_shows_is_valid():
     assert block.recipe.early_stopping.patience == 350
     assert block.variants[1].model.gate.top_k == 2
     assert len(block.grid.points()) == 4 * 4 + 1
+    study = merge_layers(read_layers(ROOT / "config" / "config.yaml"))
+    texts = parse_config(merge(study, decoder)).language_models["language_model"]
+    jsonschema.validate(decoder, json_schema())
+    assert len(texts.variants) == 6
+    assert texts.text == "own_text"
     phased = Recipe.model_validate({"epochs": 400, "batch_size": 1, "learning_rate": 0.1} | phases)
     assert phased.phase_of(301).balance_weight == 0
 

@@ -17,6 +17,8 @@ import pandas as pd
 from fastff.artifact.costs import ALL, COLUMNS, MIB
 from fastff.config.load import Config, load_config
 from fastff.data.prepare import DATASETS
+from fastff.data.text import SHAKESPEARE_SHA256
+from fastff.data.text_names import SHAKESPEARE
 from fastff.tables.format import DASH
 from fastff.tables.provenance import Launch, launches
 
@@ -56,6 +58,7 @@ def appendix(root: Path) -> str:
         costs=_costs(configs["config"], measured),
         references=[(m, [(one, _trained(root, m, one)) for one in m.launches]) for m in measured],
         datasets=DATASETS,
+        text={"name": SHAKESPEARE, "checksum": SHAKESPEARE_SHA256},
         versions=versions(root),
     )
 
