@@ -136,4 +136,4 @@ def test_class_colours_differ():
         assert len(set(class_colours(n))) == n
 
 
-PINNED = ("#79706e", (1.0, 1.0), "H")
+PINNED = ("#c44e52", (3.0, 1.2, 1.0, 1.2, 1.0, 1.2), "<")
