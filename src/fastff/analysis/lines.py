@@ -48,7 +48,7 @@ FAMILIES: Mapping[str, str] = {
     "feed-forward": r".*mlp.*|dense.*|.*feed_?forward.*",
     "CNN": r".*cnn.*",
     "experts": r"experts_.*",
-    "FFF": r".*fff.*|hardening_.*|product|log|transition|descent.*",
+    "FFF": r".*fff.*|hardening_.*|product|log|.*transition|descent.*",
     "other": r".*",
 }
 SOLID: tuple[float, ...] = ()
