@@ -64,7 +64,7 @@ def test_without_comparisons_a_note_says_so(small):
 
 def test_distribution_of_the_default_config(default_folders):
     tidy = load_tidy(default_folders["expert_distribution"], LABELS)
-    bars = draw_distribution(tidy, "Samples per expert", ["moe_mixture"])
+    bars = draw_distribution(tidy, "Samples per expert", variants=["moe_mixture"])
     assert_clear(bars)
     assert len(bars.axes) == 3 * 4
     assert [axes.get_title().split("\n")[0] for axes in bars.axes[:4]] == [
@@ -89,7 +89,7 @@ def test_any_grid_is_clear(depths, widths):
     for figure in (
         draw_changes(tidy.runs, [{"treatment": "a" * 40, "baseline": "moe_mixture"}], LONG),
         draw_entropy(tidy, LONG),
-        draw_distribution(tidy, LONG, ["moe_mixture"]),
+        draw_distribution(tidy, LONG, variants=["moe_mixture"]),
     ):
         assert_clear(figure)
 
@@ -142,7 +142,7 @@ PAIR = {"treatment": "fff_mixture_logsigmoid", "baseline": "moe_mixture"}
 
 
 def test_bars_add_up_to_all_samples(small):
-    figure = draw_distribution(small, "Title", ["moe_mixture"])
+    figure = draw_distribution(small, "Title", variants=["moe_mixture"])
     for axes in figure.axes[:2]:
         patches = [bar for group in axes.containers for bar in group]
         assert sum(bar.get_height() for bar in patches) == pytest.approx(100)
@@ -169,7 +169,7 @@ def test_a_diverged_run_leaves_a_gap(small):
 
 def test_unknown_variant(small):
     with pytest.raises(ValueError, match="no runs of variant 'mlp'; there are runs of fff_mixt"):
-        draw_distribution(small, "Title", ["mlp"])
+        draw_distribution(small, "Title", variants=["mlp"])
 
 
 def test_settings_of_the_machine_change_nothing(small, tmp_path):

@@ -136,4 +136,11 @@ def test_class_colours_differ():
         assert len(set(class_colours(n))) == n
 
 
-PINNED = ("#79706e", (1.0, 1.0), "H")
+PINNED = ("#c44e52", (3.0, 1.2, 1.0, 1.2, 1.0, 1.2), "<")
+
+
+def test_every_variant_of_the_study_has_a_family():
+    config = load_config(CONFIG.with_name("paper.yaml"))
+    names = {variant.name for block in config.experiments.values() for variant in block.variants}
+    assert len(names) > 50
+    assert "other" not in {family_of(name) for name in names}

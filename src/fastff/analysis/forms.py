@@ -69,7 +69,7 @@ def draw_forms(runs: pd.DataFrame, title: str, *, by_shape: bool = False) -> Fig
 
 def _draw_rows(axes: Axes, summary: pd.DataFrame, *, with_shape: bool) -> None:
     several = set(summary.loc[summary["variant"].duplicated(), "variant"]) if with_shape else set()
-    styles = {name: family_style(family_of(name) or "FFF") for name in summary["variant"]}
+    styles = {name: family_style(family_of(name)) for name in summary["variant"]}
     names = []
     for place, (_, row) in enumerate(summary.iterrows()):
         name = str(row["label"])

@@ -43,8 +43,9 @@ SHADES: Mapping[str, tuple[str, ...]] = {
     "hypercube": ("#cc78bc", "#7a3a6d", "#e6b3dc", "#a05c94", "#b58fd0"),
     "CNN": ("#ca9161", "#7d4f25", "#e3bd9c", "#a8764a", "#5d3a1a"),
     "experts": ("#d55e00", "#4f1a0b", "#f9b08a", "#9e3d22", "#e08a5b"),  # of either gate
+    "other": ("#a0522d", "#d37295", "#b6992d", "#79706e", "#c44e52"),
 }
-MARKERS: Mapping[str, str] = dict(zip(SHADES, "osD^vXP", strict=True))
+MARKERS: Mapping[str, str] = dict(zip(SHADES, "osD^vXP<", strict=True))
 # Patterns of names, of variants and of what benchmarks time; the first that fits counts.
 FAMILIES: Mapping[str, str] = {
     "node tree": r".*node_tree.*",
@@ -53,17 +54,12 @@ FAMILIES: Mapping[str, str] = {
     "feed-forward": r".*mlp.*|dense.*|.*feed_?forward.*",
     "CNN": r".*cnn.*",
     "experts": r"experts_.*",
-    "FFF": r".*fff.*|hardening_.*|product|log|transition|descent.*",
+    "FFF": r".*fff.*|hardening_.*|product|log|.*transition|descent.*",
+    "other": r".*",
 }
 SOLID: tuple[float, ...] = ()
 MIXED_DASHES = (SOLID, (1.0, 1.0), (4.0, 1.0, 1.0, 1.0), (6.0, 1.0), (2.0, 2.0))
 MERGED_DASHES = ((3.0, 1.2), (3.0, 1.2, 1.0, 1.2), (3.0, 1.2, 1.0, 1.2, 1.0, 1.2))
-# Of names that are in no family: colours, dashes and markers that no family has.
-OTHER_COLOURS = ("#a0522d", "#d37295", "#b6992d", "#79706e")
-OTHER_STYLES: tuple[tuple[tuple[float, ...], str], ...] = (
-    *((SOLID, mark) for mark in "<>ph"),
-    *(((1.0, 1.0), mark) for mark in "*d8H"),
-)
 FLOOR = 0.05  # height of a cross, as a share of the panel's
 CROSS = "x"  # the marker of a missing mean
 
@@ -86,10 +82,9 @@ class LineStyle:
         return line if self.filled else line | hollow
 
 
-def family_of(name: str) -> str | None:
+def family_of(name: str) -> str:
     """Return the family of a variant, or of a timed form, by its name: a key of SHADES."""
-    fitting = (family for family, names in FAMILIES.items() if re.fullmatch(names, name))
-    return next(fitting, None)
+    return next(family for family, names in FAMILIES.items() if re.fullmatch(names, name))
 
 
 def family_style(family: str) -> LineStyle:
@@ -103,27 +98,21 @@ def line_styles(variants: Sequence[str]) -> dict[str, LineStyle]:
     Colour and marker are those of the family. Of presets the gate gives the shade, and merged
     experts are dashed; of a layer without experts the layer does. The forms of a tree gate that
     compute the same weights share a shade, and sizes don't count. Other names get what is left of
-    their family, or what no family has, by a hash of the name; only where two names of a figure
-    meet on one style does the later name move on to the next.
+    their family by a hash of the name; only where two names of a figure meet on one style does the
+    later name move on to the next.
     """
     known = _known_styles()
     found = {name: known[name] for name in variants if name in known}
     for name in sorted(set(variants) - set(known)):
-        candidates = [style for style in _others(family_of(name)) if style not in known.values()]
+        family = family_of(name)
+        every = product((*MIXED_DASHES, *MERGED_DASHES), SHADES[family])
+        looks = [LineStyle(shade, dashes, MARKERS[family]) for dashes, shade in every]
+        candidates = [look for look in looks if look not in known.values()]
         first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % len(candidates)
         ordered = [*candidates[first:], *candidates[:first]]
         taken = set(found.values())
         found[name] = next((style for style in ordered if style not in taken), ordered[0])
     return {name: found[name] for name in variants}
-
-
-def _others(family: str | None) -> list[LineStyle]:
-    """Return the line styles that names beside the known ones may have."""
-    if family is None:
-        pairs = product(OTHER_STYLES, OTHER_COLOURS)
-        return [LineStyle(colour, dashes, marker) for (dashes, marker), colour in pairs]
-    pairs_of = product((*MIXED_DASHES, *MERGED_DASHES), SHADES[family])
-    return [LineStyle(shade, dashes, MARKERS[family]) for dashes, shade in pairs_of]
 
 
 def core(variant: Variant) -> Spec:
@@ -150,7 +139,7 @@ def _known_styles() -> dict[str, LineStyle]:
     given: dict[str, LineStyle] = {}
     cores: dict[str, list[Spec]] = {family: [] for family in SHADES}
     for name, variant in PRESETS.items():
-        family, own, part = family_of(name) or "FFF", core(variant), _part(variant)
+        family, own, part = family_of(name), core(variant), _part(variant)
         if own not in cores[family]:
             cores[family].append(own)
         base, *others = SHADES[family]
@@ -163,11 +152,11 @@ def _known_styles() -> dict[str, LineStyle]:
     for forms in TIMED_FORMS.values():
         timed: Counter[str] = Counter()
         for form, label in sorted(forms.items(), key=lambda item: "kernel" not in item[1]):
-            if fitting := family_of(form):
-                shade = SHADES[fitting][timed[fitting] % len(SHADES[fitting])]
-                look = LineStyle(shade, SOLID, MARKERS[fitting], "kernel" in label)
-                given.setdefault(form, look)
-                timed[fitting] += 1
+            family = family_of(form)
+            shade = SHADES[family][timed[family] % len(SHADES[family])]
+            look = LineStyle(shade, SOLID, MARKERS[family], "kernel" in label)
+            given.setdefault(form, look)
+            timed[family] += 1
     return given
 
 

@@ -56,7 +56,7 @@ MOST_EPOCHS = 8
 
 
 @unless_all_failed
-def draw_distribution(tidy: Tidy, title: str, variants: Iterable[str] = ()) -> Figure:
+def draw_distribution(tidy: Tidy, title: str, *, variants: Iterable[str] = ()) -> Figure:
     """Return how the samples spread over the experts: a column per variant and width.
 
     Of the largest depth. Above, the samples of each expert in one run, that of the first seed,
