@@ -23,7 +23,7 @@ RUNS, TIMES = "merged_tree_beats_mixed_tree", "fff_is_6_times_as_fast_as_moe"
 def changed(path: str, value: object) -> dict:
     """Return the shipped file with one key set, or without it for None."""
     values = json.loads(json.dumps(SHIPPED))  # what an alias stands for, apart
-    values["configs"] = [str(CONFIGS / "paper.yaml")]
+    values["configs"] = [str(CONFIGS / name) for name in SHIPPED["configs"]]
     *parents, last = path.split(".")
     inner = values
     for key in parents:
@@ -35,6 +35,14 @@ def changed(path: str, value: object) -> dict:
     else:
         inner[last] = value
     return values
+
+
+def drawn() -> dict:
+    """Return what the claims file's configs draw, by name; what several have is the first's."""
+    blocks: dict = {}
+    for name in reversed(SHIPPED["configs"]):
+        blocks |= load_config(CONFIGS / name).drawn()
+    return blocks
 
 
 def written(tmp_path: Path, values: dict) -> Path:
@@ -60,15 +68,17 @@ def test_claims_are_of_every_source_and_say_what_was_published():
 
 
 def test_a_replication_is_of_the_published_dataset():
-    config = load_config(CONFIGS / "paper.yaml")
+    blocks = drawn()
     for name, claim in load_claims(CONFIGS / "claims.yaml").claims.items():
         if claim.kind == "replication" and claim.experiment is not None:
-            assert config.experiments[claim.experiment].dataset == claim.published.dataset, name
+            assert blocks[claim.experiment].dataset == claim.published.dataset, name
 
 
 def test_a_replication_is_by_the_published_recipe():
     """An experiment has one of its own, or another's but for the cap and when to stop."""
-    blocks = merge_layers(read_layers(CONFIGS / "paper.yaml"))["experiments"]
+    blocks = {}
+    for name in reversed(SHIPPED["configs"]):
+        blocks |= merge_layers(read_layers(CONFIGS / name))["experiments"]
     for name, claim in load_claims(CONFIGS / "claims.yaml").claims.items():
         if claim.kind == "replication" and claim.experiment is not None:
             for block in map(blocks.get, claim.variants()):
@@ -78,14 +88,11 @@ def test_a_replication_is_by_the_published_recipe():
 
 
 def test_the_named_configs_can_test_every_claim_of_an_experiment():
-    claims = load_claims(CONFIGS / "claims.yaml")
-    drawn = {}
-    for name in reversed(claims.configs):  # the paper's own before what others say
-        drawn |= load_config(CONFIGS / name).drawn()
-    for claim in claims.claims.values():
+    blocks = drawn()
+    for claim in load_claims(CONFIGS / "claims.yaml").claims.values():
         if claim.experiment is not None:
             for experiment, variants in claim.variants().items():
-                assert set(variants) <= set(drawn[experiment].variant_names())
+                assert set(variants) <= set(blocks[experiment].variant_names())
 
 
 @pytest.mark.parametrize("name", ["paper", "claim_times"])
