@@ -91,7 +91,7 @@ def test_a_point_of_accuracy_lost_by_a_variant_is_found(halves, tmp_path):
         (
             "tree_regions/projections",
             lambda rows: rows.assign(x=rows["x"] * 3, y=rows["y"] * 3),
-            "means outside their interval",
+            "means and runs outside their interval",
         ),
         (
             "tree_regions/nodes",
@@ -106,7 +106,7 @@ def test_a_point_of_accuracy_lost_by_a_variant_is_found(halves, tmp_path):
         (
             "learned_transition/gradients",
             lambda rows: rows.assign(magnitude=rows["magnitude"] * 100),
-            "means outside their interval",
+            "means and runs outside their interval",
         ),
     ],
 )

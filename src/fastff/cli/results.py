@@ -96,9 +96,9 @@ def add_verify(commands: Commands) -> None:
         "verify",
         help="compare two result trees, table by table",
         description="Compare the tables of two result trees, such as results/paper and "
-        "results/reference/h100. Bits differ between machines, so that means over seeds are "
-        "compared: a table is identical, within the intervals (Welch's, 95 % for all cells of the "
-        "table together), or different, with the cells that differ. What is timed is left out. "
+        "results/reference/h100. Bits differ between machines, so that runs and their means over "
+        "seeds are compared: a table is identical, within the intervals (95 % for all checks of "
+        "the table together), or different, with what differs. What is timed is left out. "
         "Exit code 0: every table is identical or within; 1: some differ; 2: no result trees.",
     )
     parser.add_argument("left", type=Path, help="a result tree: a folder with tidy/ or tables/")
