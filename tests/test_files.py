@@ -106,7 +106,8 @@ def test_a_held_file_is_free_when_its_process_is_dead(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as other:
         assert other.stdout.readline() == "True\n"
-        assert hold(tmp_path / "held") is None
+        with pytest.raises(BlockingIOError):
+            hold(tmp_path / "held")
         other.kill()
         other.wait()
     mine = hold(tmp_path / "held")

@@ -16,17 +16,26 @@ OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 
 
 def hold(path: Path) -> IO[str] | None:
-    """Return an open file that is locked until this process ends, None where another has it.
+    """Return an open file that is locked until this process ends.
 
     However the process ends, even by SIGKILL, the lock ends with it. The processes that it starts
-    don't have it. None also where nobody can tell: not every file system has locks.
+    don't have it.
+
+    Returns:
+        The file, to be kept open; None where the file system has no locks, and nobody can tell.
+
+    Raises:
+        BlockingIOError: where another process has it.
+
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         file.close()
+        if isinstance(error, BlockingIOError):
+            raise
         return None
     return file
 

@@ -1,5 +1,7 @@
 """What a start of the workflow does, and which files it reads and writes, without Snakemake."""
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -13,11 +15,10 @@ from trees import ROOT, TINY, TINY_PATH
 
 from fastff.claims.load import load_claims
 from fastff.config.load import Config, load_config, parse_config
-from fastff.files import hold
 from fastff.workflow.layout import Layout, from_here
 from fastff.workflow.progress import JOBS
 from fastff.workflow.start import (
-    hold_folder,
+    hold_results,
     keep_what_jobs_read,
     read_config,
     use_container,
@@ -52,16 +53,21 @@ def test_a_config_with_faults_ends_the_workflow():
         read_config([TINY_PATH], {"threads": -1}, ROOT)
 
 
-def test_a_lock_that_a_dead_run_has_left_goes():
-    lock = Path(".snakemake/locks/0.input.lock")
-    lock.parent.mkdir(parents=True)
-    lock.touch()
-    held = hold(Path(".snakemake/held"))
-    assert hold_folder() is None
-    assert lock.exists()
-    held.close()
-    with hold_folder():
-        assert not lock.exists()
+def test_results_are_locked_as_long_as_their_run_lives(monkeypatch):
+    results = Path("results/tiny")
+    with hold_results(results), pytest.raises(WorkflowError, match=r"Another run works in .*tiny"):
+        hold_results(results)
+    hold_results(results).close()
+    hold_results(Path("results/other")).close()
+
+    def without_locks(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    assert hold_results(results) is None
+    Path("file").touch()
+    with pytest.raises(WorkflowError, match="file: File exists"):
+        hold_results(Path("file"))
 
 
 def test_a_container_has_the_code_of_the_clone(monkeypatch):

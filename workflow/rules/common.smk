@@ -4,10 +4,20 @@ import hashlib
 import json
 import shlex
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
+
+REPOSITORY = Path(workflow.basedir).parent
+PACKAGE = find_spec("fastff")
+
+if PACKAGE is None or not Path(PACKAGE.origin).samefile(REPOSITORY / "src/fastff/__init__.py"):
+    raise WorkflowError(
+        f"The active environment has the code of {PACKAGE and Path(PACKAGE.origin).parents[2]},"
+        f" not of {REPOSITORY}: activate this clone's, or use make, which makes one"
+    )
 
 from fastff.config.jobs import BENCH_SETTINGS, LABELS, TRAIN_SETTINGS, settings
 from fastff.data.names import DATASET_NAMES
@@ -16,7 +26,7 @@ from fastff.workflow.caches import redirect_caches
 from fastff.workflow.digests import stage_digest
 from fastff.workflow.layout import FIGURE_FORMATS, TABLE_FORMATS, Layout, from_here
 from fastff.workflow.start import (
-    hold_folder,
+    hold_results,
     keep_what_jobs_read,
     read_config,
     use_container,
@@ -25,7 +35,6 @@ from fastff.workflow.start import (
 
 redirect_caches()  # of this process and of all jobs
 
-REPOSITORY = Path(workflow.basedir).parent
 ENVIRONMENT = str(REPOSITORY / "environment.yml")
 # The command that executes a notebook, of rules with the same inputs, logs and params. nbconvert
 # takes its argument for a pattern, so it gets the bare name, whatever the folder is called.
@@ -36,9 +45,6 @@ DRAW = (
     " --output {params.part:q}) >> {log.text:q} 2>&1"
     " && mv {params.folder:q}/{params.part:q} {output.html:q}"
 )
-
-if workflow.is_main_process and not workflow.dryrun:
-    HELD = hold_folder()
 
 if not workflow.config_settings.configfiles:
 
@@ -66,6 +72,7 @@ CAPTIONS = LAYOUT.captions
 # uses them, so that a change reruns the jobs that read it and no others.
 KEPT = f"{RESULTS}/config.yaml"
 KEPT_DIGEST = hashlib.sha256(CHECKED.text.encode()).hexdigest()
+HELD = []  # the lock of the results, as long as this process lives
 HAS_GPU = CONFIG.device == "cuda" or (
     CONFIG.device == "auto" and bool(shutil.which("nvidia-smi"))
 )

@@ -72,21 +72,26 @@ def read_config(
     return CheckedConfig(values, config, claims)
 
 
-def hold_folder() -> IO[str] | None:
-    """Take Snakemake's lock of the working directory off, if it is a dead run's.
+def hold_results(folder: Path) -> IO[str] | None:
+    """Refuse a second run that would write to the same results.
 
-    A run that was killed leaves it. While a run lives it holds a file, which no way of ending
-    leaves held; so a lock that nobody holds is of a dead run.
+    Snakemake's own lock, which the profiles turn off, outlives a run that was killed.
 
     Returns:
-        The open file, to be kept as long as the run lives; None where another run has it.
+        The open file of `fastff.files.hold`, to be kept as long as the run lives.
+
+    Raises:
+        WorkflowError: where another run works there, or nothing can be written.
 
     """
-    held = hold(Path(".snakemake/held"))
-    if held is not None:
-        for stale in Path(".snakemake/locks").glob("*.lock"):
-            stale.unlink(missing_ok=True)
-    return held
+    try:
+        return hold(folder / ".running")
+    except BlockingIOError:
+        raise WorkflowError(
+            f"Another run works in {folder.resolve()}: wait for it, or give this one another name"
+        ) from None
+    except OSError as error:
+        raise WorkflowError(f"{error.filename}: {error.strerror}") from None
 
 
 def use_container(config: Config, repository: Path) -> None:
