@@ -11,6 +11,7 @@ from fastff.config.job import Run, TrainSpec
 from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
+from fastff.files import write_checked
 from fastff.tables.collect import collect
 from fastff.tables.schema import HEAD, TIDY
 from fastff.train import job
@@ -138,6 +139,46 @@ def test_a_flipped_digit_of_a_stored_run_is_seen(data, tmp_path, trained, caplog
         assert train_job(spec, data, 1, store) == expected
     assert trained == [(1, 0)]
     assert f"stored run {path} is damaged" in caplog.text
+
+
+def test_stored_runs_that_trade_places_are_seen(data, tmp_path, trained, caplog):
+    spec = spec_of(seeds=(0, 1), depths=(1,))
+    store = RunStore(tmp_path, run_context(spec, data, "code"))
+    expected = train_job(spec, data, 1, store)
+    one, other = (store.path(first_run(spec)._replace(seed=seed)) for seed in spec.seeds)
+    swapped = one.read_bytes(), other.read_bytes()
+    other.write_bytes(swapped[0])
+    one.write_bytes(swapped[1])
+    trained.clear()
+    with caplog.at_level(logging.WARNING):
+        assert train_job(spec, data, 1, store) == expected
+    assert trained == [(1, 0), (1, 1)]
+    assert caplog.text.count("is damaged") == 2
+
+
+@pytest.mark.parametrize("name", ["/{folder}/out.json", "../../out.json", f"{'a' * 64}.json/x", ""])
+def test_a_pending_file_of_somebody_else_writes_nowhere_else(name, data, tmp_path, caplog):
+    spec = spec_of(seeds=(0,), depths=(1,))
+    store = RunStore(tmp_path / "store", run_context(spec, data, "code"))
+    pending = store.pending / f"{'a' * 64}.json"
+    content = json.dumps({name.format(folder=tmp_path): {}}).encode()
+    write_checked(pending, content)
+    with caplog.at_level(logging.WARNING):
+        store.recover()
+    assert f"pending runs {pending} are damaged" in caplog.text
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_run_of_other_vector_units_is_another(data, tmp_path, monkeypatch):
+    spec = spec_of()
+    contexts = []
+    for capability in ("AVX2", "AVX512"):
+        monkeypatch.setattr(
+            torch.backends.cpu, "get_cpu_capability", lambda found=capability: found
+        )
+        contexts.append(run_context(spec, data, "code"))
+    assert [context["device"] for context in contexts] == ["cpu AVX2", "cpu AVX512"]
+    assert len({RunStore(tmp_path, one).path(first_run(spec)) for one in contexts}) == 2
 
 
 def test_a_stack_is_stored_whole_or_not_at_all(data, tmp_path, trained, monkeypatch):

@@ -13,7 +13,9 @@ from snakemake.settings.types import DeploymentMethod
 REPOSITORY = Path(workflow.basedir).parent
 PACKAGE = find_spec("fastff")
 
-if PACKAGE is None or not Path(PACKAGE.origin).samefile(REPOSITORY / "src/fastff/__init__.py"):
+if PACKAGE is None or not Path(PACKAGE.origin).samefile(
+    REPOSITORY / "src/fastff/__init__.py"
+):
     raise WorkflowError(
         f"The active environment has the code of {PACKAGE and Path(PACKAGE.origin).parents[2]},"
         f" not of {REPOSITORY}: activate this clone's, or use make, which makes one"
