@@ -7,11 +7,12 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+SUMS = "SHA256SUMS"
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -38,6 +39,10 @@ def hold(path: Path) -> IO[str] | None:
             raise
         return None
     return file
+
+
+class ChecksumError(ValueError):
+    """A file that was changed after it was made; the message names it."""
 
 
 @contextmanager
@@ -96,6 +101,26 @@ def read_checked(path: Path) -> bytes:
     if digest != hashlib.sha256(content).hexdigest().encode():
         raise ValueError("its checksum is wrong")
     return content
+
+
+def write_sums(folder: Path, names: Iterable[str]) -> None:
+    """Write the checksums of a folder's files beside them, as `sha256sum --check` reads them."""
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    with atomic_path(folder / SUMS) as path:
+        path.write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()))
+
+
+def check_sum(path: Path) -> None:
+    """Raise ChecksumError for a file that is other than its checksum beside it says, if one is."""
+    sums = path.with_name(SUMS)
+    if not sums.exists():
+        return
+    lines = sums.read_text(encoding="utf-8").splitlines()
+    digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if path.name in digests:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != digests[path.name]:
+            raise ChecksumError(f"{path} was changed: {sums} has another checksum")
 
 
 def _sweep(path: Path) -> None:

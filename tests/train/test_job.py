@@ -13,6 +13,7 @@ from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
 from fastff.files import write_checked
 from fastff.tables.collect import collect
+from fastff.tables.read import TidyError, load_tidy
 from fastff.tables.schema import HEAD, TIDY
 from fastff.train import job
 from fastff.train.job import train
@@ -248,7 +249,7 @@ def test_tidy_tables(data, tmp_path):
     for name in TIDY:
         back = pd.read_csv(tmp_path / f"{name}.csv").astype(tables[name].dtypes)
         pd.testing.assert_frame_equal(back, tables[name], rtol=1e-15)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.csv" for n in TIDY)
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == sorted(f"{n}.csv" for n in TIDY)
 
 
 def test_recorded_gradients_are_a_table(data, tmp_path):
@@ -328,6 +329,22 @@ def test_collecting_tables_of_other_columns_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has columns x,z"):
         collect([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
     assert not (tmp_path / "all").exists() or not any((tmp_path / "all").iterdir())
+
+
+def test_a_table_changed_by_hand_is_neither_collected_nor_read(data, tmp_path):
+    job, tidy = tmp_path / "job", tmp_path / "tidy"
+    write_tables(tidy_tables(spec_of(), train_job(spec_of(), data)), job)
+    collect([job], tidy)
+    sums = (tidy / "SHA256SUMS").read_text().splitlines()
+    assert [line.partition("  ")[2] for line in sums] == [f"{table}.csv" for table in TIDY]
+    assert len(load_tidy(tidy).runs) == 6
+    for folder in (job, tidy):
+        path = folder / "epochs.csv"
+        path.write_text(path.read_text().replace(",0.", ",1.", 1))
+    with pytest.raises(ValueError, match=r"job/epochs\.csv was changed: .*SHA256SUMS has another"):
+        collect([job], tmp_path / "other")
+    with pytest.raises(TidyError, match=r"tidy/epochs\.csv was changed: "):
+        load_tidy(tidy)
 
 
 def test_threads_are_part_of_the_context(data):

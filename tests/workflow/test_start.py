@@ -14,7 +14,9 @@ from snakemake.exceptions import WorkflowError
 from trees import ROOT, TINY, TINY_PATH
 
 from fastff.claims.load import load_claims
+from fastff.config.jobs import TRAIN_SETTINGS, job_record, settings
 from fastff.config.load import Config, load_config, parse_config
+from fastff.workflow.digests import stage_digest
 from fastff.workflow.layout import Layout, from_here
 from fastff.workflow.progress import JOBS
 from fastff.workflow.start import (
@@ -113,6 +115,30 @@ def test_the_training_jobs_of_a_run_are_written_down():
     assert [job["n_runs"] for job in written] == [4, 4, 4, 4]
     assert [job["is_needed"] for job in written] == [True, False, False, False]
     assert written[0]["log"] == "logs/train/gate_activation/fff_mixture_relu/0-3.log"
+
+
+@pytest.mark.parametrize(
+    ("record", "stale"),
+    [
+        (lambda found: found, False),
+        (lambda found: found | {"sources": "edited"}, True),
+        (lambda found: {**found, "settings": {**found["settings"], "threads": 2}}, True),
+        (lambda found: {}, True),
+        (lambda found: "no JSON", True),
+        (lambda found: None, False),  # the tables are missing too, and Snakemake makes them
+    ],
+)
+def test_tables_of_another_recipe_or_code_are_made_again(record, stale):
+    layout, dag = layout_of(), SimpleNamespace(forcefiles=set())
+    job = SimpleNamespace(experiment="hypercube", variant="hypercube_mixture", shard="")
+    path = Path("results/tiny/jobs/hypercube/hypercube_mixture/job.json")
+    now = settings(TINY, TRAIN_SETTINGS)
+    found = record(job_record(layout.specs_of(job), now, stage_digest("train")))
+    if found is not None:
+        path.parent.mkdir(parents=True)
+        path.write_text(found if isinstance(found, str) else json.dumps(found))
+    assert layout.trains_on(job, dag) == layout.dataset_files(DATASET)
+    assert dag.forcefiles == ({str(path)} if stale else set())
 
 
 def test_an_experiment_is_trained_collected_and_drawn():

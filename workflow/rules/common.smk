@@ -21,7 +21,7 @@ if PACKAGE is None or not Path(PACKAGE.origin).samefile(
         f" not of {REPOSITORY}: activate this clone's, or use make, which makes one"
     )
 
-from fastff.config.jobs import BENCH_SETTINGS, LABELS, TRAIN_SETTINGS, settings
+from fastff.config.jobs import BENCH_SETTINGS, LABELS, RECORD, TRAIN_SETTINGS, settings
 from fastff.data.names import DATASET_NAMES
 from fastff.tables.schema import TIDY
 from fastff.workflow.caches import redirect_caches

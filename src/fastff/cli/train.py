@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import signal
 import sys
@@ -66,8 +67,9 @@ def add_train(commands: Commands) -> None:
 def _train(options: argparse.Namespace) -> int:
     import torch
 
-    from fastff.config.jobs import TRAIN_SETTINGS, named_jobs
+    from fastff.config.jobs import RECORD, TRAIN_SETTINGS, job_record, named_jobs
     from fastff.data.dataset import load
+    from fastff.files import atomic_path
     from fastff.train.device import choose_device, set_precision
     from fastff.train.graceful_shutdown import StoppedError, StopRequest
     from fastff.train.job import job_checkpoints, train
@@ -86,6 +88,7 @@ def _train(options: argparse.Namespace) -> int:
     for spec in specs:
         if spec.dataset != data.name:
             raise ConfigError(f"--data {options.data} is {data.name}; the job needs {spec.dataset}")
+    sources = stage_digest("train")  # as it is now, before hours of training
     stop = StopRequest()
     contexts = [run_context(spec, data, stage_digest("runs")) for spec in specs]
     checkpoints = job_checkpoints(options.store, specs, contexts, options.checkpoint_seconds, stop)
@@ -108,6 +111,9 @@ def _train(options: argparse.Namespace) -> int:
         )
         return 128 + signal.SIGTERM
     write_tables(joined_tables(specs, jobs), options.output)
+    record = job_record(specs, {key: getattr(options, key) for key in TRAIN_SETTINGS}, sources)
+    with atomic_path(options.output / RECORD) as path:
+        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
     return _report_failures(failures(specs, jobs), options)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from fastff.files import ChecksumError, check_sum
 from fastff.tables.schema import RUN, TIDY, Table
 
 N_FAILED = "n_failed"  # in the attributes of every tidy table: how many runs have failed
@@ -49,12 +50,14 @@ def read_table(file: str | os.PathLike[str], schema: Table) -> pd.DataFrame:
     """Read a CSV table, which may have no rows; columns that the schema lacks stay as they are.
 
     Raises:
-        TidyError: for a file that is missing, empty or not a CSV table, that lacks a column, or
-            has text in a column of numbers, or nothing where each row must have one.
+        TidyError: for a file that is missing, empty or not a CSV table, that lacks a column, has
+            text in a column of numbers, or nothing where each row must have one, or that is another
+            than the checksum beside it says.
 
     """
     path = Path(file)
     try:
+        check_sum(path)
         # a variant may be called "NA", and a version look like a number
         header = pd.read_csv(path, nrows=0).columns
         options: dict[str, Any] = {
@@ -64,6 +67,8 @@ def read_table(file: str | os.PathLike[str], schema: Table) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False, **options)
     except OSError as error:
         raise TidyError(f"{path}: {error.strerror}") from None
+    except ChecksumError as error:
+        raise TidyError(str(error)) from None
     except NOT_A_TABLE as error:
         raise TidyError(f"{path} is not a CSV table: {' '.join(str(error).split())}") from None
     if missing := [column for column in schema.required if column not in table]:

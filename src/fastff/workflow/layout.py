@@ -18,9 +18,10 @@ from snakemake.exceptions import WorkflowError
 
 from fastff.claims.file import ClaimsFile
 from fastff.config.job import TrainSpec
-from fastff.config.jobs import WHOLE, job_specs
+from fastff.config.jobs import RECORD, TRAIN_SETTINGS, WHOLE, job_record, job_specs, settings
 from fastff.config.load import Config
 from fastff.tables.schema import TIDY
+from fastff.workflow.digests import stage_digest
 
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
 TABLE_FORMATS = (".csv", ".md", ".tex", ".html")
@@ -67,6 +68,28 @@ class Layout:
     def specs_of(self, wildcards: Any) -> tuple[TrainSpec, ...]:
         """Return what the job of Snakemake's wildcards trains: `experiment`, `variant`, `shard`."""
         return self.specs[wildcards.experiment, wildcards.variant + wildcards.shard]
+
+    def record_of(self, wildcards: Any) -> Path:
+        """Return the file that says what a training job's tables depend on."""
+        job = f"{wildcards.variant}{wildcards.shard}"
+        return Path(self.results, "jobs", wildcards.experiment, job, RECORD)
+
+    def is_stale(self, wildcards: Any) -> bool:
+        """Return whether a training job's tables are there, but of other values than the config's.
+
+        Snakemake trains again what has changed as long as it has a record of its own, in
+        `.snakemake`. Of copied results it has none.
+        """
+        path = self.record_of(wildcards)
+        if not path.exists():
+            return False
+        now = settings(self.config, TRAIN_SETTINGS)
+        expected = job_record(self.specs_of(wildcards), now, stage_digest("train"))
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            return True
+        return bool(found != json.loads(json.dumps(expected)))
 
     def job_name(self, wildcards: Any) -> str:
         """Return how `fastff train --job` calls the job of Snakemake's wildcards."""
@@ -116,6 +139,12 @@ class Layout:
                 f"fastff prepare {dataset} --data-dir {shlex.quote(folder)}"
             )
         return paths
+
+    def trains_on(self, wildcards: Any, dag: Any) -> list[str]:
+        """Return the prepared files that a training job reads; a stale one is forced to run."""
+        if self.is_stale(wildcards):
+            dag.forcefiles.add(str(self.record_of(wildcards)))
+        return self.data_of(wildcards.experiment)
 
     def data_of(self, name: str) -> list[str]:
         """Return the prepared files of what an experiment or benchmark trains on, if it does."""

@@ -24,8 +24,9 @@ from fastff.config.errors import ConfigError
 from fastff.config.experiment import EngineBenchmark, Experiment
 from fastff.config.load import Config
 from fastff.data.dataset import Dataset, load
-from fastff.files import atomic_path
+from fastff.files import atomic_path, write_sums
 from fastff.tables.provenance import FILE, launches, with_launch
+from fastff.tables.schema import TIDY
 from fastff.train.job import train
 from fastff.train.store import run_context, run_stores
 from fastff.train.tables import joined_tables
@@ -98,6 +99,8 @@ def make_reference(
                 writing.append(writers.submit(_write, rows, target))
         for written in writing:
             written.result()
+    for name in made.keys() & config.experiments.keys():
+        write_sums(output / "tidy" / name, (f"{table}.csv.xz" for table in TIDY))
     used = {block.dataset for block in blocks.values()}
     record = {
         "command": shlex.join(["fastff", *sys.argv[1:]]),
