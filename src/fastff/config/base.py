@@ -15,6 +15,9 @@ NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 MOST_LISTED = 34
 FOLDER_PATTERN = r"^[^{}<>\x00-\x1f]+$"  # Snakemake takes brackets for wildcards and variables
 
+# For figures, tables, Markdown and HTML alike: nothing in it is markup or ends a line
+LINE_PATTERN = r"^[^<>\x00-\x1f\x7f\x85\u2028\u2029]+$"
+
 T = TypeVar("T")
 
 
@@ -32,6 +35,22 @@ def _check_folder(value: str) -> str:
 Folder = Annotated[
     str, Field(pattern=FOLDER_PATTERN, max_length=1000), AfterValidator(_check_folder)
 ]
+
+
+def _check_mathtext(value: str) -> str:
+    """Return a text, or raise ValueError where matplotlib can't draw the formulas in it."""
+    if "$" in value:
+        from matplotlib.mathtext import MathTextParser
+
+        try:
+            MathTextParser("path").parse(value)
+        except ValueError as error:
+            fault = str(error).strip().splitlines()[-1]
+            raise ValueError(f"matplotlib can't draw the formula: {fault}") from None
+    return value
+
+
+Line = Annotated[str, Field(pattern=LINE_PATTERN), AfterValidator(_check_mathtext)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fastff.config.base import Name, Spec, Unique, require_unique, unknown
+from fastff.config.base import Line, Name, Spec, Unique, require_unique, unknown
 from fastff.config.model import MAX_DEPTH, FixedActivation, Grid, Variant, Width
 from fastff.config.recipe import Recipe
 from fastff.data.names import DATASET_NAMES
@@ -71,7 +71,7 @@ class TimedVariant(Spec):
 
     name: Name
     form: Name
-    label: str = Field(default="", max_length=60)
+    label: Line | Literal[""] = Field(default="", max_length=60)
     hidden_features: Width | None = None
     dtypes: Dtypes | None = None
     modes: Modes | None = None

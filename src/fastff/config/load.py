@@ -42,7 +42,7 @@ from fastff.data.names import DATASET_NAMES, DATASET_SIZES
 
 RESERVED_NAMES = frozenset(
     {
-        *("all", "prepare", "train", "collect", "ledger", "claims", "rule_graph", "site"),
+        *("all", "prepare", "train", "collect", "bench", "ledger", "claims", "rule_graph", "site"),
         *("data", "reference"),
     }
 )
@@ -190,9 +190,9 @@ class Config(Spec):
         for where, name in [("experiments", name) for name in self.experiments] + [
             ("benchmarks", name) for name in self.benchmarks
         ]:
-            if name in RESERVED_NAMES:
+            if name in RESERVED_NAMES or name.startswith("draw_"):
                 raise ValueError(
-                    f"{where}.{name}: this name is reserved; allowed is any but {RESERVED}"
+                    f"{where}.{name}: this name is reserved; allowed is any but {RESERVED}, draw_*"
                 )
         for name in self.experiments:
             if name in self.benchmarks:

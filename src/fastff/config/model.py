@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from fastff.config.base import Name, Spec, Unique, any_of
+from fastff.config.base import Line, Name, Spec, Unique, any_of
 from fastff.config.gates import GateSpec
 
 MAX_DEPTH = 20
@@ -380,7 +380,7 @@ class Variant(Spec):
     """A named model. Sizes that it leaves open come from the grid."""
 
     name: Name
-    label: str = Field(min_length=1, max_length=60)
+    label: Line = Field(min_length=1, max_length=60)
     model: ModelSpec
 
     def models(self, grid: Grid) -> list[ModelSpec]:
