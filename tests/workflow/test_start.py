@@ -130,6 +130,8 @@ def test_the_training_jobs_of_a_run_are_written_down():
 )
 def test_tables_of_another_recipe_or_code_are_made_again(record, stale):
     layout, dag = layout_of(), SimpleNamespace(forcefiles=set())
+    known, workflow = set(), SimpleNamespace(dag=dag)
+    workflow.persistence = SimpleNamespace(metadata=lambda file: True if file in known else None)
     job = SimpleNamespace(experiment="hypercube", variant="hypercube_mixture", shard="")
     path = Path("results/tiny/jobs/hypercube/hypercube_mixture/job.json")
     now = settings(TINY, TRAIN_SETTINGS)
@@ -137,8 +139,12 @@ def test_tables_of_another_recipe_or_code_are_made_again(record, stale):
     if found is not None:
         path.parent.mkdir(parents=True)
         path.write_text(found if isinstance(found, str) else json.dumps(found))
-    assert layout.trains_on(job, dag) == layout.dataset_files(DATASET)
+    assert layout.trains_on(job, workflow) == layout.dataset_files(DATASET)
     assert dag.forcefiles == ({str(path)} if stale else set())
+    dag.forcefiles.clear()
+    known.add(str(path))
+    assert layout.trains_on(job, workflow) == layout.dataset_files(DATASET)
+    assert dag.forcefiles == set()
 
 
 def test_an_experiment_is_trained_collected_and_drawn():

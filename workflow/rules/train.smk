@@ -4,7 +4,7 @@
 
 rule train:
     input:
-        data=lambda wildcards: LAYOUT.trains_on(wildcards, workflow.dag),
+        data=lambda wildcards: LAYOUT.trains_on(wildcards, workflow),
     output:
         expand(
             f"{RESULTS}/jobs/{{{{experiment}}}}/{{{{variant}}}}{{{{shard}}}}/{{table}}.csv",

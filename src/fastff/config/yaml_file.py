@@ -53,9 +53,9 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
             if not isinstance(key, Hashable):
                 continue  # SafeLoader says so
             if not isinstance(key, str):
+                problem = f"key {key_node.value} is no text but {key!r} for YAML; put it in quotes"
                 raise yaml.constructor.ConstructorError(
-                    problem=f"key {key_node.value} is no text but {key!r} for YAML; put it in quotes",
-                    problem_mark=key_node.start_mark,
+                    problem=problem, problem_mark=key_node.start_mark
                 )
             line = key_node.start_mark.line + 1
             if key in seen:

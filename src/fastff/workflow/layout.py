@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import IOFile
 
 from fastff.claims.file import ClaimsFile
 from fastff.config.job import TrainSpec
@@ -140,10 +141,14 @@ class Layout:
             )
         return paths
 
-    def trains_on(self, wildcards: Any, dag: Any) -> list[str]:
-        """Return the prepared files that a training job reads; a stale one is forced to run."""
-        if self.is_stale(wildcards):
-            dag.forcefiles.add(str(self.record_of(wildcards)))
+    def trains_on(self, wildcards: Any, workflow: Any) -> list[str]:
+        """Return the prepared files that a training job reads.
+
+        A stale job that Snakemake has no record of is forced to run.
+        """
+        record = IOFile(str(self.record_of(wildcards)))
+        if self.is_stale(wildcards) and workflow.persistence.metadata(record) is None:
+            workflow.dag.forcefiles.add(record)
         return self.data_of(wildcards.experiment)
 
     def data_of(self, name: str) -> list[str]:
