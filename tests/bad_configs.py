@@ -59,6 +59,40 @@ BAD: dict[str, tuple[str, str, str]] = {
     "too many units": ("[1, 2], hidden_features: [4]", "[20], hidden_features: [1000]",
                        "config: variant 'moe_mixture': grid.depth 20 with grid.hidden_features 1000 makes "
                        "1,048,576,000 hidden units; at most 4,194,304 are allowed"),
+    "too many trees": (
+        "fff_mixture_log]", "{name: forest, label: Forest, model: {kind: node_tree, n_trees: 100000, depth: 20}}]",
+        "config: variant 'forest': layers of 784 x 209,715,200,000 x 10 values with batches of 128 take some ",
+    ),
+    "too many channels": (
+        "fff_mixture_log]",
+        "{name: images, label: Images, model: {kind: convolutional, channels: [1000000, 1000000]}}]",
+        "config: variant 'images': layers of 784 x 1,000,000 x 1,000,000 x 10 values with batches of 128 take some ",
+    ),
+    "too many features": (
+        "fff_mixture_log]",
+        "{name: wide, label: Wide, model: {kind: bottleneck, features: 1000000, body: {kind: feed_forward, "
+        "hidden_features: 1000000}}}]",
+        "config: variant 'wide': layers of 784 x 1,000,000 x 1,000,000 x 10 values with batches of 128 take some ",
+    ),
+    "a large timed shape": (
+        "name: trial",
+        "name: trial\nbenchmarks: {timed: {title: Timed, kind: timing, cases: {one: {device: cpu, op: experts, "
+        "variants: [experts_dense], in_features: 1000000, out_features: 10, batch: [1], depth: [20]}}}}",
+        "benchmarks.timed.timing.cases.one: layers of 1,000,000 x 1,048,576 x 10 values with batches of 1 take some ",
+    ),
+    "a batch of more than all in a benchmark": (
+        "name: trial",
+        "name: trial\nbenchmarks: {b: {title: B, kind: engine, dataset: mnist5k, variants: [moe_mixture], grid: "
+        "{depth: [1], hidden_features: [4]}, recipe: {epochs: 1, batch_size: 5000, learning_rate: 0.1}}}",
+        "benchmarks.b.engine: recipe: batch_size = 5000: at most the 4000 training samples of ",
+    ),
+    "more experts chosen than there are in a benchmark": (
+        "name: trial",
+        "name: trial\nbenchmarks: {b: {title: B, kind: engine, dataset: mnist5k, variants: [{name: t, "
+        "label: T, model: {kind: routed, gate: {kind: linear, top_k: 4}, experts: {kind: mixture}}}], grid: "
+        "{depth: [1], hidden_features: [4]}, recipe: {epochs: 1, batch_size: 100, learning_rate: 0.1}}}",
+        "benchmarks.b.engine: variant 't' at depth 1: top_k = 4, but there are only 2 experts",
+    ),
     "10^12 epochs": ("epochs: 2", "epochs: 1000000000000",
                      f"{FIRST}.recipe.epochs = 1000000000000: Input should be less than or equal to 100000"),
     "a batch of more than all": ("batch_size: 128", "batch_size: 5000",
@@ -168,6 +202,10 @@ BAD: dict[str, tuple[str, str, str]] = {
     "a drawing rule's name": ("  first:", "  draw_x:", "experiments.draw_x: this name is reserved"),
     "reserved name": ("  first:", "  all:", "experiments.all: this name is reserved"),
     "braces": ("name: trial", "name: trial\nresults_dir: 'x{y}'", "results_dir = 'x{y}': should be the path"),
+    "a folder like an option": ("name: trial", "name: trial\nresults_dir: -x",
+                                "results_dir = '-x': commands take what starts with a dash for an option"),
+    "a folder of 300 letters": ("name: trial", f"name: trial\nresults_dir: a/{'x' * 300}",
+                                f"results_dir = 'a/{'x' * 77}...: a name in a path has at most 255 bytes"),
     "results on a server": ("name: trial", "name: trial\nresults_dir: s3://bucket/x",
                             "results_dir = 's3://bucket/x': an address is no folder; allowed is the path"),
     "results at home": ("name: trial", "name: trial\nresults_dir: ~/x",

@@ -20,6 +20,7 @@ from fastff.workflow.digests import stage_digest
 from fastff.workflow.layout import Layout, from_here
 from fastff.workflow.progress import JOBS
 from fastff.workflow.start import (
+    check_folders,
     hold_results,
     keep_what_jobs_read,
     read_config,
@@ -53,6 +54,22 @@ def test_files_and_the_command_line_make_one_config():
 def test_a_config_with_faults_ends_the_workflow():
     with pytest.raises(WorkflowError, match=r"The config can't be used:\n--config: threads = -1: "):
         read_config([TINY_PATH], {"threads": -1}, ROOT)
+
+
+def test_folders_where_no_job_could_work_are_refused(tmp_path, monkeypatch):
+    check_folders(TINY, ROOT)
+    Path("file").touch()
+    Path("link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        config = TINY.model_copy(update={"figures_dir": f"{name}/figures"})
+        with pytest.raises(WorkflowError, match=f"figures_dir = '{name}/figures': {name} is no fo"):
+            check_folders(config, ROOT)
+    with pytest.raises(WorkflowError, match=r"the clone is '/a/\{b\}'; Snakemake takes no {, }, <"):
+        check_folders(TINY, Path("/a/{b}"))
+    (tmp_path / "{x}").mkdir()
+    monkeypatch.chdir(tmp_path / "{x}")
+    with pytest.raises(WorkflowError, match="the working folder is .*; Snakemake takes no"):
+        check_folders(TINY, ROOT)
 
 
 def test_results_are_locked_as_long_as_their_run_lives(monkeypatch):

@@ -28,6 +28,7 @@ from fastff.workflow.caches import redirect_caches
 from fastff.workflow.digests import stage_digest
 from fastff.workflow.layout import FIGURE_FORMATS, TABLE_FORMATS, Layout, from_here
 from fastff.workflow.start import (
+    check_folders,
     hold_results,
     keep_what_jobs_read,
     read_config,
@@ -61,6 +62,7 @@ CHECKED = read_config(
 config = CHECKED.values
 CONFIG = CHECKED.config
 CLAIMS = CHECKED.claims
+check_folders(CONFIG, REPOSITORY)
 
 if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
     use_container(CONFIG, REPOSITORY)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 MOST_LISTED = 34
+MOST_BYTES = 255  # of a name in a path
 FOLDER_PATTERN = r"^[^{}<>\x00-\x1f]+$"  # Snakemake takes brackets for wildcards and variables
 
 # For figures, tables, Markdown and HTML alike: nothing in it is markup or ends a line
@@ -29,7 +30,12 @@ def _check_folder(value: str) -> str:
         raise ValueError("~ is not expanded; allowed is the whole path of the home folder")
     if value != value.strip():
         raise ValueError("Snakemake takes no path that starts or ends with a space")
-    return os.path.normpath(value)
+    path = os.path.normpath(value)
+    if path.startswith("-"):
+        raise ValueError("commands take what starts with a dash for an option; give a whole path")
+    if any(len(part.encode()) > MOST_BYTES for part in value.split("/")):
+        raise ValueError(f"a name in a path has at most {MOST_BYTES} bytes")
+    return path
 
 
 Folder = Annotated[

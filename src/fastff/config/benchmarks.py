@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from fastff.config.base import Line, Name, Spec, Unique, require_unique, unknown
-from fastff.config.model import MAX_DEPTH, FixedActivation, Grid, Variant, Width
+from fastff.config.model import MAX_DEPTH, FixedActivation, Grid, Variant, Width, check_bytes
 from fastff.config.recipe import Recipe
-from fastff.data.names import DATASET_NAMES
+from fastff.data.names import DATASET_NAMES, DATASET_SIZES
 
 Op = Literal["gate", "experts", "layer", "train_step"]
 Mode = Literal["eager", "compiled", "graph"]
@@ -142,6 +142,14 @@ class TimingCase(Spec):
             raise ValueError(f"depth = 0: op {self.op} needs at least 1")
         return self
 
+    @model_validator(mode="after")
+    def _check_bytes(self) -> TimingCase:
+        outputs = self.out_features or 1
+        for depth in self.depth:
+            for width in self.widths(depth):
+                check_bytes((self.in_features, 2**depth * width, outputs), max(self.batch))
+        return self
+
     def widths(self, depth: int) -> tuple[int, ...]:
         """Return the hidden units of one expert at a depth."""
         return (depth,) if self.hidden_features == "depth" else self.hidden_features
@@ -194,4 +202,13 @@ class EngineBenchmarkSpec(Spec):
         for workers in self.workers:
             if not 0 <= workers <= 256:
                 raise ValueError(f"workers = {workers}: must be between 0 and 256")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> EngineBenchmarkSpec:
+        size = DATASET_SIZES[self.dataset]
+        self.recipe.check_dataset(size.n_train, self.dataset)
+        for variant in self.variants:
+            variant.check_models(self.grid)
+            variant.check_bytes(self.grid, *size.features, self.recipe.batch_size)
         return self

@@ -280,8 +280,10 @@ class Config(Spec):
                 record=block.record,
                 record_every=block.record_every,
             )
+            size = DATASET_SIZES[block.dataset]
+            variant.check_bytes(spec.grid, *size.features, recipe.batch_size)
             try:
-                recipe.check_dataset(DATASET_SIZES[block.dataset].n_train, block.dataset)
+                recipe.check_dataset(size.n_train, block.dataset)
             except ValueError as error:
                 own = variant.name in block.recipes
                 fault = str(error).removeprefix("recipe") if own else f".{error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -12,6 +13,7 @@ from snakemake.utils import update_config
 
 from fastff.claims.file import ClaimsFile
 from fastff.claims.load import load_claims
+from fastff.config.base import FOLDER_PATTERN
 from fastff.config.errors import ConfigError
 from fastff.config.jobs import n_runs
 from fastff.config.load import Config, parse_config
@@ -70,6 +72,30 @@ def read_config(
     except ConfigError as error:
         raise WorkflowError(f"The config can't be used:\n{error}") from None
     return CheckedConfig(values, config, claims)
+
+
+def check_folders(config: Config, repository: Path) -> None:
+    """Refuse folders in which no job could work.
+
+    Args:
+        config: names those that are written.
+        repository: the clone that holds the workflow.
+
+    Raises:
+        WorkflowError: for a path that Snakemake would take wildcards from, or a file where a
+            folder should be.
+
+    """
+    for what, place in (("the clone", repository), ("the working folder", Path.cwd())):
+        if not re.fullmatch(FOLDER_PATTERN, str(place)):
+            raise WorkflowError(
+                f"{what} is {str(place)!r}; Snakemake takes no {{, }}, < and > there"
+            )
+    for key in ("results_dir", "figures_dir", "data_dir"):
+        folder = Path(getattr(config, key))
+        for path in (folder, *folder.parents):
+            if os.path.lexists(path) and not path.is_dir():
+                raise WorkflowError(f"{key} = {str(folder)!r}: {path} is no folder")
 
 
 def hold_results(folder: Path) -> IO[str] | None:
