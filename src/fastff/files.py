@@ -41,6 +41,13 @@ def hold(path: Path) -> IO[str] | None:
     return file
 
 
+def require_folder(path: Path) -> None:
+    """Raise NotADirectoryError where no folder can be, for there is a file on the way to it."""
+    for place in (path, *path.parents):
+        if os.path.lexists(place) and not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "no folder", str(place))
+
+
 class ChecksumError(ValueError):
     """A file that was changed after it was made; the message names it."""
 

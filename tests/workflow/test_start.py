@@ -23,6 +23,7 @@ from fastff.workflow.start import (
     check_folders,
     hold_results,
     keep_what_jobs_read,
+    left_over,
     read_config,
     use_container,
     write_training_jobs,
@@ -64,12 +65,44 @@ def test_folders_where_no_job_could_work_are_refused(tmp_path, monkeypatch):
         config = TINY.model_copy(update={"figures_dir": f"{name}/figures"})
         with pytest.raises(WorkflowError, match=f"figures_dir = '{name}/figures': {name} is no fo"):
             check_folders(config, ROOT)
-    with pytest.raises(WorkflowError, match=r"the clone is '/a/\{b\}'; Snakemake takes no {, }, <"):
+    with pytest.raises(
+        WorkflowError, match=r"the clone is '/a/\{b\}'; allowed is a path without {"
+    ):
         check_folders(TINY, Path("/a/{b}"))
     (tmp_path / "{x}").mkdir()
     monkeypatch.chdir(tmp_path / "{x}")
-    with pytest.raises(WorkflowError, match="the working folder is .*; Snakemake takes no"):
+    with pytest.raises(WorkflowError, match=r"the working folder is .*; allowed is"):
         check_folders(TINY, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"benchmarks_from": ("results/nope",)}, "benchmarks_from[0] = 'results/nope': no such f"),
+        ({"tables_from": ("results/nope",)}, "tables_from[0] = 'results/nope': no such folder in"),
+    ],
+)
+def test_earlier_results_that_are_not_there_are_refused(changes, message):
+    with pytest.raises(WorkflowError, match=re.escape(message)):
+        check_folders(TINY.model_copy(update=changes), ROOT)
+
+
+def test_a_notebook_that_is_not_there_is_refused():
+    block = TINY.experiments["hypercube"].model_copy(update={"notebook": "hypercubes"})
+    config = TINY.model_copy(update={"experiments": {"hypercube": block}})
+    message = r"hypercube\.notebook = 'hypercubes': unknown notebook .*, did you mean 'hypercube'"
+    with pytest.raises(WorkflowError, match=message):
+        check_folders(config, ROOT)
+
+
+def test_results_of_a_removed_experiment_are_named():
+    assert left_over(layout_of()) == []
+    for path in ("jobs/hypercube/a", "jobs/gone/a", "tidy/gone"):
+        Path("results/tiny", path).mkdir(parents=True)
+    assert left_over(layout_of()) == [
+        Path("results/tiny/jobs/gone"),
+        Path("results/tiny/tidy/gone"),
+    ]
 
 
 def test_results_are_locked_as_long_as_their_run_lives(monkeypatch):

@@ -31,6 +31,7 @@ from fastff.workflow.start import (
     check_folders,
     hold_results,
     keep_what_jobs_read,
+    left_over,
     read_config,
     use_container,
     write_training_jobs,
@@ -47,6 +48,8 @@ DRAW = (
     " && (cd {params.folder:q} && jupyter nbconvert --to html $(basename {log.notebook:q})"
     " --output {params.part:q}) >> {log.text:q} 2>&1"
     " && mv {params.folder:q}/{params.part:q} {output.html:q}"
+    ' && for file in {output:q}; do [ -e "$file" ] || {{ echo "$file: the config has it, but'
+    " {input.notebook} doesn't draw it\" >> {log.text:q}; exit 1; }}; done"
 )
 
 if not workflow.config_settings.configfiles:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastff.cli.arguments import Commands, add_config
+from fastff.config.base import unknown
 from fastff.config.errors import ConfigError, describe_faults
 from fastff.config.load import load_config
 
@@ -84,10 +85,20 @@ def _claims_file(options: argparse.Namespace) -> ClaimsFile:
     """Return the claims of --claims, which may name what --config has."""
     from fastff.claims.load import load_claims
 
+    if options.check:
+        raise ConfigError("--check is about a page: --insert; --output always writes")
     if not options.tables:
         raise ConfigError("--tables is missing; --output needs the folders that hold the tables")
+    for folder in options.tables:
+        if not any((folder / part).is_dir() for part in ("tidy", "benchmarks")):
+            raise ConfigError(f"--tables {folder}: has neither tidy/ nor benchmarks/")
     config = load_config(options.configfile) if options.configfile is not None else None
-    return load_claims(options.claims, config)
+    claims = load_claims(options.claims, config)
+    about = {name: None for claim in claims.claims.values() for name in claim.variants()}
+    for name in options.only or ():
+        if name not in about:
+            raise ConfigError(f"--only {name}: {unknown(f'experiment {name!r}', name, about)}")
+    return claims
 
 
 def add_verify(commands: Commands) -> None:

@@ -69,7 +69,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from fastff.config.jobs import RECORD, TRAIN_SETTINGS, job_record, named_jobs
     from fastff.data.dataset import load
-    from fastff.files import atomic_path
+    from fastff.files import atomic_path, require_folder
     from fastff.train.device import choose_device, set_precision
     from fastff.train.graceful_shutdown import StoppedError, StopRequest
     from fastff.train.job import job_checkpoints, train
@@ -78,6 +78,8 @@ def _train(options: argparse.Namespace) -> int:
     from fastff.workflow.digests import stage_digest
     from fastff.workflow.progress import Progress, failures
 
+    for folder in filter(None, (options.output, options.store)):
+        require_folder(folder)
     config = load_config(options.configfile)
     specs = named_jobs(config, options.job)
     options = with_settings(options, config, TRAIN_SETTINGS)
@@ -155,9 +157,11 @@ def add_reference(commands: Commands) -> None:
 def _reference(options: argparse.Namespace) -> int:
     import torch
 
+    from fastff.files import require_folder
     from fastff.train.device import choose_device, set_precision
     from fastff.workflow.reference import make_reference
 
+    require_folder(options.output)
     config = load_config(options.configfile)
     device = choose_device(config.device)
     torch.set_num_threads(config.threads)

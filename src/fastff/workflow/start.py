@@ -13,12 +13,12 @@ from snakemake.utils import update_config
 
 from fastff.claims.file import ClaimsFile
 from fastff.claims.load import load_claims
-from fastff.config.base import FOLDER_PATTERN
+from fastff.config.base import FOLDER_PATTERN, unknown
 from fastff.config.errors import ConfigError
 from fastff.config.jobs import n_runs
 from fastff.config.load import Config, parse_config
 from fastff.config.yaml_file import Layer, config_text, keep, merge_layers, read_layers, yaml_text
-from fastff.files import hold
+from fastff.files import hold, require_folder
 from fastff.workflow.layout import Layout
 from fastff.workflow.progress import TrainingJob, write_jobs
 
@@ -82,20 +82,30 @@ def check_folders(config: Config, repository: Path) -> None:
         repository: the clone that holds the workflow.
 
     Raises:
-        WorkflowError: for a path that Snakemake would take wildcards from, or a file where a
-            folder should be.
+        WorkflowError: for a path that Snakemake would take wildcards from, a file where a folder
+            should be, and a folder or notebook that isn't there.
 
     """
     for what, place in (("the clone", repository), ("the working folder", Path.cwd())):
         if not re.fullmatch(FOLDER_PATTERN, str(place)):
             raise WorkflowError(
-                f"{what} is {str(place)!r}; Snakemake takes no {{, }}, < and > there"
+                f"{what} is {str(place)!r}; allowed is a path without {{, }}, < and >"
             )
     for key in ("results_dir", "figures_dir", "data_dir"):
-        folder = Path(getattr(config, key))
-        for path in (folder, *folder.parents):
-            if os.path.lexists(path) and not path.is_dir():
-                raise WorkflowError(f"{key} = {str(folder)!r}: {path} is no folder")
+        try:
+            require_folder(Path(getattr(config, key)))
+        except NotADirectoryError as error:
+            fault = f"{error.filename} is no folder"
+            raise WorkflowError(f"{key} = {getattr(config, key)!r}: {fault}") from None
+    for key in ("tables_from", "benchmarks_from"):
+        for number, name in enumerate(getattr(config, key)):
+            if not (repository / name).is_dir():
+                raise WorkflowError(f"{key}[{number}] = {name!r}: no such folder in {repository}")
+    notebooks = sorted(path.stem for path in (repository / "notebooks").glob("*.ipynb"))
+    for name, block in config.drawn().items():
+        if (stem := block.notebook or name) not in notebooks:
+            fault = unknown(f"notebook {stem!r}", stem, notebooks)
+            raise WorkflowError(f"{name}.notebook = {stem!r}: {fault}")
 
 
 def hold_results(folder: Path) -> IO[str] | None:
@@ -157,6 +167,13 @@ def keep_what_jobs_read(layout: Layout, texts: Mapping[str, str]) -> None:
             keep(Path(path), text)
     except OSError as error:
         raise WorkflowError(f"What jobs read can't be kept: {error}") from None
+
+
+def left_over(layout: Layout) -> list[Path]:
+    """Return results of experiments that the config no longer has."""
+    folders = [Path(layout.results, part) for part in ("jobs", "tidy")]
+    found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    return [path for path in found if path.name not in layout.config.experiments]
 
 
 def write_training_jobs(layout: Layout, dag: Any) -> None:
