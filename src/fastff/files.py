@@ -98,23 +98,48 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def write_checked(path: Path, content: bytes | memoryview) -> None:
     """Write a file behind a line with its SHA-256, whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(f"{hashlib.sha256(content).hexdigest()}\n".encode())
+        file.write(f"{digest_of(content)}\n".encode())
         file.write(content)
 
 
 def read_checked(path: Path) -> bytes:
     """Return what `write_checked` wrote. Raises ValueError for a file that is damaged."""
     digest, _, content = path.read_bytes().partition(b"\n")
-    if digest != hashlib.sha256(content).hexdigest().encode():
+    if digest != digest_of(content).encode():
         raise ValueError("its checksum is wrong")
     return content
 
 
 def write_sums(folder: Path, names: Iterable[str]) -> None:
     """Write the checksums of a folder's files beside them, as `sha256sum --check` reads them."""
-    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    digests = {name: digest_of((folder / name).read_bytes()) for name in names}
     with atomic_path(folder / SUMS) as path:
         path.write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()))
+
+
+def check_sums(folder: Path) -> None:
+    """Raise ChecksumError unless a folder has the files of its checksums, all and no others."""
+    sums = folder / SUMS
+    if not sums.is_file():
+        raise ChecksumError(f"{SUMS} is missing")
+    digests = _read_sums(sums)
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if odd := sorted((found - {SUMS}) ^ digests.keys()):
+        where = f"not in {SUMS}" if odd[0] in found else "missing"
+        raise ChecksumError(f"{odd[0]} is {where}")
+    for name, digest in digests.items():
+        if digest_of((folder / name).read_bytes()) != digest:
+            raise ChecksumError(f"{name} has another checksum than {SUMS} says")
+
+
+def digest_of(content: bytes | memoryview) -> str:
+    """Return the SHA-256 of a content, as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_sums(sums: Path) -> dict[str, str]:
+    lines = sums.read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def check_sum(path: Path) -> None:
@@ -122,12 +147,9 @@ def check_sum(path: Path) -> None:
     sums = path.with_name(SUMS)
     if not sums.exists():
         return
-    lines = sums.read_text(encoding="utf-8").splitlines()
-    digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    if path.name in digests:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != digests[path.name]:
-            raise ChecksumError(f"{path} was changed: {sums} has another checksum")
+    digest = _read_sums(sums).get(path.name)
+    if digest is not None and digest != digest_of(path.read_bytes()):
+        raise ChecksumError(f"{path} was changed: {sums} has another checksum")
 
 
 def _sweep(path: Path) -> None:

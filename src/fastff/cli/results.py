@@ -6,6 +6,7 @@ import argparse
 import difflib
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,7 +113,11 @@ def add_verify(commands: Commands) -> None:
         "the table together), or different, with what differs. What is timed is left out. "
         "Exit code 0: every table is identical or within; 1: some differ; 2: no result trees.",
     )
-    parser.add_argument("left", type=Path, help="a result tree: a folder with tidy/ or tables/")
+    parser.add_argument(
+        "left",
+        type=Path,
+        help="a result tree: a folder with tidy/ or tables/, or what `fastff export` wrote",
+    )
     parser.add_argument("right", type=Path, help="another, which may have packed tables")
     parser.add_argument(
         "--common",
@@ -138,13 +143,15 @@ def _verify(options: argparse.Namespace) -> int:
         if options.common or options.cells:
             raise ValueError("--common and --cells are about intervals; --exact has none")
         return _verify_exactly(options)
+    from fastff.archive.pack import as_folder
     from fastff.files import atomic_path
     from fastff.verify.compare import cell_table, compare_trees, report
 
     sides = [options.left, options.right]
     if options.name:
         sides = [side / "results" / options.name for side in sides]
-    comparison = compare_trees(*sides)
+    with ExitStack() as stack:
+        comparison = compare_trees(*(stack.enter_context(as_folder(side)) for side in sides))
     if options.cells:
         with atomic_path(options.cells) as path:
             cell_table(comparison).to_csv(path, index=False)
@@ -153,12 +160,14 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _verify_exactly(options: argparse.Namespace) -> int:
+    from fastff.archive.pack import as_folder
     from fastff.verify.exact import compare_runs, compare_trees_exactly
 
     if options.name:
         comparison = compare_runs(options.left, options.right, options.name)
     else:
-        comparison = compare_trees_exactly(options.left, options.right)
+        with as_folder(options.left) as left, as_folder(options.right) as right:
+            comparison = compare_trees_exactly(left, right)
     print(comparison.report())
     return 0 if comparison.identical else 1
 

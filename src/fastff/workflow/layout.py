@@ -217,9 +217,9 @@ class Layout:
             return [f"{self._source_of(f'benchmarks/{name}.csv')}/benchmarks/{name}.csv"]
         if name in self.config.benchmarks:
             return [*self.measured_here(name), *self.references_of(name)]
-        end = ".csv.xz" if self.config.tables_from else ".csv"
-        source = self._source_of(f"tidy/{name}")
-        return [f"{source}/tidy/{name}/{table}{end}" for table in TIDY]
+        folder = f"{self._source_of(f'tidy/{name}')}/tidy/{name}"
+        packed = self.config.tables_from and not Path(folder, "runs.csv").exists()
+        return [f"{folder}/{table}{'.csv.xz' if packed else '.csv'}" for table in TIDY]
 
     def _source_of(self, part: str) -> str:
         """Return the folder of results that has a part: this run's, or one of `tables_from`."""
