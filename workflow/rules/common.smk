@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-REPOSITORY = Path(workflow.basedir).parent
+REPOSITORY = Path(workflow.current_basedir).parents[1]
 PACKAGE = find_spec("fastff")
 
 if PACKAGE is None or not Path(PACKAGE.origin).samefile(
