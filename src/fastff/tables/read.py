@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fastff.files import ChecksumError, check_sum
@@ -17,6 +18,7 @@ from fastff.tables.schema import RUN, TIDY, Table
 N_FAILED = "n_failed"  # in the attributes of every tidy table: how many runs have failed
 LABEL = "label"  # of a variant, joined to the tidy tables when they are read to be drawn
 MISSING = ("", "nan", "NaN")  # a number that a row lacks
+MOST = 2**53  # of whole numbers: beyond, a float is one of several
 NOT_A_TABLE = (
     *(pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError),
     *(lzma.LZMAError, EOFError),
@@ -51,8 +53,8 @@ def read_table(file: str | os.PathLike[str], schema: Table) -> pd.DataFrame:
 
     Raises:
         TidyError: for a file that is missing, empty or not a CSV table, that lacks a column, has
-            text in a column of numbers, or nothing where each row must have one, or that is another
-            than the checksum beside it says.
+            text in a column of numbers, no whole number where there should be one, or nothing where
+            each row must have one, or that is another than the checksum beside it says.
 
     """
     path = Path(file)
@@ -82,6 +84,11 @@ def read_table(file: str | os.PathLike[str], schema: Table) -> pd.DataFrame:
         if not pd.api.types.is_numeric_dtype(table[column]):
             odd = table.loc[pd.to_numeric(table[column], errors="coerce").isna(), column].iloc[0]
             raise TidyError(f"{path}: column {column} has {odd!r}; allowed are numbers")
+    for column in [one.name for one in found.columns if one.dtype == "integer"]:
+        values = table[column].dropna().to_numpy(float)
+        odd = values[~((np.abs(values) <= MOST) & (np.floor(values) == values))]
+        if odd.size:
+            raise TidyError(f"{path}: column {column} has {odd[0]:g}; allowed are whole numbers")
     for column in found.filled:
         if table[column].isna().any():
             row = int(table[column].isna().to_numpy().argmax()) + 1

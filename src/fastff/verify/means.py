@@ -223,7 +223,7 @@ def compare_means(left: pd.DataFrame, right: pd.DataFrame, level: float = LEVEL)
     a, b = both["squared_error_left"], both["squared_error_right"]
     cells = pd.DataFrame({"left": both["mean_left"], "right": both["mean_right"]})
     cells["difference"] = cells["right"] - cells["left"]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         freedom = (a + b) ** 2 / (a**2 / (both["n_left"] - 1) + b**2 / (both["n_right"] - 1))
     # two errors of 0 have no degrees of freedom, and an interval of no width
     quantile = stats.t.isf((1 - level) / 2 / max(len(both), 1), freedom.fillna(np.inf))
@@ -285,7 +285,7 @@ def _half_width(reference: pd.DataFrame, share: float) -> pd.Series[float]:
     runs = reference.rename(columns=lambda name: name.rpartition("_")[0])
     n = runs["n"] * (1 - runs["missing"])
     variance = runs["squared_error"] * n
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         half = stats.t.isf(share, n - 1) * np.sqrt(variance * (1 + 1 / n))
         # the farthest run from the others' mean, where it isn't in their interval
         away = runs[["lowest", "highest"]].sub(runs["mean"], axis=0).abs().max(axis=1)
