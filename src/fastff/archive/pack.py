@@ -45,9 +45,9 @@ def export_results(results: Path, target: Path, repository: Path) -> int:
 
     """
     packed = _is_packed(target)
-    files = {path.relative_to(results).as_posix(): path for path in _files(results)}
-    if "config.yaml" not in files or not any(name.startswith("tidy/") for name in files):
+    if not (results / "config.yaml").is_file() or not (results / "tidy").is_dir():
         raise ArchiveError(f"{results}: no results of a run; they have config.yaml and tidy/")
+    files = {path.relative_to(results).as_posix(): path for path in _files(results)}
     config = load_config(results / "config.yaml")
     for name in sorted({block.dataset for block in config.experiments.values()}):
         record = Path(config.data_dir) / f"{name}.json"

@@ -28,6 +28,8 @@ def _check_folder(value: str) -> str:
         raise ValueError("an address is no folder; allowed is the path of a mounted file system")
     if value.startswith("~"):
         raise ValueError("~ is not expanded; allowed is the whole path of the home folder")
+    if not value.isprintable():
+        raise ValueError("it has characters that nobody sees")
     if value != value.strip():
         raise ValueError("Snakemake takes no path that starts or ends with a space")
     path = os.path.normpath(value)
@@ -43,8 +45,10 @@ Folder = Annotated[
 ]
 
 
-def _check_mathtext(value: str) -> str:
-    """Return a text, or raise ValueError where matplotlib can't draw the formulas in it."""
+def _check_line(value: str) -> str:
+    """Return a text, or raise ValueError where it, or a formula in it, can't be drawn."""
+    if not value.isprintable() or not value.strip():
+        raise ValueError("it has characters that nobody sees, or no others")
     if "$" in value:
         from matplotlib.mathtext import MathTextParser
 
@@ -56,7 +60,7 @@ def _check_mathtext(value: str) -> str:
     return value
 
 
-Line = Annotated[str, Field(pattern=LINE_PATTERN), AfterValidator(_check_mathtext)]
+Line = Annotated[str, Field(pattern=LINE_PATTERN), AfterValidator(_check_line)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
 
 

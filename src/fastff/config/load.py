@@ -46,6 +46,7 @@ RESERVED_NAMES = frozenset(
         *("data", "reference"),
     }
 )
+MOST_LETTERS = 200  # of the name of a figure or table
 RESERVED = ", ".join(sorted(RESERVED_NAMES))
 
 
@@ -178,10 +179,10 @@ class Config(Spec):
     @field_validator("container")
     @classmethod
     def _check_container(cls, value: str | None) -> str | None:
-        if value is not None and re.search(r"[\s{}<>]", value):
+        if value is not None and (re.search(r"^-|[\s{}<>]", value) or not value.isprintable()):
             raise ValueError(
-                "Snakemake takes no spaces and no brackets here; allowed is a file, or an address "
-                "that apptainer pulls from, such as docker://registry/name:tag"
+                "Snakemake takes no spaces, no brackets and no dash at the start here; allowed is "
+                "a file, or an address that apptainer pulls from, such as docker://registry/name:tag"
             )
         return value
 
@@ -215,9 +216,11 @@ class Config(Spec):
                 raise ValueError(f"tables: {product!r} is where a benchmark writes its times")
             if count > 1:
                 raise ValueError(f"{kind}: two blocks would write {product!r}")
-            if not product.replace("_", "").isalnum() or not product.islower():
+            is_name = product.replace("_", "").isalnum() and product.islower()
+            if not is_name or len(product.encode()) > MOST_LETTERS:
                 raise ValueError(
-                    f"{kind}: {product!r} is no name of a file; allowed are a-z, 0-9 and _"
+                    f"{kind}: {product[:80]!r} is no name of a file; allowed are a-z, 0-9 and _, "
+                    f"at most {MOST_LETTERS}"
                 )
 
     def drawn(self) -> dict[str, Drawn]:
