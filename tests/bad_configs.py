@@ -135,8 +135,6 @@ BAD: dict[str, tuple[str, str, str]] = {
     "a blank title": ("title: First", "title: ' '", f"{FIRST}.title = ' ': it has characters that nobody sees"),
     "a figure of 300 letters": ("title: First", f"title: First\n    figures: [{'x' * 300}]",
                                 f"config: figures: '{'x' * 80}' is no name of a file; allowed are a-z, 0-9 and _"),
-    "a variant of 900 letters": ("moe_mixture,", f"{'x' * 900},",
-                                 f"{FIRST}.variants[0] = '{'x' * 79}...: unknown variant '{'x' * 64}'; allowed: "),
     "an image like an option": ("name: trial", "name: trial\ncontainer: --bind=/",
                                 "container = '--bind=/': Snakemake takes no spaces, no brackets and no dash"),
     "a title of two lines": ("title: First", 'title: "One\\nTwo"',

@@ -23,7 +23,7 @@ def _resolve_variant(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in NAMED:
-        raise ValueError(unknown(f"variant {value[:64]!r}", value, NAMED))
+        raise ValueError(unknown(f"variant {value!r:.80}", value, NAMED))
     return NAMED[value].model_dump()
 
 
