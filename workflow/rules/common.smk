@@ -44,7 +44,7 @@ ENVIRONMENT = str(REPOSITORY / "environment.yml")
 # takes its argument for a pattern, so it gets the bare name, whatever the folder is called.
 DRAW = (
     "papermill {input.notebook:q} {log.notebook:q} --parameters_file {params.file:q}"
-    " --kernel python3 --start-timeout 600 --no-progress-bar > {log.text:q} 2>&1"
+    " --kernel python3 --start-timeout 300 --no-progress-bar > {log.text:q} 2>&1"
     " && (cd {params.folder:q} && jupyter nbconvert --to html $(basename {log.notebook:q})"
     " --output {params.part:q}) >> {log.text:q} 2>&1"
     " && mv {params.folder:q}/{params.part:q} {output.html:q}"
