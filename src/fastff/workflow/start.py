@@ -97,7 +97,9 @@ def check_folders(config: Config, repository: Path) -> None:
         except NotADirectoryError as error:
             fault = f"{error.filename} is no folder"
             raise WorkflowError(f"{key} = {getattr(config, key)!r}: {fault}") from None
-    for key in ("tables_from", "benchmarks_from"):
+    # a copy may be without the committed results
+    is_clone = (repository / "results" / "reference").is_dir()
+    for key in ("tables_from", "benchmarks_from") if is_clone else ():
         for number, name in enumerate(getattr(config, key)):
             if not (repository / name).is_dir():
                 raise WorkflowError(f"{key}[{number}] = {name!r}: no such folder in {repository}")
