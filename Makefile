@@ -133,7 +133,7 @@ lock:  ## refresh requirements.lock for pyproject.toml (ARGS=--upgrade: newest v
 
 clean:  ## remove results and figures, but not the committed ones, and Snakemake's records
 	for folder in results figures; do \
-		[ ! -d $$folder ] || find $$folder -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; \
+		[ ! -d $$folder ] || find -H $$folder -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; \
 	done
 	rm -rf .snakemake
 

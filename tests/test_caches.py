@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
 
+import nbformat
 import pytest
 
 from fastff.workflow.caches import FOLDERS, OWN, cache_folder, redirect_caches
@@ -28,7 +30,8 @@ def temporary(tmp_path, monkeypatch):
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    kept = {key: value for key, value in os.environ.items() if key not in (*FOLDERS, OWN)}
+    clean = (*FOLDERS, OWN, "JUPYTER_PATH", "JUPYTER_PREFER_ENV_PATH", "PYTHONSAFEPATH")
+    kept = {key: value for key, value in os.environ.items() if key not in clean}
     with mock.patch.dict(os.environ, kept, clear=True):
         yield folder
 
@@ -90,3 +93,26 @@ def test_nothing_is_written_to_the_home_or_beside_the_code(tmp_path):
     assert set(package.rglob("*.nb[ic]")) == before
     made = {path.name for path in (tmp_path / "tmp" / f"fastff-{os.geteuid()}").iterdir()}
     assert made == {"matplotlib", "numba", "ipython"}
+
+
+def test_kernels_run_the_environment_s_packages_alone(temporary, tmp_path):
+    """In a folder with a module `pandas`, by a user with startup files and a kernel `python3`."""
+    startup = tmp_path / "ipython" / "profile_default" / "startup" / "one.py"
+    kernel = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    for path in (startup, kernel):
+        path.parent.mkdir(parents=True)
+    startup.write_text("started = True")
+    kernel.write_text(
+        json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"})
+    )
+    (tmp_path / "pandas.py").write_text("raise SystemExit")
+    code = "import pandas\nassert pandas.DataFrame and 'started' not in globals()"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    os.environ["IPYTHONDIR"] = str(tmp_path / "ipython")
+    os.environ["JUPYTER_PATH"] = os.environ["JUPYTER_DATA_DIR"] = str(tmp_path / "jupyter")
+    redirect_caches()
+    command = ["papermill", "in.ipynb", "out.ipynb", "--kernel", "python3", "--no-progress-bar"]
+    program = [sys.executable, "-m", *command]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -162,11 +162,10 @@ def test_comparing_nothing_is_an_error(tmp_path, capsys):
 
 
 COMMANDS = ("prepare", "train", "collect", "bench", "reference", "claims", "verify")
+OTHERS = ("plan", "costs", "artifact", "progress", "site", "schema", "export", "import")
 
 
-@pytest.mark.parametrize(
-    "command", [*COMMANDS, "plan", "costs", "artifact", "progress", "site", "schema"]
-)
+@pytest.mark.parametrize("command", [*COMMANDS, *OTHERS])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

@@ -60,6 +60,18 @@ def test_failed_runs_are_kept_or_an_error(choice, code, arguments, tmp_path, cap
         )
 
 
+@pytest.mark.parametrize("option", ["--output", "--store"])
+def test_a_file_in_place_of_a_folder_is_found_before_the_training(option, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    given = {"--output": tmp_path / "out", option: file / "inside"}
+    arguments = [word for pair in given.items() for word in map(str, pair)]
+    nothing = ["--config", "none.yaml", "--job", "trial", "--data", "none.npz"]
+    assert main(["train", *nothing, *arguments]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"fastff train: [Errno 20] no folder: '{file}'"
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_an_ended_training_goes_on_to_the_same_tables(number, arguments, tmp_path):

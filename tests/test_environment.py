@@ -180,6 +180,16 @@ def asked(folder: Path) -> list[str]:
     return (folder / "asked").read_text(encoding="utf-8").splitlines()
 
 
+def test_clean_empties_folders_through_links(clone: Path) -> None:
+    stored = clone / "storage"
+    for name in ("reference/kept.csv", "quick/made.csv"):
+        (stored / name).parent.mkdir(parents=True)
+        (stored / name).touch()
+    (clone / "results").symlink_to(stored)
+    assert make(clone, "clean").returncode == 0
+    assert [path.name for path in stored.rglob("*.csv")] == ["kept.csv"]
+
+
 def test_make_skips_a_broken_python_and_installs_once(clone: Path) -> None:
     first = make(clone, "env")
     assert first.returncode == 0, first.stderr

@@ -14,13 +14,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from fastff.analysis import save_figure, write_table
-from fastff.files import atomic_path, hold
+from fastff.files import SUMS, ChecksumError, atomic_path, check_sums, hold, write_sums
 from fastff.train.checkpoint import Checkpoint
 from fastff.train.graceful_shutdown import StopRequest
 from fastff.train.tables import write_tables
 
 LIMIT = 20_000  # bytes of a file
 NUMBERS = np.random.default_rng(0).standard_normal((1000, 4))
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -106,7 +108,8 @@ def test_a_held_file_is_free_when_its_process_is_dead(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as other:
         assert other.stdout.readline() == "True\n"
-        assert hold(tmp_path / "held") is None
+        with pytest.raises(BlockingIOError):
+            hold(tmp_path / "held")
         other.kill()
         other.wait()
     mine = hold(tmp_path / "held")
@@ -140,3 +143,29 @@ def test_json_of_a_checkpoint_s_context_is_stable(tmp_path):
     one.save({"epoch": 3})
     assert one.context == json.loads('{"seeds": [0, 1]}')
     assert one.load() == {"epoch": 3}
+
+
+def test_checksums_are_of_all_files_and_no_others(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    with pytest.raises(ChecksumError, match=f"{SUMS} is missing"):
+        check_sums(tmp_path)
+    write_sums(tmp_path, ["one", "two"])
+    subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=tmp_path, check=True)
+    check_sums(tmp_path)
+    (tmp_path / "two").write_text("three")
+    with pytest.raises(ChecksumError, match="two has another checksum"):
+        check_sums(tmp_path)
+    (tmp_path / "two").unlink()
+    with pytest.raises(ChecksumError, match="two is missing"):
+        check_sums(tmp_path)
+    (tmp_path / "three").touch()
+    with pytest.raises(ChecksumError, match=f"three is not in {SUMS}"):
+        check_sums(tmp_path)
+
+
+def test_the_reference_has_its_checksums():
+    folders = [path.parent for path in ROOT.glob("results/reference/*/tidy/*/runs.csv.xz")]
+    assert folders
+    for folder in folders:
+        check_sums(folder)

@@ -1,11 +1,16 @@
 """The engine's benchmark: what it writes, and that both sides really train."""
 
+import re
+import shutil
+import subprocess
+
 import pandas as pd
 import pytest
 import torch
 
 from blobs import blobs
 from fastff.bench.engine import PlainTraining, engine_benchmark
+from fastff.bench.provenance import __file__ as PROVENANCE
 from fastff.bench.provenance import provenance
 from fastff.config.benchmarks import EngineBenchmarkSpec
 from fastff.config.model import Grid
@@ -69,6 +74,31 @@ def test_a_machine_is_named():
     assert found["driver"] == ""
     assert found["torch"] == torch.__version__
     assert found["threads"] == torch.get_num_threads()
+
+
+def git(folder, *arguments):
+    names = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "-C", folder, *names, *arguments], check=True, capture_output=True)
+
+
+def test_a_commit_is_that_of_the_code(tmp_path, monkeypatch):
+    """Not that of a repository around a copy, and with a sign where modules aren't in it."""
+    monkeypatch.delenv("FASTFF_COMMIT", raising=False)
+    module = tmp_path / "copy" / "src" / "fastff" / "bench" / "provenance.py"
+    module.parent.mkdir(parents=True)
+    shutil.copy2(PROVENANCE, module)
+    (module.parents[1] / "__init__.py").touch()
+    (tmp_path / "thesis.tex").touch()
+    monkeypatch.setattr("fastff.bench.provenance.__file__", str(module))
+    git(tmp_path, "init")
+    git(tmp_path, "add", "thesis.tex")
+    git(tmp_path, "commit", "-m", "A thesis")
+    assert provenance(CPU)["commit"] == ""
+    git(tmp_path, "add", "copy")
+    git(tmp_path, "commit", "-m", "The code")
+    assert re.fullmatch("[0-9a-f]{12}", provenance(CPU)["commit"])
+    (module.parent / "mine.py").touch()
+    assert provenance(CPU)["commit"].endswith("+")
 
 
 def test_the_environment_may_say_which_commit(monkeypatch):

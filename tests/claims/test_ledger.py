@@ -308,12 +308,22 @@ def test_the_command_writes_inserts_and_checks(tmp_path, capsys):
     )
 
 
+TABLES = str(REFERENCE / "h200")
+CLAIMS_FILE = str(ROOT / "config" / "claims.yaml")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--output", "x"], "--tables is missing"),
-        (["--output", "x", "--tables", ".", "--claims", "none.yaml"], "claims file none.yaml: No"),
-        (["--output", "x", "--tables", ".", "--config", "none.yaml"], "config file none.yaml: No"),
+        (["--output", "x", "--tables", TABLES, "--claims", "none.yaml"], "file none.yaml: No"),
+        (["--output", "x", "--tables", TABLES, "--config", "none.yaml"], "file none.yaml: No"),
+        (["--output", "x", "--tables", "."], "--tables .: has neither tidy/ nor benchmarks/"),
+        (
+            ["--output", "x", "--tables", TABLES, "--claims", CLAIMS_FILE, "--only", "top_q"],
+            "--only top_q: unknown experiment 'top_q'; allowed: soft_merging, ",
+        ),
+        (["--output", "x", "--check"], "--check is about a page"),
         (["--insert", "none.md", "--ledger", "none.csv"], "none.csv: No such file"),
     ],
 )

@@ -7,6 +7,13 @@ import pytest
 from loopback import QuietHandler, serving
 
 
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask servers again without pauses, and wait for no answer."""
+    monkeypatch.setattr("fastff.data.download.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("fastff.data.download.TIMEOUT_SECONDS", 0.5)
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
     """Serve a folder over loopback HTTP, and return its URL."""

@@ -1,9 +1,11 @@
-import urllib.request
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import original_formats as formats
 import pytest
@@ -78,6 +80,66 @@ def test_a_file_that_the_server_lacks_is_named(
     assert files_in(tmp_path / "data") == [f"archives/small/{FIRST}"]
 
 
+class Moody(QuietHandler):
+    """Is busy, stalls, and breaks off at a third and two thirds; then it has the rest."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:  # noqa: N802
+        content = Path(self.translate_path(self.path)).read_bytes()
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        self.asked.append(f"{self.path} {start}")
+        turn = sum(line.startswith(f"{self.path} ") for line in self.asked)
+        if turn == 1:
+            return self.send_error(503)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        if turn == 2:
+            return time.sleep(1)
+        end = len(content) if turn > 4 else len(content) * (turn - 2) // 3
+        self.wfile.write(content[start:end])
+
+
+def test_a_moody_server_is_asked_again_from_where_it_broke_off(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Moody, "asked", [])
+    content = bytes(range(256)) * 2000
+    url = serve(formats.put(tmp_path / "served", {"file": content}), Moody)
+    target = tmp_path / "data" / "file"
+    download(f"{url}file", target, f"md5:{formats.md5(content).removeprefix('md5:')}")
+    assert target.read_bytes() == content
+    starts = [int(line.removeprefix("/file ")) for line in Moody.asked]
+    third = len(content) // 3
+    assert starts[:3] == [0, 0, 0]
+    assert 0 < starts[3] <= third < starts[4] <= 2 * third
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (403, b"", "HTTP Error 403: Forbidden"),
+        (200, b"<html>Please log in</html>", "expected md5:.*, found md5:"),
+        (503, b"", "HTTP Error 503"),
+    ],
+)
+def test_what_a_mirror_answers_instead_of_the_file_is_named(
+    status: int, body: bytes, message: str, tmp_path: Path, serve: Serve, files_in: FilesIn
+) -> None:
+    class Answers(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    url = serve(tmp_path, Answers)
+    with pytest.raises(DataError, match=message):
+        download(f"{url}file", tmp_path / "data" / "file", "md5:0")
+    assert files_in(tmp_path / "data") == []
+
+
 def test_an_unreachable_server_is_named(tmp_path: Path, files_in: FilesIn) -> None:
     with pytest.raises(DataError, match=rf"{formats.NOWHERE}{FIRST}: .*To get small"):
         prepare_dataset(SOURCE, tmp_path / "data")
@@ -150,9 +212,8 @@ def test_https_never_leads_to_http(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files_in: FilesIn
 ) -> None:
     """No server with a certificate is at hand, so the redirected answer is made up."""
-    answer = SimpleNamespace(url="http://example.org/x", close=lambda: None)
-    opener = SimpleNamespace(open=lambda request, timeout: answer)
-    monkeypatch.setattr(urllib.request, "build_opener", lambda *handlers: opener)
+    answer = SimpleNamespace(url="http://example.org/x")
+    monkeypatch.setattr("requests.Session.get", lambda *words, **more: nullcontext(answer))
     with pytest.raises(DataError, match=r"redirected to http://example\.org/x, which is not https"):
         download("https://example.org/x", tmp_path / "x", "md5:0")
     assert files_in(tmp_path) == []

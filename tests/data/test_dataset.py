@@ -112,6 +112,31 @@ def test_pickled_arrays_are_refused(path: Path) -> None:
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("train_labels", lambda labels: np.where(labels == 0, -100, labels), "has -100; allowed"),
+        ("test_labels", lambda labels: np.where(labels == 0, -1, labels), "has -1; allowed is 0"),
+        ("train_labels", lambda labels: labels.astype(float), "should be an integer for each"),
+        ("test_labels", lambda labels: labels[:-1], "should be an integer for each image"),
+        ("train_labels", lambda labels: labels[:, None], "should be an integer for each image"),
+        ("train_images", lambda images: images.astype(float), "should be bytes of shape"),
+        ("test_images", lambda images: images[:, 0], "should be bytes of shape"),
+        ("train_images", lambda images: images[:0], "should be bytes of shape"),
+    ],
+)
+def test_arrays_that_are_no_images_with_labels_are_refused(key, change, message, path):
+    """The checksum was made to fit."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    with path.open("wb") as file:
+        np.savez(file, **{**arrays, key: change(arrays[key])})
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit_record(path, lambda record: record.update(sha256=digest))
+    with pytest.raises(DataError, match=rf"small\.json: {key} {message}"):
+        load(path)
+
+
 def test_an_earlier_file_survives_a_failure(path: Path, tmp_path: Path) -> None:
     before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
     with pytest.raises(DataError):

@@ -120,6 +120,14 @@ def test_a_truncated_gzip_file_is_named(tmp_path: Path, files_in: Callable) -> N
     assert files_in(tmp_path / "data") == []
 
 
+def test_a_gzip_file_of_very_much_is_not_unpacked(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("fastff.data.source.MOST_BYTES", 10_000)
+    stored = formats.gzipped(FILES | {TRAIN_IMAGES: bytes(10_001)})
+    folder = formats.put(tmp_path / "folder", stored)
+    with pytest.raises(DataError, match=rf"{TRAIN_IMAGES}\.gz: holds more than 10,000 bytes"):
+        prepare_dataset(SOURCE, tmp_path / "data", folder=folder)
+
+
 @pytest.mark.parametrize("compress", [False, True])
 def test_altered_content_is_named(tmp_path: Path, compress: bool, files_in: Callable) -> None:
     altered = bytearray(FILES[TRAIN_LABELS])

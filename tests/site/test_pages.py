@@ -11,7 +11,7 @@ from fastff import kernels, layers
 from fastff.cli import main
 from fastff.config.errors import ConfigError
 from fastff.site.markup import read_caption, write_documents
-from fastff.site.pages import build_site
+from fastff.site.pages import MARKER, build_site
 from links import broken, pages_of, read_page
 
 TITLE = VALUES["experiments"]["own_experiment"]["title"].replace("$f$", "").strip(" ?")
@@ -28,6 +28,7 @@ def site(request, tmp_path_factory):
     for left in ("a site/stale.html", ".a site.part/rst/stale.rst"):
         (folder / left).parent.mkdir(parents=True)
         (folder / left).touch()
+        (folder / left.partition("/")[0] / MARKER).touch()
     with redirect_stderr(io.StringIO()) as said:
         n_pages = build_site(path, manifest, folder / "a site")
     assert said.getvalue() == ""
@@ -147,6 +148,22 @@ def test_what_is_missing_is_named(tmp_path):
     ):
         build_site(path, manifest, tmp_path / "site")
     assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("name", ["site", ".site.part"])
+def test_a_folder_of_other_files_is_never_deleted(name, tmp_path):
+    path, manifest = made_up_run(tmp_path, with_ledger=False)
+    kept = tmp_path / name / "thesis.tex"
+    kept.parent.mkdir()
+    kept.touch()
+    with pytest.raises(ConfigError, match=rf"{name}: has other files than a site's"):
+        build_site(path, manifest, tmp_path / "site")
+    link = tmp_path / "link"
+    link.symlink_to(kept.parent)
+    for output in (link, kept):
+        with pytest.raises(ConfigError, match="not a folder"):
+            build_site(path, manifest, output)
+    assert kept.exists()
 
 
 def test_a_bad_manifest_is_refused(tmp_path, capsys):

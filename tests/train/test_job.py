@@ -11,7 +11,9 @@ from fastff.config.job import Run, TrainSpec
 from fastff.config.model import Grid
 from fastff.config.presets import PRESETS
 from fastff.config.recipe import Recipe
+from fastff.files import write_checked
 from fastff.tables.collect import collect
+from fastff.tables.read import TidyError, load_tidy
 from fastff.tables.schema import HEAD, TIDY
 from fastff.train import job
 from fastff.train.job import train
@@ -140,6 +142,46 @@ def test_a_flipped_digit_of_a_stored_run_is_seen(data, tmp_path, trained, caplog
     assert f"stored run {path} is damaged" in caplog.text
 
 
+def test_stored_runs_that_trade_places_are_seen(data, tmp_path, trained, caplog):
+    spec = spec_of(seeds=(0, 1), depths=(1,))
+    store = RunStore(tmp_path, run_context(spec, data, "code"))
+    expected = train_job(spec, data, 1, store)
+    one, other = (store.path(first_run(spec)._replace(seed=seed)) for seed in spec.seeds)
+    swapped = one.read_bytes(), other.read_bytes()
+    other.write_bytes(swapped[0])
+    one.write_bytes(swapped[1])
+    trained.clear()
+    with caplog.at_level(logging.WARNING):
+        assert train_job(spec, data, 1, store) == expected
+    assert trained == [(1, 0), (1, 1)]
+    assert caplog.text.count("is damaged") == 2
+
+
+@pytest.mark.parametrize("name", ["/{folder}/out.json", "../../out.json", f"{'a' * 64}.json/x", ""])
+def test_a_pending_file_of_somebody_else_writes_nowhere_else(name, data, tmp_path, caplog):
+    spec = spec_of(seeds=(0,), depths=(1,))
+    store = RunStore(tmp_path / "store", run_context(spec, data, "code"))
+    pending = store.pending / f"{'a' * 64}.json"
+    content = json.dumps({name.format(folder=tmp_path): {}}).encode()
+    write_checked(pending, content)
+    with caplog.at_level(logging.WARNING):
+        store.recover()
+    assert f"pending runs {pending} are damaged" in caplog.text
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_run_of_other_vector_units_is_another(data, tmp_path, monkeypatch):
+    spec = spec_of()
+    contexts = []
+    for capability in ("AVX2", "AVX512"):
+        monkeypatch.setattr(
+            torch.backends.cpu, "get_cpu_capability", lambda found=capability: found
+        )
+        contexts.append(run_context(spec, data, "code"))
+    assert [context["device"] for context in contexts] == ["cpu AVX2", "cpu AVX512"]
+    assert len({RunStore(tmp_path, one).path(first_run(spec)) for one in contexts}) == 2
+
+
 def test_a_stack_is_stored_whole_or_not_at_all(data, tmp_path, trained, monkeypatch):
     """A process that ends between two runs of a stack leaves them all to the next."""
     from fastff.train import store as store_module
@@ -207,7 +249,7 @@ def test_tidy_tables(data, tmp_path):
     for name in TIDY:
         back = pd.read_csv(tmp_path / f"{name}.csv").astype(tables[name].dtypes)
         pd.testing.assert_frame_equal(back, tables[name], rtol=1e-15)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.csv" for n in TIDY)
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == sorted(f"{n}.csv" for n in TIDY)
 
 
 def test_recorded_gradients_are_a_table(data, tmp_path):
@@ -287,6 +329,22 @@ def test_collecting_tables_of_other_columns_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has columns x,z"):
         collect([tmp_path / "a", tmp_path / "b"], tmp_path / "all")
     assert not (tmp_path / "all").exists() or not any((tmp_path / "all").iterdir())
+
+
+def test_a_table_changed_by_hand_is_neither_collected_nor_read(data, tmp_path):
+    job, tidy = tmp_path / "job", tmp_path / "tidy"
+    write_tables(tidy_tables(spec_of(), train_job(spec_of(), data)), job)
+    collect([job], tidy)
+    sums = (tidy / "SHA256SUMS").read_text().splitlines()
+    assert [line.partition("  ")[2] for line in sums] == [f"{table}.csv" for table in TIDY]
+    assert len(load_tidy(tidy).runs) == 6
+    for folder in (job, tidy):
+        path = folder / "epochs.csv"
+        path.write_text(path.read_text().replace(",0.", ",1.", 1))
+    with pytest.raises(ValueError, match=r"job/epochs\.csv was changed: .*SHA256SUMS has another"):
+        collect([job], tmp_path / "other")
+    with pytest.raises(TidyError, match=r"tidy/epochs\.csv was changed: "):
+        load_tidy(tidy)
 
 
 def test_threads_are_part_of_the_context(data):

@@ -91,7 +91,7 @@ def test_a_point_of_accuracy_lost_by_a_variant_is_found(halves, tmp_path):
         (
             "tree_regions/projections",
             lambda rows: rows.assign(x=rows["x"] * 3, y=rows["y"] * 3),
-            "means outside their interval",
+            "means and runs outside their interval",
         ),
         (
             "tree_regions/nodes",
@@ -106,7 +106,7 @@ def test_a_point_of_accuracy_lost_by_a_variant_is_found(halves, tmp_path):
         (
             "learned_transition/gradients",
             lambda rows: rows.assign(magnitude=rows["magnitude"] * 100),
-            "means outside their interval",
+            "means and runs outside their interval",
         ),
     ],
 )
@@ -269,6 +269,12 @@ def test_bad_trees_give_one_line_and_code_2(halves, tmp_path, capsys):
         good, tmp_path / "broken", "tidy/width_depth/runs", lambda t: t.assign(accuracy_hard="x")
     )
     assert "column accuracy_hard has 'x'; allowed are numbers" in said(good, broken)
+    for odd in (np.inf, 1e300, 0.5):
+        broken = edited(
+            *(good, tmp_path / f"{odd}", "tidy/width_depth/expert_counts"),
+            lambda table, odd=odd: table.assign(count=odd),
+        )
+        assert f"column count has {odd:g}; allowed are whole numbers" in said(good, broken)
     assert "--exact has none" in said(good, good, "--exact", "--common")
 
 

@@ -1,4 +1,4 @@
-"""Cells are judged as scipy's Welch test judges them, with Bonferroni's correction."""
+"""Means are judged as scipy's Welch test judges them, runs by statsmodels' prediction interval."""
 
 import numpy as np
 import pandas as pd
@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 
-from fastff.verify.means import Samples, compare_exactly, compare_means, over_seeds
+from fastff.tables.schema import SHAPE
+from fastff.verify.means import (
+    Samples,
+    compare_exactly,
+    compare_means,
+    compare_runs,
+    over_seeds,
+    rank_test,
+)
 
 
 def side_of(values: np.ndarray) -> Samples:
@@ -97,3 +106,61 @@ def test_exact_values_are_named():
         (2, "label"): {"left": "b", "right": "x"},
         (3, "size"): {"left": 3.0, "right": 4.0},
     }
+
+
+@given(
+    seeds=st.tuples(st.integers(3, 8), st.integers(3, 8)),
+    scale=st.floats(1e-3, 1e3),
+    seed=st.integers(0, 10_000),
+)
+def test_single_runs_are_in_the_prediction_interval_of_statsmodels(seeds, scale, seed):
+    random = np.random.default_rng(seed)
+    left = random.normal(0, 1, (seeds[0], 1))
+    right = random.normal(0, scale, (seeds[1], 1))
+    means = [side.means for side in over_seeds([side_of(left), side_of(right)])]
+    cells = compare_runs(*means, 0.95).reset_index().set_index("column")
+    for side, reference in ((left, right), (right, left)):
+        name = "left" if side is left else "right"
+        model = OLS(reference, np.ones_like(reference)).fit()
+        interval = model.get_prediction([[1.0]]).conf_int(obs=True, alpha=0.05 / sum(seeds))[0]
+        for which, run in (("lowest", side.min()), ("highest", side.max())):
+            cell = cells.loc[f"score of the {which} run on the {name}"]
+            assert cell[name] == run
+            # widened only where the reference's own runs ask for it
+            assert cell["half_width"] >= np.diff(interval).item() / 2 * (1 - 1e-6)
+            if cell["verdict"] == "outside":
+                assert not interval[0] <= run <= interval[1]
+
+
+def test_an_outlier_of_the_reference_widens_the_interval_until_it_is_in():
+    reference = np.array([[0.990, 0.991, 0.992, 0.989, 0.990, 0.991, 0.99, 0.992, 0.991, 0.60]]).T
+    same, worse = reference.copy(), reference.copy()
+    same[0], worse[0] = 0.60, -0.60
+    for runs, verdict in ((same, "within"), (worse, "outside")):
+        means = [side.means for side in over_seeds([side_of(runs), side_of(reference)])]
+        cells = compare_runs(*means).reset_index().set_index("column")
+        assert cells.loc["score of the lowest run on the left", "verdict"] == verdict
+
+
+def test_ranks_of_one_metric_are_scipy_s_mann_whitney_test():
+    """Spreads are ranked as deviations from the side's median."""
+    random = np.random.default_rng(3)
+    for _ in range(5):
+        values = [random.normal(size=(5, 1)), random.normal(0.8, 2, (6, 1))]
+        test = rank_test([shaped(side) for side in values])
+        exact = stats.mannwhitneyu(*values, method="exact", axis=0).pvalue
+        assert test.p == pytest.approx(exact.item(), abs=1e-9)
+        spreads = rank_test([shaped(side) for side in values], spreads=True)
+        away = rank_test([shaped(np.abs(side - np.median(side))) for side in values])
+        assert spreads.p == pytest.approx(away.p)
+
+
+def shaped(values: np.ndarray) -> Samples:
+    rows = side_of(values).rows.assign(variant="fff", depth=1, hidden_features=1, region_leak=0.0)
+    return Samples(rows, ("variant", *SHAPE), (), ("score",))
+
+
+def test_ranks_seldom_raise_a_false_alarm():
+    random = np.random.default_rng(1)
+    p = [rank_test([shaped(x) for x in random.standard_t(2, (2, 6, 1))]).p for _ in range(100)]
+    assert 0 < sum(value <= 0.05 for value in p) <= 10

@@ -173,6 +173,11 @@ def test_what_was_not_measured_takes_what_is_most_similar(measured):
     assert table.loc["new", "peak_mib"] > PROCESS + 50_000 * 3072 * 4 / MIB
 
 
+def test_more_cores_than_any_machine_has_are_planned_at_once(measured):
+    many, all_at_once = (table_of(config_of("small"), measured, cores=n) for n in (10**9, 10**4))
+    pd.testing.assert_frame_equal(many, all_at_once)
+
+
 def test_a_benchmark_is_planned_by_what_it_measures(root, measured):
     more = {"benchmarks": {"gates": GATES}}
     unknown = table_of(config_of("timed", **more), measured)
@@ -220,7 +225,9 @@ def test_the_command(root, tmp_path, capsys):
     [
         ({"--root": "nowhere"}, "has no */costs.csv; give --costs"),
         ({"--costs": "other.csv"}, "the costs are of a config named 'other', but no config in"),
-        ({"--costs": "empty.csv"}, "has no column 'config'; `fastff costs` writes such tables"),
+        ({"--costs": "columns.csv"}, "has no column 'config'; `fastff costs` writes such tables"),
+        ({"--costs": "rows.csv"}, "has no row of step train; `fastff costs` writes such tables"),
+        ({"--costs": "empty.csv"}, "empty.csv is not a CSV table: No columns to parse from file"),
         ({"--configfile": "none.yaml"}, "config file none.yaml: No such file"),
         ({"--device": "cuda"}, "has no */provenance.json of a GPU"),
     ],
@@ -228,7 +235,9 @@ def test_the_command(root, tmp_path, capsys):
 def test_bad_input_is_refused(changes, message, root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("other.csv").write_text("config,name,step,seconds\nother,one,train,3\n")
-    Path("empty.csv").write_text("a,b\n")
+    Path("columns.csv").write_text("a,b\n")
+    Path("rows.csv").write_text("config,name,step,seconds\n")
+    Path("empty.csv").touch()
     values = {"--configfile": str(root / "config" / "small.yaml"), "--root": str(root)}
     values |= {"--device": "cpu", **changes}
     assert main(["plan", *(word for pair in values.items() for word in pair)]) == 2

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 import pytest
 from trees import TINY, jobs_in
@@ -103,6 +104,14 @@ def test_a_touched_file_with_the_same_content_reruns_nothing(edited):
 )
 def test_a_change_of_one_experiment_reruns_that_experiment(edited, old, new):
     edited.edit(CONFIG, old, new)  # the first such line is gate_activation's
+    assert edited.planned() - {"all"} == trained("gate_activation")
+
+
+def test_copied_results_of_another_config_are_trained_again(edited):
+    """Snakemake has no record of them, so that theirs are compared."""
+    shutil.rmtree(edited.folder / ".snakemake")
+    assert edited.planned() == set()
+    edited.edit(CONFIG, "    seeds: [0, 1]", "    seeds: [0, 2]")
     assert edited.planned() - {"all"} == trained("gate_activation")
 
 

@@ -1,5 +1,7 @@
 """What a start of the workflow does, and which files it reads and writes, without Snakemake."""
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -12,13 +14,16 @@ from snakemake.exceptions import WorkflowError
 from trees import ROOT, TINY, TINY_PATH
 
 from fastff.claims.load import load_claims
+from fastff.config.jobs import TRAIN_SETTINGS, job_record, settings
 from fastff.config.load import Config, load_config, parse_config
-from fastff.files import hold
+from fastff.workflow.digests import stage_digest
 from fastff.workflow.layout import Layout, from_here
 from fastff.workflow.progress import JOBS
 from fastff.workflow.start import (
-    hold_folder,
+    check_folders,
+    hold_results,
     keep_what_jobs_read,
+    left_over,
     read_config,
     use_container,
     write_training_jobs,
@@ -52,16 +57,69 @@ def test_a_config_with_faults_ends_the_workflow():
         read_config([TINY_PATH], {"threads": -1}, ROOT)
 
 
-def test_a_lock_that_a_dead_run_has_left_goes():
-    lock = Path(".snakemake/locks/0.input.lock")
-    lock.parent.mkdir(parents=True)
-    lock.touch()
-    held = hold(Path(".snakemake/held"))
-    assert hold_folder() is None
-    assert lock.exists()
-    held.close()
-    with hold_folder():
-        assert not lock.exists()
+def test_folders_where_no_job_could_work_are_refused(tmp_path, monkeypatch):
+    check_folders(TINY, ROOT)
+    Path("file").touch()
+    Path("link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        config = TINY.model_copy(update={"figures_dir": f"{name}/figures"})
+        with pytest.raises(WorkflowError, match=f"figures_dir = '{name}/figures': {name} is no fo"):
+            check_folders(config, ROOT)
+    with pytest.raises(
+        WorkflowError, match=r"the clone is '/a/\{b\}'; allowed is a path without {"
+    ):
+        check_folders(TINY, Path("/a/{b}"))
+    (tmp_path / "{x}").mkdir()
+    monkeypatch.chdir(tmp_path / "{x}")
+    with pytest.raises(WorkflowError, match=r"the working folder is .*; allowed is"):
+        check_folders(TINY, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"benchmarks_from": ("results/nope",)}, "benchmarks_from[0] = 'results/nope': no such f"),
+        ({"tables_from": ("results/nope",)}, "tables_from[0] = 'results/nope': no such folder in"),
+    ],
+)
+def test_earlier_results_that_are_not_there_are_refused(changes, message):
+    with pytest.raises(WorkflowError, match=re.escape(message)):
+        check_folders(TINY.model_copy(update=changes), ROOT)
+
+
+def test_a_notebook_that_is_not_there_is_refused():
+    block = TINY.experiments["hypercube"].model_copy(update={"notebook": "hypercubes"})
+    config = TINY.model_copy(update={"experiments": {"hypercube": block}})
+    message = r"hypercube\.notebook = 'hypercubes': unknown notebook .*, did you mean 'hypercube'"
+    with pytest.raises(WorkflowError, match=message):
+        check_folders(config, ROOT)
+
+
+def test_results_of_a_removed_experiment_are_named():
+    assert left_over(layout_of()) == []
+    for path in ("jobs/hypercube/a", "jobs/gone/a", "tidy/gone"):
+        Path("results/tiny", path).mkdir(parents=True)
+    assert left_over(layout_of()) == [
+        Path("results/tiny/jobs/gone"),
+        Path("results/tiny/tidy/gone"),
+    ]
+
+
+def test_results_are_locked_as_long_as_their_run_lives(monkeypatch):
+    results = Path("results/tiny")
+    with hold_results(results), pytest.raises(WorkflowError, match=r"Another run works in .*tiny"):
+        hold_results(results)
+    hold_results(results).close()
+    hold_results(Path("results/other")).close()
+
+    def without_locks(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    assert hold_results(results) is None
+    Path("file").touch()
+    with pytest.raises(WorkflowError, match="file: File exists"):
+        hold_results(Path("file"))
 
 
 def test_a_container_has_the_code_of_the_clone(monkeypatch):
@@ -107,6 +165,36 @@ def test_the_training_jobs_of_a_run_are_written_down():
     assert [job["n_runs"] for job in written] == [4, 4, 4, 4]
     assert [job["is_needed"] for job in written] == [True, False, False, False]
     assert written[0]["log"] == "logs/train/gate_activation/fff_mixture_relu/0-3.log"
+
+
+@pytest.mark.parametrize(
+    ("record", "stale"),
+    [
+        (lambda found: found, False),
+        (lambda found: found | {"sources": "edited"}, True),
+        (lambda found: {**found, "settings": {**found["settings"], "threads": 2}}, True),
+        (lambda found: {}, True),
+        (lambda found: "no JSON", True),
+        (lambda found: None, False),  # the tables are missing too, and Snakemake makes them
+    ],
+)
+def test_tables_of_another_recipe_or_code_are_made_again(record, stale):
+    layout, dag = layout_of(), SimpleNamespace(forcefiles=set())
+    known, workflow = set(), SimpleNamespace(dag=dag)
+    workflow.persistence = SimpleNamespace(metadata=lambda file: True if file in known else None)
+    job = SimpleNamespace(experiment="hypercube", variant="hypercube_mixture", shard="")
+    path = Path("results/tiny/jobs/hypercube/hypercube_mixture/job.json")
+    now = settings(TINY, TRAIN_SETTINGS)
+    found = record(job_record(layout.specs_of(job), now, stage_digest("train")))
+    if found is not None:
+        path.parent.mkdir(parents=True)
+        path.write_text(found if isinstance(found, str) else json.dumps(found))
+    assert layout.trains_on(job, workflow) == layout.dataset_files(DATASET)
+    assert dag.forcefiles == ({str(path)} if stale else set())
+    dag.forcefiles.clear()
+    known.add(str(path))
+    assert layout.trains_on(job, workflow) == layout.dataset_files(DATASET)
+    assert dag.forcefiles == set()
 
 
 def test_an_experiment_is_trained_collected_and_drawn():

@@ -4,12 +4,24 @@ import hashlib
 import json
 import shlex
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from fastff.config.jobs import BENCH_SETTINGS, LABELS, TRAIN_SETTINGS, settings
+REPOSITORY = Path(workflow.current_basedir).parents[1]
+PACKAGE = find_spec("fastff")
+
+if PACKAGE is None or not Path(PACKAGE.origin).samefile(
+    REPOSITORY / "src/fastff/__init__.py"
+):
+    raise WorkflowError(
+        f"The active environment has the code of {PACKAGE and Path(PACKAGE.origin).parents[2]},"
+        f" not of {REPOSITORY}: activate this clone's, or use make, which makes one"
+    )
+
+from fastff.config.jobs import BENCH_SETTINGS, LABELS, RECORD, TRAIN_SETTINGS, settings
 from fastff.data.names import DATASET_NAMES
 from fastff.data.text_names import TEXT_NAMES
 from fastff.tables.schema import LANGUAGE, TIDY
@@ -17,8 +29,10 @@ from fastff.workflow.caches import redirect_caches
 from fastff.workflow.digests import stage_digest
 from fastff.workflow.layout import FIGURE_FORMATS, TABLE_FORMATS, Layout, from_here
 from fastff.workflow.start import (
-    hold_folder,
+    check_folders,
+    hold_results,
     keep_what_jobs_read,
+    left_over,
     read_config,
     use_container,
     write_training_jobs,
@@ -26,20 +40,18 @@ from fastff.workflow.start import (
 
 redirect_caches()  # of this process and of all jobs
 
-REPOSITORY = Path(workflow.basedir).parent
 ENVIRONMENT = str(REPOSITORY / "environment.yml")
 # The command that executes a notebook, of rules with the same inputs, logs and params. nbconvert
 # takes its argument for a pattern, so it gets the bare name, whatever the folder is called.
 DRAW = (
     "papermill {input.notebook:q} {log.notebook:q} --parameters_file {params.file:q}"
-    " --kernel python3 --no-progress-bar > {log.text:q} 2>&1"
+    " --kernel python3 --start-timeout 300 --no-progress-bar > {log.text:q} 2>&1"
     " && (cd {params.folder:q} && jupyter nbconvert --to html $(basename {log.notebook:q})"
     " --output {params.part:q}) >> {log.text:q} 2>&1"
     " && mv {params.folder:q}/{params.part:q} {output.html:q}"
+    ' && for file in {output:q}; do [ -e "$file" ] || {{ echo "$file: the config has it, but'
+    " {input.notebook} doesn't draw it\" >> {log.text:q}; exit 1; }}; done"
 )
-
-if workflow.is_main_process and not workflow.dryrun:
-    HELD = hold_folder()
 
 if not workflow.config_settings.configfiles:
 
@@ -54,6 +66,7 @@ CHECKED = read_config(
 config = CHECKED.values
 CONFIG = CHECKED.config
 CLAIMS = CHECKED.claims
+check_folders(CONFIG, REPOSITORY)
 
 if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
     use_container(CONFIG, REPOSITORY)
@@ -67,6 +80,7 @@ CAPTIONS = LAYOUT.captions
 # uses them, so that a change reruns the jobs that read it and no others.
 KEPT = f"{RESULTS}/config.yaml"
 KEPT_DIGEST = hashlib.sha256(CHECKED.text.encode()).hexdigest()
+HELD = []  # the lock of the results, as long as this process lives
 HAS_GPU = CONFIG.device == "cuda" or (
     CONFIG.device == "auto" and bool(shutil.which("nvidia-smi"))
 )

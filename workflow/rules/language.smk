@@ -3,12 +3,13 @@
 
 rule train_language_model:
     input:
-        text=lambda wildcards: LAYOUT.data_of(wildcards.language_model),
+        text=lambda wildcards: LAYOUT.trains_on(wildcards, workflow),
     output:
         expand(
             f"{RESULTS}/jobs/{{{{language_model}}}}/{{{{variant}}}}/{{table}}.csv",
             table=[*LANGUAGE],
         ),
+        f"{RESULTS}/jobs/{{language_model}}/{{variant}}/{RECORD}",
     log:
         f"{RESULTS}/logs/train/{{language_model}}/{{variant}}.log",
     benchmark:

@@ -3,6 +3,12 @@
 # a limit of submitted jobs, `--jobs`, is given where there is a cluster
 ON_CLUSTER = workflow.resource_settings.nodes is not None
 
+if (
+    workflow.resource_settings.cores is not None
+    and workflow.resource_settings.cores < 1
+):
+    raise WorkflowError("--cores 0 starts no job; allowed is at least 1, or all")
+
 if ON_CLUSTER and CONFIG.device == "auto":
     raise WorkflowError(
         "device = 'auto': the machine that submits jobs can't tell what those have that run them;"

@@ -4,12 +4,13 @@
 
 rule train:
     input:
-        data=lambda wildcards: LAYOUT.data_of(wildcards.experiment),
+        data=lambda wildcards: LAYOUT.trains_on(wildcards, workflow),
     output:
         expand(
             f"{RESULTS}/jobs/{{{{experiment}}}}/{{{{variant}}}}{{{{shard}}}}/{{table}}.csv",
             table=[*TIDY],
         ),
+        f"{RESULTS}/jobs/{{experiment}}/{{variant}}{{shard}}/{RECORD}",
     log:
         f"{RESULTS}/logs/train/{{experiment}}/{{variant}}{{shard}}.log",
     benchmark:

@@ -16,7 +16,7 @@ def provenance(device: torch.device) -> dict[str, str | int]:
 
     `device_name`, `driver` (empty on a CPU), `torch`, `clock`, `threads` and `commit` (what
     FASTFF_COMMIT says where it is set, for code that was copied without its history; else of this
-    checkout, "+" where it has changes).
+    checkout, "+" where it has changes, or modules that aren't in it).
     """
     return {
         "device_name": device_name(device),
@@ -48,10 +48,12 @@ def _driver() -> str:
 def _commit() -> str:
     if given := os.environ.get("FASTFF_COMMIT"):
         return given
-    here = ["git", "-C", str(Path(__file__).parent)]
+    here = ["git", "-C", str(Path(__file__).parents[1])]
+    if not _output([*here, "ls-files", "__init__.py"]):
+        return ""  # a copy without history, which may lie in another repository
     commit = _output([*here, "rev-parse", "--short=12", "HEAD"])
     changed = _output([*here, "status", "--porcelain", "--untracked-files=no"])
-    return f"{commit}+" if changed else commit
+    return f"{commit}+" if changed or _output([*here, "status", "--porcelain", "."]) else commit
 
 
 def _output(command: list[str]) -> str:

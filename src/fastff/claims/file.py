@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fastff.config.base import Name, Spec
+from fastff.config.base import Line, Name, Spec
 from fastff.tables.schema import (
     BITS_PER_BYTE,
     CHOICES,
@@ -20,7 +20,7 @@ from fastff.tables.schema import (
     TIMINGS,
 )
 
-Text = Annotated[str, Field(min_length=1, max_length=600)]
+Text = Annotated[Line, Field(min_length=1, max_length=600)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{7,40}$")]
 BEST = "best_accuracy_hard"  # of all epochs of a run
 METRICS = (*SCORES, *OTHER_SCORES, *CHOICES, *MEASURES, *BITS_PER_BYTE, "best_epoch", BEST)

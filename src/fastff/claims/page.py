@@ -69,6 +69,8 @@ def insert(page: Path, ledger: pd.DataFrame, *, check: bool = False) -> bool:
         ConfigError: as `inserted`, with the file's name.
 
     """
+    if not page.is_file():
+        raise ConfigError(f"{page}: no such file")
     text = page.read_text(encoding="utf-8")
     try:
         new = inserted(text, ledger)

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from fastff.cli.archives import add_export, add_import
 from fastff.cli.commands import (
     add_bench,
     add_collect,
@@ -60,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_claims(commands)
     add_reference(commands)
     add_verify(commands)
+    add_export(commands)
+    add_import(commands)
     add_plan(commands)
     add_costs(commands)
     add_artifact(commands)

@@ -6,10 +6,12 @@ import argparse
 import difflib
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastff.cli.arguments import Commands, add_config
+from fastff.config.base import unknown
 from fastff.config.errors import ConfigError, describe_faults
 from fastff.config.load import load_config
 
@@ -84,10 +86,20 @@ def _claims_file(options: argparse.Namespace) -> ClaimsFile:
     """Return the claims of --claims, which may name what --config has."""
     from fastff.claims.load import load_claims
 
+    if options.check:
+        raise ConfigError("--check is about a page: --insert; --output always writes")
     if not options.tables:
         raise ConfigError("--tables is missing; --output needs the folders that hold the tables")
+    for folder in options.tables:
+        if not any((folder / part).is_dir() for part in ("tidy", "benchmarks")):
+            raise ConfigError(f"--tables {folder}: has neither tidy/ nor benchmarks/")
     config = load_config(options.configfile) if options.configfile is not None else None
-    return load_claims(options.claims, config)
+    claims = load_claims(options.claims, config)
+    about = {name: None for claim in claims.claims.values() for name in claim.variants()}
+    for name in options.only or ():
+        if name not in about:
+            raise ConfigError(f"--only {name}: {unknown(f'experiment {name!r}', name, about)}")
+    return claims
 
 
 def add_verify(commands: Commands) -> None:
@@ -96,12 +108,16 @@ def add_verify(commands: Commands) -> None:
         "verify",
         help="compare two result trees, table by table",
         description="Compare the tables of two result trees, such as results/paper and "
-        "results/reference/h100. Bits differ between machines, so that means over seeds are "
-        "compared: a table is identical, within the intervals (Welch's, 95 % for all cells of the "
-        "table together), or different, with the cells that differ. What is timed is left out. "
+        "results/reference/h100. Bits differ between machines, so that runs and their means over "
+        "seeds are compared: a table is identical, within the intervals (95 % for all checks of "
+        "the table together), or different, with what differs. What is timed is left out. "
         "Exit code 0: every table is identical or within; 1: some differ; 2: no result trees.",
     )
-    parser.add_argument("left", type=Path, help="a result tree: a folder with tidy/ or tables/")
+    parser.add_argument(
+        "left",
+        type=Path,
+        help="a result tree: a folder with tidy/ or tables/, or what `fastff export` wrote",
+    )
     parser.add_argument("right", type=Path, help="another, which may have packed tables")
     parser.add_argument(
         "--common",
@@ -127,13 +143,15 @@ def _verify(options: argparse.Namespace) -> int:
         if options.common or options.cells:
             raise ValueError("--common and --cells are about intervals; --exact has none")
         return _verify_exactly(options)
+    from fastff.archive.pack import as_folder
     from fastff.files import atomic_path
     from fastff.verify.compare import cell_table, compare_trees, report
 
     sides = [options.left, options.right]
     if options.name:
         sides = [side / "results" / options.name for side in sides]
-    comparison = compare_trees(*sides)
+    with ExitStack() as stack:
+        comparison = compare_trees(*(stack.enter_context(as_folder(side)) for side in sides))
     if options.cells:
         with atomic_path(options.cells) as path:
             cell_table(comparison).to_csv(path, index=False)
@@ -142,12 +160,14 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _verify_exactly(options: argparse.Namespace) -> int:
+    from fastff.archive.pack import as_folder
     from fastff.verify.exact import compare_runs, compare_trees_exactly
 
     if options.name:
         comparison = compare_runs(options.left, options.right, options.name)
     else:
-        comparison = compare_trees_exactly(options.left, options.right)
+        with as_folder(options.left) as left, as_folder(options.right) as right:
+            comparison = compare_trees_exactly(left, right)
     print(comparison.report())
     return 0 if comparison.identical else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import signal
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from fastff.cli.arguments import Commands, add_config, add_device, positive, with_settings
 from fastff.config.errors import ConfigError
+from fastff.config.job import TrainSpec
+from fastff.config.language import LanguageSpec
 from fastff.config.load import Config, load_config
 
 log = logging.getLogger("fastff")
@@ -69,6 +72,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from fastff.config.jobs import TRAIN_SETTINGS, named_jobs
     from fastff.data.dataset import load
+    from fastff.files import require_folder
     from fastff.train.device import choose_device, set_precision
     from fastff.train.graceful_shutdown import StoppedError, StopRequest
     from fastff.train.job import job_checkpoints, train
@@ -77,6 +81,8 @@ def _train(options: argparse.Namespace) -> int:
     from fastff.workflow.digests import stage_digest
     from fastff.workflow.progress import Progress, failures
 
+    for folder in filter(None, (options.output, options.store)):
+        require_folder(folder)
     config = load_config(options.configfile)
     if options.job.partition("/")[0] in config.language_models:
         return _train_language_model(options, config)
@@ -89,6 +95,7 @@ def _train(options: argparse.Namespace) -> int:
     for spec in specs:
         if spec.dataset != data.name:
             raise ConfigError(f"--data {options.data} is {data.name}; the job needs {spec.dataset}")
+    sources = stage_digest("train")  # as it is now, before hours of training
     stop = StopRequest()
     contexts = [run_context(spec, data, stage_digest("runs")) for spec in specs]
     checkpoints = job_checkpoints(options.store, specs, contexts, options.checkpoint_seconds, stop)
@@ -106,6 +113,7 @@ def _train(options: argparse.Namespace) -> int:
     except StoppedError:
         return _stopped(options)
     write_tables(joined_tables(specs, jobs), options.output)
+    _keep_record(specs, options, sources)
     return _report_failures(failures(specs, jobs), options)
 
 
@@ -129,7 +137,7 @@ def _train_language_model(options: argparse.Namespace, config: Config) -> int:
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
     set_precision(device, tf32=options.tf32)
-    text = load_text(options.data, device=device)
+    text, sources = load_text(options.data, device=device), stage_digest("language")
     if text.name != specs[0].text:
         raise ConfigError(f"--data {options.data} is {text.name}; the job needs {specs[0].text}")
     stop = StopRequest()
@@ -138,7 +146,7 @@ def _train_language_model(options: argparse.Namespace, config: Config) -> int:
             jobs = train_language_models(
                 specs,
                 text,
-                sources=stage_digest("language"),
+                sources=sources,
                 store=options.store,
                 interval=options.checkpoint_seconds,
                 stop=stop,
@@ -146,7 +154,20 @@ def _train_language_model(options: argparse.Namespace, config: Config) -> int:
     except StoppedError:
         return _stopped(options)
     write_tables(tidy_language_tables(specs, jobs), options.output)
+    _keep_record(specs, options, sources)
     return _report_failures(failed_language_runs(specs, jobs), options)
+
+
+def _keep_record(
+    specs: list[TrainSpec] | list[LanguageSpec], options: argparse.Namespace, sources: str
+) -> None:
+    """Write beside the tables what they depend on."""
+    from fastff.config.jobs import RECORD, TRAIN_SETTINGS, job_record
+    from fastff.files import atomic_path
+
+    record = job_record(specs, {key: getattr(options, key) for key in TRAIN_SETTINGS}, sources)
+    with atomic_path(options.output / RECORD) as path:
+        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def _stopped(options: argparse.Namespace) -> int:
@@ -196,9 +217,11 @@ def add_reference(commands: Commands) -> None:
 def _reference(options: argparse.Namespace) -> int:
     import torch
 
+    from fastff.files import require_folder
     from fastff.train.device import choose_device, set_precision
     from fastff.workflow.reference import make_reference
 
+    require_folder(options.output)
     config = load_config(options.configfile)
     device = choose_device(config.device)
     torch.set_num_threads(config.threads)

@@ -13,7 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 MOST_LISTED = 34
+MOST_BYTES = 255  # of a name in a path
 FOLDER_PATTERN = r"^[^{}<>\x00-\x1f]+$"  # Snakemake takes brackets for wildcards and variables
+
+# For figures, tables, Markdown and HTML alike: nothing in it is markup or ends a line
+LINE_PATTERN = r"^[^<>\x00-\x1f\x7f\x85\u2028\u2029]+$"
 
 T = TypeVar("T")
 
@@ -24,14 +28,39 @@ def _check_folder(value: str) -> str:
         raise ValueError("an address is no folder; allowed is the path of a mounted file system")
     if value.startswith("~"):
         raise ValueError("~ is not expanded; allowed is the whole path of the home folder")
+    if not value.isprintable():
+        raise ValueError("it has characters that nobody sees")
     if value != value.strip():
         raise ValueError("Snakemake takes no path that starts or ends with a space")
-    return os.path.normpath(value)
+    path = os.path.normpath(value)
+    if path.startswith("-"):
+        raise ValueError("commands take what starts with a dash for an option; give a whole path")
+    if any(len(part.encode()) > MOST_BYTES for part in value.split("/")):
+        raise ValueError(f"a name in a path has at most {MOST_BYTES} bytes")
+    return path
 
 
 Folder = Annotated[
     str, Field(pattern=FOLDER_PATTERN, max_length=1000), AfterValidator(_check_folder)
 ]
+
+
+def _check_line(value: str) -> str:
+    """Return a text, or raise ValueError where it, or a formula in it, can't be drawn."""
+    if not value.isprintable() or not value.strip():
+        raise ValueError("it has characters that nobody sees, or no others")
+    if "$" in value:
+        from matplotlib.mathtext import MathTextParser
+
+        try:
+            MathTextParser("path").parse(value)
+        except ValueError as error:
+            fault = str(error).strip().splitlines()[-1]
+            raise ValueError(f"matplotlib can't draw the formula: {fault}") from None
+    return value
+
+
+Line = Annotated[str, Field(pattern=LINE_PATTERN), AfterValidator(_check_line)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fastff.config.base import Name, Spec, Unique, require_unique, unknown
-from fastff.config.model import MAX_DEPTH, FixedActivation, Grid, Variant, Width
+from fastff.config.base import Line, Name, Spec, Unique, require_unique, unknown
+from fastff.config.model import MAX_DEPTH, FixedActivation, Grid, Variant, Width, check_bytes
 from fastff.config.recipe import Recipe
 from fastff.config.timed_forms import TIMED_FORMS
-from fastff.data.names import DATASET_NAMES
+from fastff.data.names import DATASET_NAMES, DATASET_SIZES
 
 Op = Literal["gate", "experts", "layer", "train_step"]
 Mode = Literal["eager", "compiled", "graph"]
@@ -37,7 +37,7 @@ class TimedVariant(Spec):
 
     name: Name
     form: Name
-    label: str = Field(default="", max_length=60)
+    label: Line | Literal[""] = Field(default="", max_length=60)
     hidden_features: Width | None = None
     dtypes: Dtypes | None = None
     modes: Modes | None = None
@@ -108,6 +108,14 @@ class TimingCase(Spec):
             raise ValueError(f"depth = 0: op {self.op} needs at least 1")
         return self
 
+    @model_validator(mode="after")
+    def _check_bytes(self) -> TimingCase:
+        outputs = self.out_features or 1
+        for depth in self.depth:
+            for width in self.widths(depth):
+                check_bytes((self.in_features, 2**depth * width, outputs), max(self.batch))
+        return self
+
     def widths(self, depth: int) -> tuple[int, ...]:
         """Return the hidden units of one expert at a depth."""
         return (depth,) if self.hidden_features == "depth" else self.hidden_features
@@ -160,4 +168,13 @@ class EngineBenchmarkSpec(Spec):
         for workers in self.workers:
             if not 0 <= workers <= 256:
                 raise ValueError(f"workers = {workers}: must be between 0 and 256")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> EngineBenchmarkSpec:
+        size = DATASET_SIZES[self.dataset]
+        self.recipe.check_dataset(size.n_train, self.dataset)
+        for variant in self.variants:
+            variant.check_models(self.grid)
+            variant.check_bytes(self.grid, *size.features, self.recipe.batch_size)
         return self

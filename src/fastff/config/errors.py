@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from fastff.config.base import FOLDER_PATTERN, NAME_PATTERN
+from fastff.config.base import FOLDER_PATTERN, LINE_PATTERN, NAME_PATTERN
 
 MOST_SHOWN = 80  # characters of what was given
 OWN_KEY = (
@@ -27,6 +27,7 @@ WORDING = (
 )
 PATTERNS = {
     NAME_PATTERN: f"should match {NAME_PATTERN}",
+    LINE_PATTERN: "should be one line, without < and >",
     FOLDER_PATTERN: "should be the path of a folder, without {, }, <, > and line breaks",
 }
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fastff.config.base import Name, Spec, Unique, require_unique, unknown
+from fastff.config.base import Line, Name, Spec, Unique, require_unique, unknown
 from fastff.config.benchmarks import EngineBenchmarkSpec, TimingBenchmarkSpec
 from fastff.config.job import Recording, Seeds
 from fastff.config.model import Grid, GridChange, Variant
@@ -23,7 +23,7 @@ def _resolve_variant(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in NAMED:
-        raise ValueError(unknown(f"variant {value!r}", value, NAMED))
+        raise ValueError(unknown(f"variant {value!r:.80}", value, NAMED))
     return NAMED[value].model_dump()
 
 
@@ -56,7 +56,7 @@ class Drawn(Spec):
 
     """
 
-    title: str = Field(min_length=1, max_length=100)
+    title: Line = Field(min_length=1, max_length=100)
     notebook: Name | None = None
     figures: Products = ("{experiment}",)
     tables: Products = ("{experiment}",)
@@ -88,6 +88,7 @@ class DrawnVariants(Drawn):
     @model_validator(mode="after")
     def _check_variants(self) -> DrawnVariants:
         require_unique(self.variant_names())
+        require_unique(tuple(f"label {variant.label!r}" for variant in self.variants))
         return self
 
     def variant_names(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastff.config.base import unknown
@@ -20,6 +21,7 @@ TRAIN_SETTINGS = (
 )
 # Of a job's spec: labels are for figures, and no job of training reads them.
 LABELS: Any = {"variant": {"label"}, "equal_to": {"__all__": {"variant": {"label"}}}}
+RECORD = "job.json"  # beside a job's tables: what it trained
 WHOLE = "all"  # the name of the job that trains a whole experiment
 BENCH_SETTINGS = ("device", "stacks_at_once", "tf32")
 
@@ -27,6 +29,22 @@ BENCH_SETTINGS = ("device", "stacks_at_once", "tf32")
 def settings(config: Config, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the values of some keys of a config."""
     return {name: getattr(config, name) for name in names}
+
+
+def job_record(
+    specs: Sequence[TrainSpec] | Sequence[LanguageSpec], settings: Mapping[str, Any], sources: str
+) -> dict[str, Any]:
+    """Return all that the tables of a training job depend on, as the JSON values of RECORD.
+
+    Args:
+        specs: what the job trains.
+        settings: the values of TRAIN_SETTINGS.
+        sources: the digest of the code, `fastff.workflow.digests.stage_digest` of "train", or of
+            "language".
+
+    """
+    named = {spec.variant.name: spec.model_dump(mode="json", exclude=LABELS) for spec in specs}
+    return {**named, "settings": dict(settings), "sources": sources}
 
 
 def train_jobs(config: Config, experiment: str) -> dict[str, TrainSpec]:

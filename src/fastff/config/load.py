@@ -51,10 +51,11 @@ from fastff.data.text_names import TEXT_NAMES
 
 RESERVED_NAMES = frozenset(
     {
-        *("all", "prepare", "train", "collect", "ledger", "claims", "rule_graph", "site"),
+        *("all", "prepare", "train", "collect", "bench", "ledger", "claims", "rule_graph", "site"),
         *("data", "reference"),
     }
 )
+MOST_LETTERS = 200  # of the name of a figure or table
 RESERVED = ", ".join(sorted(RESERVED_NAMES))
 PREPARED = DATASET_NAMES + TEXT_NAMES
 
@@ -196,10 +197,10 @@ class Config(Spec):
     @field_validator("container")
     @classmethod
     def _check_container(cls, value: str | None) -> str | None:
-        if value is not None and re.search(r"[\s{}<>]", value):
+        if value is not None and (re.search(r"^-|[\s{}<>]", value) or not value.isprintable()):
             raise ValueError(
-                "Snakemake takes no spaces and no brackets here; allowed is a file, or an address "
-                "that apptainer pulls from, such as docker://registry/name:tag"
+                "Snakemake takes no spaces, no brackets and no dash at the start here; allowed is "
+                "a file, or an address that apptainer pulls from, such as docker://registry/name:tag"
             )
         return value
 
@@ -208,9 +209,10 @@ class Config(Spec):
         taken: dict[str, str] = {}
         for where in ("experiments", "language_models", "benchmarks"):
             for name in getattr(self, where):
-                if name in RESERVED_NAMES:
+                if name in RESERVED_NAMES or name.startswith("draw_"):
                     raise ValueError(
-                        f"{where}.{name}: this name is reserved; allowed is any but {RESERVED}"
+                        f"{where}.{name}: this name is reserved; allowed is any but {RESERVED}, "
+                        "draw_*"
                     )
                 if name in taken:
                     raise ValueError(f"{where}.{name}: {taken[name]} has this name already")
@@ -254,9 +256,11 @@ class Config(Spec):
                 raise ValueError(f"tables: {product!r} is where a benchmark writes its times")
             if count > 1:
                 raise ValueError(f"{kind}: two blocks would write {product!r}")
-            if not product.replace("_", "").isalnum() or not product.islower():
+            is_name = product.replace("_", "").isalnum() and product.islower()
+            if not is_name or len(product.encode()) > MOST_LETTERS:
                 raise ValueError(
-                    f"{kind}: {product!r} is no name of a file; allowed are a-z, 0-9 and _"
+                    f"{kind}: {product[:80]!r} is no name of a file; allowed are a-z, 0-9 and _, "
+                    f"at most {MOST_LETTERS}"
                 )
 
     def drawn(self) -> dict[str, Drawn]:
@@ -336,8 +340,10 @@ class Config(Spec):
                 record=block.record,
                 record_every=block.record_every,
             )
+            size = DATASET_SIZES[block.dataset]
+            variant.check_bytes(spec.grid, *size.features, recipe.batch_size)
             try:
-                recipe.check_dataset(DATASET_SIZES[block.dataset].n_train, block.dataset)
+                recipe.check_dataset(size.n_train, block.dataset)
             except ValueError as error:
                 own = variant.name in block.recipes
                 fault = str(error).removeprefix("recipe") if own else f".{error}"

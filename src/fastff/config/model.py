@@ -6,15 +6,18 @@ says which class computes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from fastff.config.base import Name, Spec, Unique, any_of
+from fastff.config.base import Line, Name, Spec, Unique, any_of
 from fastff.config.gates import GateSpec
 
 MAX_DEPTH = 20
 SIZES = ("depth", "hidden_features")  # that a model can leave open
+MAX_BYTES = 2**42  # of a run: more than any machine has
 MAX_UNITS = 2**22  # of a model: with 784 inputs they take 13 GB
 
 Depth = Annotated[int, Field(ge=1, le=MAX_DEPTH)]
@@ -217,6 +220,11 @@ class LayerSpec(Spec):
         """
         return self
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many values there are of a sample between inputs and outputs, layer by layer."""
+        return ()
+
 
 class RoutedSpec(LayerSpec):
     """A gate over a bank of 2**depth experts: an FFF with a tree gate, an MoE with a linear one.
@@ -232,6 +240,11 @@ class RoutedSpec(LayerSpec):
     depth: Depth | None = None
     hidden_features: Width | None = None
     master_features: Width | None = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The hidden units of all experts."""
+        return (2**self.shape.depth * self.shape.hidden_features + (self.master_features or 0),)
 
     @property
     def shape(self) -> Point:
@@ -258,6 +271,11 @@ class FeedForwardSpec(LayerSpec):
     bias: ExpertBias = False
     hidden_features: Width | None = None
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The hidden units."""
+        return (self.shape.hidden_features,)
+
 
 class NodeTreeSpec(LayerSpec):
     """Parallel trees without leaves, whose nodes are neurons.
@@ -276,6 +294,11 @@ class NodeTreeSpec(LayerSpec):
     bias: bool = False
     depth: Depth | None = None
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The nodes of all trees."""
+        return (self.n_trees * 2 ** (self.shape.depth + self.leaf_nodes),)
+
 
 class ConvolutionalSpec(LayerSpec):
     """A small convolutional network: 3 x 3 convolutions, ReLU and 2 x 2 max-pooling, then linear.
@@ -285,6 +308,11 @@ class ConvolutionalSpec(LayerSpec):
 
     kind: Literal["convolutional"] = "convolutional"
     channels: tuple[Width, ...] = Field(default=(8, 16), min_length=1, max_length=4)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The channels."""
+        return self.channels
 
 
 class StridedConvolutionalSpec(LayerSpec):
@@ -296,6 +324,11 @@ class StridedConvolutionalSpec(LayerSpec):
     kind: Literal["strided_convolutional"] = "strided_convolutional"
     channels: tuple[Width, ...] = Field(default=(4, 8, 16, 16), min_length=1, max_length=8)
     hidden_features: Width = 256
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The channels, and the hidden units."""
+        return (*self.channels, self.hidden_features)
 
 
 class LinearSpec(LayerSpec):
@@ -343,6 +376,11 @@ class BottleneckSpec(LayerSpec):
         """The part whose routing counts, and that the grid's sizes are for."""
         routes = isinstance(self.head, RoutedSpec | NodeTreeSpec)
         return self.head if routes and self.body.kind not in ("routed", "node_tree") else self.body
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Those of the body, the features, and those of the head."""
+        return (*self.body.widths, self.features, *self.head.widths)
 
     @property
     def parts(self) -> tuple[LayerSpec, ...]:
@@ -427,11 +465,27 @@ ModelSpec = Annotated[
 ]
 
 
+def check_bytes(widths: Sequence[int], batch: int) -> None:
+    """Raise ValueError for a training that needs more memory than any machine has.
+
+    That is, in float32, weights, gradients and Adam's two moments between layers of `widths`
+    values, and all of these values for a batch, forward and backward.
+    """
+    n_parameters = sum(one * other for one, other in pairwise(widths))
+    n_bytes = 4 * (4 * n_parameters + 2 * batch * sum(widths))
+    if n_bytes > MAX_BYTES:
+        shown = " x ".join(f"{width:,}" for width in widths)
+        raise ValueError(
+            f"layers of {shown} values with batches of {batch:,} take some "
+            f"{n_bytes / 2**30:,.0f} GiB; at most {MAX_BYTES / 2**30:,.0f} are allowed"
+        )
+
+
 class Variant(Spec):
     """A named model. Sizes that it leaves open come from the grid."""
 
     name: Name
-    label: str = Field(min_length=1, max_length=60)
+    label: Line = Field(min_length=1, max_length=60)
     model: ModelSpec
 
     def models(self, grid: Grid) -> list[ModelSpec]:
@@ -464,6 +518,14 @@ class Variant(Spec):
                 except ValueError as error:
                     at = f"variant {self.name!r} at depth {part.depth}"
                     raise ValueError(f"{at}: {error}") from None
+
+    def check_bytes(self, grid: Grid, in_features: int, out_features: int, batch: int) -> None:
+        """Raise ValueError where a run of the grid would need more memory than any machine has."""
+        for model in self.models(grid):
+            try:
+                check_bytes((in_features, *model.widths, out_features), batch)
+            except ValueError as error:
+                raise ValueError(f"variant {self.name!r}: {error}") from None
 
     @property
     def has_tree(self) -> bool:

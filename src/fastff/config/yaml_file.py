@@ -36,11 +36,16 @@ BLOCKS = {
 }
 FAULT = re.compile(r"(?P<key>[\w.\[\]]+)(: (unknown )?key '(?P<last>[^']*)')?")
 
+MOST_BYTES = 10_000_000  # of a file: a thousand times what a config has
+MOST_NODES = 1_000_000  # of a file whose aliases are written out
+# What YAML 1.1 reads as a number of base 8 or 60, and nobody else
+ODD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
+
 HEADING = "# The config of this run, whole. Each start writes it anew, so change config/ instead.\n"
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads what SafeLoader does, but refuses a key that a mapping has already."""
+    """Reads what SafeLoader does, but refuses repeated keys, and numbers that aren't plain."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Return the mapping. Raises ConstructorError for a key that is given twice."""
@@ -51,6 +56,11 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
                 continue  # SafeLoader says so
+            if not isinstance(key, str):
+                problem = f"key {key_node.value} is no text but {key!r} for YAML; put it in quotes"
+                raise yaml.constructor.ConstructorError(
+                    problem=problem, problem_mark=key_node.start_mark
+                )
             line = key_node.start_mark.line + 1
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -59,6 +69,40 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
             seen[key] = line
         found: dict[Hashable, Any] = super().construct_mapping(node, deep)
         return found
+
+
+def _construct_number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+    """Return a number as people mean it, or raise ConstructorError."""
+    if ODD_NUMBER.fullmatch(node.value):
+        problem = f"{node.value} is a number of base 8 or 60 in YAML 1.1; write it in base 10"
+        raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+    kind = node.tag.rpartition(":")[2]
+    try:
+        number: int | float = getattr(yaml.SafeLoader, f"construct_yaml_{kind}")(loader, node)
+    except ValueError:
+        problem = f"a number of {len(node.value)} digits, {node.value[:20]}..., is too long"
+        raise yaml.constructor.ConstructorError(
+            problem=problem, problem_mark=node.start_mark
+        ) from None
+    return number
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _construct_number)
+
+
+def _n_nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return the nodes of a document whose aliases are written out. Raises YAMLError for a loop."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if known.setdefault(id(node), 0) == 0:
+        known[id(node)] = -1  # under way
+        is_mapping = isinstance(node, yaml.MappingNode)
+        inner = [one for pair in node.value for one in pair] if is_mapping else node.value
+        known[id(node)] = 1 + sum(_n_nodes(one, known) for one in inner)
+    if known[id(node)] < 0:
+        raise yaml.YAMLError(f"an alias is in what it stands for, {str(node.start_mark).strip()}")
+    return known[id(node)]
 
 
 @dataclass(frozen=True)
@@ -110,8 +154,14 @@ def read_yaml(path: Path, what: str = "config file") -> dict[str, Any]:
 
 def _read(path: Path, what: str) -> tuple[dict[str, Any], yaml.Node]:
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ConfigError(f"{what} {path}: at most {MOST_BYTES // 1_000_000} MB are allowed")
+        loader = _Loader(content.decode())
         root = loader.get_single_node()
+        if root is not None and _n_nodes(root, {}) > MOST_NODES:
+            raise ConfigError(f"{what} {path}: its aliases stand for too much to write out")
         values = None if root is None else loader.construct_document(root)
     except OSError as error:
         raise ConfigError(f"{what} {path}: {error.strerror}") from None

@@ -105,6 +105,14 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> Dataset:
 
 def _check_record(path: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Raise a `DataError` where a number of the record is not that of the arrays."""
+    for part in ("train", "test"):
+        images, labels = arrays.get(f"{part}_images"), arrays.get(f"{part}_labels")
+        if images is None or images.dtype != np.uint8 or images.ndim != 4 or not images.size:
+            raise DataError(f"{path}: {part}_images should be bytes of shape (n, c, height, width)")
+        if labels is None or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            raise DataError(f"{path}: {part}_labels should be an integer for each image")
+        if labels.min() < 0:
+            raise DataError(f"{path}: {part}_labels has {labels.min()}; allowed is 0 or more")
     try:
         found = [*record["mean"], *record["std"]]
         mean, std = channel_statistics(arrays["train_images"])

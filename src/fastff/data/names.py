@@ -17,6 +17,11 @@ class DatasetSize(NamedTuple):
     image_shape: tuple[int, int, int]
     n_classes: int = 10
 
+    @property
+    def features(self) -> tuple[int, int]:
+        """How many features an input has, and an output."""
+        return math.prod(self.image_shape), self.n_classes
+
 
 DATASET_SIZES: dict[str, DatasetSize] = {
     "mnist5k": DatasetSize(4000, 1000, (1, 28, 28)),
@@ -39,7 +44,7 @@ def outline(name: str) -> Dataset:
     from fastff.data.dataset import Dataset
 
     n_train, n_test, image_shape, n_classes = DATASET_SIZES[name]
-    in_features = math.prod(image_shape)
+    in_features, _ = DATASET_SIZES[name].features
     with torch.device("meta"):
         return Dataset(
             name=name,

@@ -19,6 +19,8 @@ from fastff.data.download import (
 from fastff.data.errors import DataError
 from fastff.data.images import LabelledImages
 
+MOST_BYTES = 200_000_000  # that a gzipped file may hold: four times what the largest does
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -133,13 +135,17 @@ class DatasetSource:
             DataError: the content has another checksum, or can't be decompressed.
 
         """
-        content = path.read_bytes()
-        if path.suffix == ".gz":
+        if path.suffix != ".gz":
+            content = path.read_bytes()
+        else:
             try:
-                content = gzip.decompress(content)
+                with gzip.open(path) as file:
+                    content = file.read(MOST_BYTES + 1)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 found = f"{checksum_file(path, 'sha256')} of a damaged gzip file ({error})"
                 raise self.damaged(f"{path} (content)", expected or "a gzip file", found) from error
+        if len(content) > MOST_BYTES:
+            raise DataError(f"{path}: holds more than {MOST_BYTES:,} bytes. {self.ways_to_get()}")
         if expected is not None:
             found = checksum_bytes(content, algorithm_of(expected))
             if found != expected:

@@ -29,6 +29,7 @@ from fastff.site.markup import draw_rule_graph, linked, read_caption, sortable, 
 from fastff.tables.format import DASH
 
 TEMPLATES = Path(__file__).parent / "templates"
+MARKER = ".fastff_site"  # the file of a folder that is a site, and so may be deleted
 MOST_BYTES = 2**20  # of a table that isn't packed
 
 
@@ -38,16 +39,20 @@ def build_site(configfile: Path, manifest: Manifest, output: Path) -> int:
     Args:
         configfile: the config of the run.
         manifest: the files that it made.
-        output: the folder; one that is there is replaced.
+        output: the folder; an earlier site is replaced.
 
     Returns:
         How many pages it has.
 
     Raises:
-        ConfigError: for a config that can't be used, or a file of the manifest that isn't there.
+        ConfigError: for a config that can't be used, a file of the manifest that isn't there, or a
+            folder that holds anything but a site.
         ValueError: for what Sphinx can't make a page of.
 
     """
+    part = output.with_name(f".{output.name}.part")
+    for folder in (output, part):
+        _check_deletable(folder)
     layers = read_layers(configfile)
     values = merge_layers(layers)
     config = parse_config(values, layers)
@@ -55,11 +60,13 @@ def build_site(configfile: Path, manifest: Manifest, output: Path) -> int:
         raise ConfigError(
             "\n".join(f"{path}: missing; the run must be finished" for path in missing)
         )
-    part = output.with_name(f".{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:
         sources, pages = part / "rst", part / "html"
-        sources.mkdir(parents=True)
+        for path in (sources, pages):
+            path.mkdir(parents=True)
+        for path in (part, pages):
+            (path / MARKER).touch()
         _write_sources(config, values, manifest, sources)
         nocolor()
         with patch_docutils(), docutils_namespace():
@@ -77,6 +84,17 @@ def build_site(configfile: Path, manifest: Manifest, output: Path) -> int:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return sum("_static" not in page.parts for page in output.rglob("*.html"))
+
+
+def _check_deletable(folder: Path) -> None:
+    """Raise ConfigError unless a folder isn't there, is empty, or is a site."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ConfigError(f"--output {folder}: not a folder; give one, which needn't be there")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise ConfigError(
+            f"--output {folder}: has other files than a site's, which would be deleted; give an "
+            "empty folder, or one that isn't there"
+        )
 
 
 def _write_sources(

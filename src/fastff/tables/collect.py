@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastff.files import atomic_path
+from fastff.files import atomic_path, check_sum, write_sums
 
 
 def collect(jobs: Sequence[Path], output: Path) -> None:
     """Write `<output>/<table>.csv`, the jobs' tables one after the other, for each that they have.
 
-    The rows are copied as they are, so that no number is rounded on the way.
+    The rows are copied as they are, so that no number is rounded on the way. The tables' checksums
+    come last.
 
     Raises:
-        ValueError: where two jobs' tables have different columns.
+        ValueError: where two jobs' tables have different columns, or one was changed.
 
     """
-    for table in sorted(path.stem for path in jobs[0].glob("*.csv")):
+    tables = sorted(path.stem for path in jobs[0].glob("*.csv"))
+    for table in tables:
+        for job in jobs:
+            check_sum(job / f"{table}.csv")
         texts = [(job / f"{table}.csv").read_text(encoding="utf-8") for job in jobs]
         header = texts[0].partition("\n")[0]
         for job, text in zip(jobs, texts, strict=True):
@@ -27,3 +31,4 @@ def collect(jobs: Sequence[Path], output: Path) -> None:
         rows = [text.partition("\n")[2] for text in texts]
         with atomic_path(output / f"{table}.csv") as path:
             path.write_text(f"{header}\n{''.join(rows)}", encoding="utf-8")
+    write_sums(output, (f"{table}.csv" for table in tables))

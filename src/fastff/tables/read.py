@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from fastff.files import ChecksumError, check_sum
 from fastff.tables.schema import RUN, TIDY, Table
 
 N_FAILED = "n_failed"  # in the attributes of every tidy table: how many runs have failed
 LABEL = "label"  # of a variant, joined to the tidy tables when they are read to be drawn
 MISSING = ("", "nan", "NaN")  # a number that a row lacks
+MOST = 2**53  # of whole numbers: beyond, a float is one of several
 NOT_A_TABLE = (
     *(pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError),
     *(lzma.LZMAError, EOFError),
@@ -49,12 +52,14 @@ def read_table(file: str | os.PathLike[str], schema: Table) -> pd.DataFrame:
     """Read a CSV table, which may have no rows; columns that the schema lacks stay as they are.
 
     Raises:
-        TidyError: for a file that is missing, empty or not a CSV table, that lacks a column, or
-            has text in a column of numbers, or nothing where each row must have one.
+        TidyError: for a file that is missing, empty or not a CSV table, that lacks a column, has
+            text in a column of numbers, no whole number where there should be one, or nothing where
+            each row must have one, or that is another than the checksum beside it says.
 
     """
     path = Path(file)
     try:
+        check_sum(path)
         # a variant may be called "NA", and a version look like a number
         header = pd.read_csv(path, nrows=0).columns
         options: dict[str, Any] = {
@@ -64,6 +69,8 @@ def read_table(file: str | os.PathLike[str], schema: Table) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False, **options)
     except OSError as error:
         raise TidyError(f"{path}: {error.strerror}") from None
+    except ChecksumError as error:
+        raise TidyError(str(error)) from None
     except NOT_A_TABLE as error:
         raise TidyError(f"{path} is not a CSV table: {' '.join(str(error).split())}") from None
     if missing := [column for column in schema.required if column not in table]:
@@ -77,6 +84,11 @@ def read_table(file: str | os.PathLike[str], schema: Table) -> pd.DataFrame:
         if not pd.api.types.is_numeric_dtype(table[column]):
             odd = table.loc[pd.to_numeric(table[column], errors="coerce").isna(), column].iloc[0]
             raise TidyError(f"{path}: column {column} has {odd!r}; allowed are numbers")
+    for column in [one.name for one in found.columns if one.dtype == "integer"]:
+        values = table[column].dropna().to_numpy(float)
+        odd = values[~((np.abs(values) <= MOST) & (np.floor(values) == values))]
+        if odd.size:
+            raise TidyError(f"{path}: column {column} has {odd[0]:g}; allowed are whole numbers")
     for column in found.filled:
         if table[column].isna().any():
             row = int(table[column].isna().to_numpy().argmax()) + 1

@@ -6,6 +6,9 @@ itself, and a killed job loses only the stack it was training.
 The runs of a stack are stored all or none: they go into one file of the folder `pending` first. A
 job that was killed between two of them would train the rest in a smaller stack, whose last bits may
 be others.
+
+A store may be somebody else's. Each result has the name of its file with it, so that files that
+trade places are damaged ones, and no name leads out of the store.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,7 @@ from fastff.files import read_checked, write_checked
 from fastff.train.results import RunResult
 
 log = logging.getLogger(__name__)
+NAME = re.compile(r"[0-9a-f]{64}\.json")  # of a run's file
 
 
 class RunStore:
@@ -51,10 +56,10 @@ class RunStore:
         """Return the run's result, or None where it isn't stored or can't be read."""
         path = self.path(run)
         try:
-            return RunResult.from_json(_read(path))
+            return RunResult.from_json(_read(path)[path.name])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("stored run %s is damaged (%r): training it again", path, error)
             return None
 
@@ -78,7 +83,7 @@ class RunStore:
 
     def _take_in(self, pending: Path, values: dict[str, Any]) -> None:
         for name, result in values.items():
-            _write(self.folder / name[:2] / name, result)
+            _write(self.folder / name[:2] / name, {name: result})
         pending.unlink(missing_ok=True)
 
 
@@ -87,8 +92,10 @@ def _write(path: Path, values: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what `_write` wrote. Raises ValueError for a file that is damaged."""
-    values: dict[str, Any] = json.loads(read_checked(path))
+    """Return results by their files' names. Raises ValueError for a file that is damaged."""
+    values = json.loads(read_checked(path))
+    if not isinstance(values, dict) or not all(map(NAME.fullmatch, values)):
+        raise ValueError("it has other keys than names of runs")
     return values
 
 
@@ -101,10 +108,14 @@ def run_context(spec: TrainSpec, data: Dataset, sources: str) -> dict[str, Any]:
     """Return what the runs of a job depend on beside model and seed.
 
     Names and labels of variants are no part of it: what is renamed is the same. `sources` is the
-    digest of the code that trains them, `fastff.workflow.digests.stage_digest("runs")`.
+    digest of the code that trains them, `fastff.workflow.digests.stage_digest("runs")`. Processors
+    add in another order where their vector units are others.
     """
     device = data.train_inputs.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"cpu {torch.backends.cpu.get_cpu_capability()}"
     return {
         "record": [sorted(spec.record), spec.record_every if spec.record else None],
         "recipe": spec.recipe.model_dump(mode="json"),

@@ -28,7 +28,7 @@ from typing import Any
 import pandas as pd
 
 from fastff.config.job import Run, TrainSpec
-from fastff.files import atomic_path
+from fastff.files import atomic_path, write_sums
 from fastff.tables.schema import HEAD, TIDY
 from fastff.train.recording import Snapshot
 from fastff.train.results import RunResult
@@ -146,7 +146,8 @@ def _gradient_rows(result: RunResult) -> list[Row]:
 
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
-    """Write each table to `<folder>/<name>.csv`, whole or not at all."""
+    """Write each table to `<folder>/<name>.csv`, whole or not at all, and then their checksums."""
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.csv") as path:
             table.to_csv(path, index=False)
+    write_sums(folder, (f"{name}.csv" for name in tables))

@@ -22,8 +22,10 @@ from fastff.verify.means import (
     as_stated,
     compare_exactly,
     compare_means,
+    compare_runs,
     over_seeds,
     over_shapes,
+    rank_test,
     samples_of,
 )
 
@@ -204,12 +206,12 @@ def _compare(name: TableName, left: Path, right: Path) -> TableComparison:
         except TidyError as error:
             raise VerifyError(str(error)) from None
         tables, notes = _in_both(kind, tables)
-        a, b, cells = _tidy(kind, tables)
+        a, b, cells, faults = compare_tidy(kind, tables)
     else:
         tables = [pd.read_csv(StringIO(text)) for text in texts]
         a, b = (as_stated(*side) for side in zip(tables, (str(left), str(right)), strict=True))
-        cells = compare_means(a.means, b.means)
-    faults = [*_only_on_one_side(tables, a, b)]
+        cells, faults = compare_means(a.means, b.means), []
+    faults += _only_on_one_side(tables, a, b)
     for key, row in compare_exactly(a.exact, b.exact).iterrows():
         faults.append(f"{_describe(key, a.exact)}: {row['left']} against {row['right']}")
     return TableComparison(name, cells, tuple(faults), (*notes, *_notes(tables, a, b)))
@@ -226,18 +228,57 @@ def _in_both(kind: str, tables: list[pd.DataFrame]) -> tuple[list[pd.DataFrame],
     return [table.drop(columns=alone, errors="ignore") for table in tables], notes
 
 
-def _tidy(kind: str, tables: list[pd.DataFrame]) -> tuple[Estimates, Estimates, pd.DataFrame]:
-    """Return both sides' means of a tidy table, and their cells.
+class TidyComparison(NamedTuple):
+    """How a tidy table differs: both sides' means, the cells, and what ranks say, a line each."""
 
-    Of runs, half of the chance of a false alarm goes to single shapes, and half to means over them.
+    a: Estimates
+    b: Estimates
+    cells: pd.DataFrame
+    faults: list[str]
+
+    @property
+    def outside(self) -> pd.DataFrame:
+        """The cells outside their interval."""
+        return self.cells[self.cells["verdict"] == "outside"]
+
+
+def compare_tidy(kind: str, tables: list[pd.DataFrame]) -> TidyComparison:
+    """Compare a tidy table of two trees.
+
+    The chance of a false alarm is shared out evenly among the checks: means of shapes; single runs,
+    where values are of a run as a whole and not of its nodes and units, which take each other's
+    parts; and for the table of runs, of which the others are parts, also means over shapes, and
+    ranks of the seeds by values and by spreads.
     """
     samples = [samples_of(kind, table) for table in tables]
     a, b = over_seeds(samples)
+    if kind == "epochs":
+        level = (1 + LEVEL) / 2
+        checks = [compare_means(a.means, b.means, level), compare_runs(a.means, b.means, level)]
+        return TidyComparison(a, b, _joined(checks), [])
     if kind != "runs":
-        return a, b, compare_means(a.means, b.means)
+        return TidyComparison(a, b, compare_means(a.means, b.means), [])
+    level = 1 - (1 - LEVEL) / 5
     over_all = over_seeds([over_shapes(side) for side in samples])
-    cells = [compare_means(c.means, d.means, (1 + LEVEL) / 2) for c, d in ((a, b), over_all)]
-    return a, b, pd.concat([part for part in cells if len(part)])
+    checks = [
+        compare_means(a.means, b.means, level),
+        compare_means(over_all[0].means, over_all[1].means, level),
+        compare_runs(a.means, b.means, level),
+    ]
+    faults = []
+    for spreads, what in ((False, "values"), (True, "spreads")):
+        test = rank_test(samples, spreads=spreads)
+        if test is not None and test.p < 1 - level:
+            where = ", ".join(f"{key} {value}" for key, value in test.cell.items())
+            faults.append(
+                f"{what} of the seeds rank higher on the {test.higher}, most in {where}: "
+                f"p = {test.p:.2g}, allowed from {1 - level:.2g}"
+            )
+    return TidyComparison(a, b, _joined(checks), faults)
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([part for part in parts if len(part)] or parts[:1])
 
 
 def _only_on_one_side(tables: list[pd.DataFrame], a: Estimates, b: Estimates) -> Iterator[str]:
@@ -317,10 +358,10 @@ def _summary(table: TableComparison) -> str:
         return ""
     n_cells, n_outside = len(table.cells), len(table.outside)
     if n_outside:
-        return f": {n_outside} of {n_cells} means outside their interval"
+        return f": {n_outside} of {n_cells} means and runs outside their interval"
     largest = (table.cells["difference"].abs() / table.cells["half_width"]).max()
     used = "" if pd.isna(largest) else f", the largest difference {largest:.0%} of its half width"
-    return f": {n_cells} means in their interval{used}"
+    return f": {n_cells} means and runs in their interval{used}"
 
 
 def _outside(table: TableComparison) -> Iterator[str]:

@@ -1,12 +1,14 @@
-"""Means with their standard errors, and whether those of two tables are the same.
+"""Runs and their means, and whether those of two tables are of one distribution.
 
-They are means over the seeds of a tidy table, or those that a drawn table states.
+They are the runs of a tidy table and their means over seeds, or the means that a drawn table
+states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,8 @@ LEVEL = 0.95
 # What tells a row of a drawn table from the others, and what its n counts.
 NAMES = ("variant", "treatment", "baseline", "metric", "measure", *SHAPE)
 COUNTS = ("n_seeds", "n_points")
+# What comes in lumps, such as at its bound in nine of ten runs: a single run of it says nothing.
+LUMPED = ("best_epoch", *CHOICES)
 
 
 class VerifyError(ValueError):
@@ -49,7 +53,8 @@ class Estimates:
 
     Attributes:
         means: indexed by the keys and `column`; `mean`, `squared_error` (of the mean), `n` (runs
-            that it is of), `missing` (the share of them without a finite value).
+            that it is of), `missing` (the share of them without a finite value). Of a tidy table
+            also the `lowest` and the `highest` run, and the `least` variance of a run.
         exact: indexed by the keys; what must be the same on both sides.
 
     """
@@ -142,11 +147,15 @@ def _over_seeds(samples: Samples, steps: pd.Series[float]) -> Estimates:
     long = rows.melt(keys, var_name="column", value_name="value")
     long["value"] = long["value"].where(np.isfinite(long["value"]))
     grouped = long.groupby([*keys, "column"], sort=False)["value"]
-    found = grouped.agg(mean="mean", variance="var", values="count", n="size")
+    found = grouped.agg(
+        mean="mean", variance="var", values="count", n="size", lowest="min", highest="max"
+    )
     least = found.index.get_level_values("column").map(steps).to_numpy() ** 2 / 12
     variance = np.maximum(found["variance"], least)  # NaN for a single value
-    means = found[["mean", "n"]].assign(
-        squared_error=variance / found["values"], missing=1 - found["values"] / found["n"]
+    means = found[["mean", "n", "lowest", "highest"]].assign(
+        squared_error=variance / found["values"],
+        missing=1 - found["values"] / found["n"],
+        least=least,
     )
     exact = samples.rows.groupby(keys, sort=False)[list(samples.exact)].first()
     return Estimates(means, exact)
@@ -214,7 +223,7 @@ def compare_means(left: pd.DataFrame, right: pd.DataFrame, level: float = LEVEL)
     a, b = both["squared_error_left"], both["squared_error_right"]
     cells = pd.DataFrame({"left": both["mean_left"], "right": both["mean_right"]})
     cells["difference"] = cells["right"] - cells["left"]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         freedom = (a + b) ** 2 / (a**2 / (both["n_left"] - 1) + b**2 / (both["n_right"] - 1))
     # two errors of 0 have no degrees of freedom, and an interval of no width
     quantile = stats.t.isf((1 - level) / 2 / max(len(both), 1), freedom.fillna(np.inf))
@@ -224,6 +233,141 @@ def compare_means(left: pd.DataFrame, right: pd.DataFrame, level: float = LEVEL)
     within = (cells["difference"].abs() <= cells["half_width"]) & ~missing
     verdict = np.where(same & ~missing, "same", np.where(within, "within", "outside"))
     return cells.assign(verdict=verdict)
+
+
+def compare_runs(left: pd.DataFrame, right: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+    """Return each side's lowest and highest run beside the other side's mean.
+
+    Each side in turn is the reference, whose runs alone set the scale, so that a broken side that
+    spreads widely widens no interval. With the standard deviation s of the reference's n runs, a
+    further run differs from their mean by no more than the half width of their prediction interval,
+    `t s sqrt(1 + 1/n)`, with the quantile t of Student's distribution at n - 1 degrees of freedom.
+    Bonferroni's correction is for all runs of both sides.
+
+    Few metrics are quite normal: of ten runs nine may be at 99 % and one at 90. So each run of the
+    reference is left out in turn, and where it isn't in the interval of the others, all intervals
+    of its metric are at least as wide as it is far from their mean.
+
+    Args:
+        left: as `Estimates.means` of a tidy table.
+        right: the other side.
+        level: of all intervals of the table together.
+
+    Returns:
+        What `compare_means` returns; the key says which run it is, as in `accuracy_hard of the
+        lowest run on the left`. Without a spread (a reference of one run, or of runs that are all
+        the same where others of the metric aren't) there is no interval, and nothing is outside.
+
+    """
+    both = left.add_suffix("_left").join(right.add_suffix("_right"), how="inner")
+    both = both[~both.index.get_level_values("column").isin(LUMPED)]
+    share = (1 - level) / 2 / max(float(both[["n_left", "n_right"]].to_numpy().sum()), 1)
+    cells = []
+    for side, reference in (("left", "right"), ("right", "left")):
+        half = _half_width(both.filter(like=f"_{reference}"), share)
+        mean = both[f"mean_{reference}"]
+        for which in ("lowest", "highest"):
+            value = both[f"{which}_{side}"]
+            pair = (value, mean) if side == "left" else (mean, value)
+            found = pd.DataFrame(dict(zip(("left", "right"), pair, strict=True)))
+            found["difference"] = found["right"] - found["left"]
+            found["half_width"] = half
+            outside = found["difference"].abs() > half
+            found["verdict"] = np.where(outside, "outside", "within")
+            keys = found.index.to_frame()
+            keys["column"] += f" of the {which} run on the {side}"
+            cells.append(found.set_index(pd.MultiIndex.from_frame(keys)))
+    return pd.concat(cells)
+
+
+def _half_width(reference: pd.DataFrame, share: float) -> pd.Series[float]:
+    """Return the half widths of prediction intervals, NaN where the reference has no spread."""
+    runs = reference.rename(columns=lambda name: name.rpartition("_")[0])
+    n = runs["n"] * (1 - runs["missing"])
+    variance = runs["squared_error"] * n
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        half = stats.t.isf(share, n - 1) * np.sqrt(variance * (1 + 1 / n))
+        # the farthest run from the others' mean, where it isn't in their interval
+        away = runs[["lowest", "highest"]].sub(runs["mean"], axis=0).abs().max(axis=1)
+        rest = ((n - 1) * variance - away**2 * n / (n - 1)) / (n - 2)
+        away *= n / (n - 1)
+        error = np.sqrt(np.maximum(rest, runs["least"]) * n / (n - 1))
+        farthest = away.where(away > stats.t.isf(share, n - 2) * error)
+    return np.fmax(half, farthest.groupby(level="column").transform("max"))
+
+
+class RankTest(NamedTuple):
+    """A permutation test of ranks over the seeds.
+
+    Attributes:
+        p: the probability of a difference as large.
+        cell: key and column of the largest difference.
+        higher: the side whose ranks are higher there.
+
+    """
+
+    p: float
+    cell: pd.Series[Any]
+    higher: Literal["left", "right"]
+
+
+def rank_test(sides: Sequence[Samples], *, spreads: bool = False) -> RankTest | None:
+    """Return whether the seeds of one side rank higher than those of the other, in any metric.
+
+    Each seed's mean over the shapes of a variant is ranked among the seeds of both sides, and the
+    largest difference of the sides' mean ranks over all variants and metrics, in standard
+    deviations of the column's ranks, is compared with that of all ways to share the seeds out
+    between the sides (of very many ways, 9,999 drawn ones). The distribution of the largest one
+    needs no correction for the number of columns, assumes no normal distribution, and has the
+    columns' own correlations (Westfall & Young, Resampling-Based Multiple Testing, 1993).
+
+    Args:
+        sides: the runs of both sides.
+        spreads: rank deviations from the median of the side's runs of the same shape, in place of
+            the values.
+
+    Returns:
+        The test, or None where a side has a single seed, or nothing varies.
+
+    """
+    tables = [_by_seed(side, spreads=spreads) for side in sides]
+    values = pd.concat(tables, keys=["left", "right"], join="inner").dropna(axis="columns")
+    ranks = values.rank()
+    ranks = (ranks - ranks.mean()) / ranks.std()
+    ranks = ranks.loc[:, ranks.notna().all()]  # without columns that are constant
+    n_left = len(tables[0])
+    if ranks.empty or not 2 <= n_left <= len(ranks) - 2:
+        return None
+    z = ranks.to_numpy()
+
+    def largest(chosen: Any, rest: Any, axis: int) -> Any:
+        return np.abs(z[chosen].mean(-2) - z[rest].mean(-2)).max(-1)
+
+    places = np.arange(len(z))
+    found = stats.permutation_test(
+        (places[:n_left], places[n_left:]),
+        largest,
+        alternative="greater",
+        vectorized=True,
+        batch=500,
+        rng=np.random.default_rng(0),
+    )
+    difference = z[:n_left].mean(0) - z[n_left:].mean(0)
+    place = int(np.abs(difference).argmax())
+    cell = ranks.columns.to_frame(index=False).iloc[place]
+    return RankTest(float(found.pvalue), cell, "left" if difference[place] > 0 else "right")
+
+
+def _by_seed(samples: Samples, *, spreads: bool) -> pd.DataFrame:
+    """Return each seed's mean over shapes, or of its deviations: a column per key and metric."""
+    metrics = list(samples.metrics)
+    rows = samples.rows.astype(dict.fromkeys(metrics, float))
+    if spreads:
+        of_cell = rows.groupby(list(samples.keys), sort=False)[metrics]
+        rows[metrics] = (rows[metrics] - of_cell.transform("median")).abs()
+    keys = [key for key in samples.keys if key not in SHAPE]
+    means = rows.groupby(["seed", *keys], sort=False)[metrics].mean()
+    return means.rename_axis(columns="column").unstack(keys)
 
 
 def compare_exactly(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:

@@ -37,6 +37,7 @@ def redirect_caches() -> None:
     another machine inherits variables with the folder of the first one, and gets its own. Python's
     bytecode, which would lie beside the code, is not written.
     """
+    _keep_kernels_clean()
     folder, inherited = cache_folder(), os.environ.get(OWN)
     for variable, name in FOLDERS.items():
         if os.environ.get(variable) in (None, f"{inherited}/{name}"):
@@ -44,6 +45,18 @@ def redirect_caches() -> None:
     os.environ[OWN] = str(folder)
     os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     sys.dont_write_bytecode = True
+
+
+def _keep_kernels_clean() -> None:
+    """Have notebooks run the environment's packages and nothing else.
+
+    Not a module of the working folder that is called like one of them, nor startup files of the
+    user's IPython, nor a kernel `python3` of another Python.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    for variable in ("IPYTHONDIR", "JUPYTER_PATH"):
+        os.environ.pop(variable, None)
 
 
 def cache_folder() -> Path:

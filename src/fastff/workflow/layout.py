@@ -9,20 +9,30 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import IOFile
 
 from fastff.claims.file import ClaimsFile
 from fastff.config.display import displayed
 from fastff.config.job import TrainSpec
-from fastff.config.jobs import WHOLE, job_specs, language_jobs
+from fastff.config.jobs import (
+    RECORD,
+    TRAIN_SETTINGS,
+    WHOLE,
+    job_record,
+    job_specs,
+    language_jobs,
+    settings,
+)
 from fastff.config.language import LanguageSpec
 from fastff.config.load import Config
 from fastff.tables.schema import LANGUAGE, TIDY
+from fastff.workflow.digests import stage_digest
 
 FIGURE_FORMATS = (".pdf", ".png", ".svg")
 TABLE_FORMATS = (".csv", ".md", ".tex", ".html")
@@ -69,6 +79,30 @@ class Layout:
     def specs_of(self, wildcards: Any) -> tuple[TrainSpec, ...]:
         """Return what the job of Snakemake's wildcards trains: `experiment`, `variant`, `shard`."""
         return self.specs[wildcards.experiment, wildcards.variant + wildcards.shard]
+
+    def is_stale(
+        self, record: Path, specs: Sequence[TrainSpec] | Sequence[LanguageSpec], stage: str
+    ) -> bool:
+        """Return whether a training job's tables are there, but of other values than the config's.
+
+        Snakemake trains again what has changed as long as it has a record of its own, in
+        `.snakemake`. Of copied results it has none.
+
+        Args:
+            record: the file that says what the job's tables depend on.
+            specs: what the job trains.
+            stage: whose code trains them.
+
+        """
+        if not record.exists():
+            return False
+        now = settings(self.config, TRAIN_SETTINGS)
+        expected = job_record(specs, now, stage_digest(stage))
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            return True
+        return bool(found != json.loads(json.dumps(expected)))
 
     def job_name(self, wildcards: Any) -> str:
         """Return how `fastff train --job` calls the job of Snakemake's wildcards."""
@@ -146,6 +180,25 @@ class Layout:
             )
         return paths
 
+    def trains_on(self, wildcards: Any, workflow: Any) -> list[str]:
+        """Return the prepared files that the training job of Snakemake's wildcards reads.
+
+        A stale job that Snakemake has no record of is forced to run.
+        """
+        if hasattr(wildcards, "language_model"):
+            name, job = wildcards.language_model, wildcards.variant
+            is_stale = partial(
+                self.is_stale, specs=self.language_specs[name, job], stage="language"
+            )
+        else:
+            name, job = wildcards.experiment, wildcards.variant + wildcards.shard
+            is_stale = partial(self.is_stale, specs=self.specs[name, job], stage="train")
+        record = Path(self.results, "jobs", name, job, RECORD)
+        file = IOFile(str(record))
+        if is_stale(record) and workflow.persistence.metadata(file) is None:
+            workflow.dag.forcefiles.add(file)
+        return self.data_of(name)
+
     def data_of(self, name: str) -> list[str]:
         """Return the prepared files of what an experiment or benchmark trains on, if it does."""
         dataset = getattr(self.config.drawn()[name], "dataset", None)
@@ -216,10 +269,10 @@ class Layout:
 
     def tidy_tables(self, name: str) -> list[str]:
         """Return the tidy tables of an experiment or a language model."""
-        end = ".csv.xz" if self.config.tables_from else ".csv"
-        source = self._source_of(f"tidy/{name}")
+        folder = f"{self._source_of(f'tidy/{name}')}/tidy/{name}"
+        packed = self.config.tables_from and not Path(folder, "runs.csv").exists()
         tables = LANGUAGE if name in self.config.language_models else TIDY
-        return [f"{source}/tidy/{name}/{table}{end}" for table in tables]
+        return [f"{folder}/{table}{'.csv.xz' if packed else '.csv'}" for table in tables]
 
     def times_of(self, name: str) -> list[str]:
         """Return the tables with times of a language model's variants."""

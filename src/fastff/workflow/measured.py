@@ -30,6 +30,7 @@ from fastff.config.load import Benchmark, Config, load_config
 from fastff.config.yaml_file import read_yaml
 from fastff.data.names import DATASET_SIZES, outline
 from fastff.tables.provenance import FILE, launch_of, launches
+from fastff.tables.read import NOT_A_TABLE
 from fastff.train.scheduler import FLOAT, PER_PARAMETER
 from fastff.train.sizes import runs
 
@@ -332,9 +333,14 @@ def _language_on_gpu(root: Path) -> dict[str, float]:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, keep_default_na=False)
+    except NOT_A_TABLE as error:
+        raise ConfigError(f"{path} is not a CSV table: {' '.join(str(error).split())}") from None
     if missing := [key for key in ("config", "name", "step", "seconds") if key not in table]:
         raise ConfigError(f"{path} has no column {missing[0]!r}; `fastff costs` writes such tables")
+    if "train" not in set(table["step"]):
+        raise ConfigError(f"{path} has no row of step train; `fastff costs` writes such tables")
     return table
 
 

@@ -176,7 +176,7 @@ def wall_seconds(jobs: pd.DataFrame, *, cores: int, gpus: int) -> float:
         places = max(1, cores // int(stage["cores"].max()))
         if stage["gpus"].any():
             places = min(places, gpus)
-        ends = [0.0] * places
+        ends = [0.0] * min(places, len(stage))
         for seconds in stage["seconds"].sort_values(ascending=False):
             heapq.heapreplace(ends, ends[0] + seconds)
         total += max(ends)

@@ -26,7 +26,7 @@ from fastff.config.language_models import LanguageBenchmark, LanguageModel
 from fastff.config.load import Config
 from fastff.data.dataset import Dataset, load
 from fastff.data.text_names import TEXT_NAMES
-from fastff.files import atomic_path
+from fastff.files import atomic_path, write_sums
 from fastff.language.job import (
     failed_language_runs,
     tidy_language_tables,
@@ -34,6 +34,7 @@ from fastff.language.job import (
 )
 from fastff.language.text import Text, load_text
 from fastff.tables.provenance import FILE, launches, with_launch
+from fastff.tables.schema import LANGUAGE, TIDY
 from fastff.train.job import train
 from fastff.train.store import run_context, run_stores
 from fastff.train.tables import joined_tables
@@ -118,6 +119,9 @@ def make_reference(
                 writing.append(writers.submit(_write, rows, target))
         for written in writing:
             written.result()
+    for name in made.keys() & {*config.experiments, *config.language_models}:
+        schema = LANGUAGE if name in config.language_models else TIDY
+        write_sums(output / "tidy" / name, (f"{table}.csv.xz" for table in schema))
     used = {getattr(block, "dataset", None) for block in blocks.values()}
     record = {
         "command": shlex.join(["fastff", *sys.argv[1:]]),

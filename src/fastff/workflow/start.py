@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -12,11 +13,12 @@ from snakemake.utils import update_config
 
 from fastff.claims.file import ClaimsFile
 from fastff.claims.load import load_claims
+from fastff.config.base import FOLDER_PATTERN, unknown
 from fastff.config.errors import ConfigError
 from fastff.config.jobs import n_runs
 from fastff.config.load import Config, parse_config
 from fastff.config.yaml_file import Layer, config_text, keep, merge_layers, read_layers, yaml_text
-from fastff.files import hold
+from fastff.files import hold, require_folder
 from fastff.workflow.layout import Layout
 from fastff.workflow.progress import TrainingJob, write_jobs
 
@@ -72,21 +74,62 @@ def read_config(
     return CheckedConfig(values, config, claims)
 
 
-def hold_folder() -> IO[str] | None:
-    """Take Snakemake's lock of the working directory off, if it is a dead run's.
+def check_folders(config: Config, repository: Path) -> None:
+    """Refuse folders in which no job could work.
 
-    A run that was killed leaves it. While a run lives it holds a file, which no way of ending
-    leaves held; so a lock that nobody holds is of a dead run.
+    Args:
+        config: names those that are written.
+        repository: the clone that holds the workflow.
 
-    Returns:
-        The open file, to be kept as long as the run lives; None where another run has it.
+    Raises:
+        WorkflowError: for a path that Snakemake would take wildcards from, a file where a folder
+            should be, and a folder or notebook that isn't there.
 
     """
-    held = hold(Path(".snakemake/held"))
-    if held is not None:
-        for stale in Path(".snakemake/locks").glob("*.lock"):
-            stale.unlink(missing_ok=True)
-    return held
+    for what, place in (("the clone", repository), ("the working folder", Path.cwd())):
+        if not re.fullmatch(FOLDER_PATTERN, str(place)):
+            raise WorkflowError(
+                f"{what} is {str(place)!r}; allowed is a path without {{, }}, < and >"
+            )
+    for key in ("results_dir", "figures_dir", "data_dir"):
+        try:
+            require_folder(Path(getattr(config, key)))
+        except NotADirectoryError as error:
+            fault = f"{error.filename} is no folder"
+            raise WorkflowError(f"{key} = {getattr(config, key)!r}: {fault}") from None
+    # a copy may be without the committed results
+    is_clone = (repository / "results" / "reference").is_dir()
+    for key in ("tables_from", "benchmarks_from") if is_clone else ():
+        for number, name in enumerate(getattr(config, key)):
+            if not (repository / name).is_dir():
+                raise WorkflowError(f"{key}[{number}] = {name!r}: no such folder in {repository}")
+    notebooks = sorted(path.stem for path in (repository / "notebooks").glob("*.ipynb"))
+    for name, block in config.drawn().items():
+        if (stem := block.notebook or name) not in notebooks:
+            fault = unknown(f"notebook {stem!r}", stem, notebooks)
+            raise WorkflowError(f"{name}.notebook = {stem!r}: {fault}")
+
+
+def hold_results(folder: Path) -> IO[str] | None:
+    """Refuse a second run that would write to the same results.
+
+    Snakemake's own lock, which the profiles turn off, outlives a run that was killed.
+
+    Returns:
+        The open file of `fastff.files.hold`, to be kept as long as the run lives.
+
+    Raises:
+        WorkflowError: where another run works there, or nothing can be written.
+
+    """
+    try:
+        return hold(folder / ".running")
+    except BlockingIOError:
+        raise WorkflowError(
+            f"Another run works in {folder.resolve()}: wait for it, or give this one another name"
+        ) from None
+    except OSError as error:
+        raise WorkflowError(f"{error.filename}: {error.strerror}") from None
 
 
 def use_container(config: Config, repository: Path) -> None:
@@ -126,6 +169,13 @@ def keep_what_jobs_read(layout: Layout, texts: Mapping[str, str]) -> None:
             keep(Path(path), text)
     except OSError as error:
         raise WorkflowError(f"What jobs read can't be kept: {error}") from None
+
+
+def left_over(layout: Layout) -> list[Path]:
+    """Return results of experiments that the config no longer has."""
+    folders = [Path(layout.results, part) for part in ("jobs", "tidy")]
+    found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    return [path for path in found if path.name not in layout.config.experiments]
 
 
 def write_training_jobs(layout: Layout, dag: Any) -> None:
