@@ -12,9 +12,7 @@ rule prepare:
         f"{RESULTS}/benchmarks/prepare/{{dataset}}.tsv"
     wildcard_constraints:
         dataset="|".join(
-            name
-            for name in (*DATASET_NAMES, *TEXT_NAMES)
-            if not LAYOUT.is_given(name)
+            name for name in (*DATASET_NAMES, *TEXT_NAMES) if not LAYOUT.is_given(name)
         ),
     priority: 2
     # where the internet is: seldom on the machines of a cluster that run jobs

@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,17 +185,16 @@ class Layout:
 
         A stale job that Snakemake has no record of is forced to run.
         """
+        specs: tuple[TrainSpec, ...] | tuple[LanguageSpec, ...]
         if hasattr(wildcards, "language_model"):
             name, job = wildcards.language_model, wildcards.variant
-            is_stale = partial(
-                self.is_stale, specs=self.language_specs[name, job], stage="language"
-            )
+            specs, stage = self.language_specs[name, job], "language"
         else:
             name, job = wildcards.experiment, wildcards.variant + wildcards.shard
-            is_stale = partial(self.is_stale, specs=self.specs[name, job], stage="train")
+            specs, stage = self.specs[name, job], "train"
         record = Path(self.results, "jobs", name, job, RECORD)
         file = IOFile(str(record))
-        if is_stale(record) and workflow.persistence.metadata(file) is None:
+        if self.is_stale(record, specs, stage) and workflow.persistence.metadata(file) is None:
             workflow.dag.forcefiles.add(file)
         return self.data_of(name)
 
