@@ -310,8 +310,7 @@ def _short(label: str) -> str:
 
 
 def _style(variant: str) -> LineStyle:
-    family = family_of(variant)
-    return OTHER_STYLE if family is None else family_style(family)
+    return OTHER_STYLE if variant == NONE else family_style(family_of(variant))
 
 
 def _draw_losses(axes: Axes, runs: pd.DataFrame, places: pd.Series[float]) -> None:
@@ -330,7 +329,7 @@ def _draw_losses(axes: Axes, runs: pd.DataFrame, places: pd.Series[float]) -> No
         axes.errorbar(x, mean, yerr=ci, elinewidth=0.7, **{**style.line, "linestyle": ""}, zorder=3)
         if str(variant).startswith(DENSE):
             line.append((x, mean))
-        else:
+        elif variant != NONE:
             points.append((x, mean, _short(labels[str(variant)])))
     dense = family_style("feed-forward")
     axes.plot(*np.array(sorted(line)).reshape(-1, 2).T, color=dense.colour, linewidth=0.8, zorder=0)
@@ -397,7 +396,7 @@ def _add_share(axes: Axes, runs: pd.DataFrame) -> None:
 def _finish(figure: Figure, runs: pd.DataFrame, title: str) -> None:
     """Add title and legend: families by colour and marker."""
     figure.suptitle(wrap(heading(runs, title), figure.get_figwidth(), heading=True))
-    families = dict.fromkeys(filter(None, map(family_of, runs["variant"].unique())))
+    families = dict.fromkeys(family_of(name) for name in runs["variant"].unique() if name != NONE)
     handles = [
         Line2D([], [], label=name, **{**family_style(name).line, "linestyle": ""})
         for name in families
