@@ -145,8 +145,8 @@ BAD: dict[str, tuple[str, str, str]] = {
                                  f"{FIRST}.title = '$\\\\frac$': matplotlib can't draw the formula: "),
     "a label of HTML": ("fff_mixture_log]", "{name: two, label: <script>, model: {kind: feed_forward}}]",
                         f"{FIRST}.variants[1].label = '<script>': should be one line, without < and >"),
-    "a label twice": ("fff_mixture_log]", "{name: two, label: 'MoE, mixture', model: {kind: feed_forward}}]",
-                      f"{FIRST}: given more than once: label 'MoE, mixture'"),
+    "a label twice": ("fff_mixture_log]", "{name: two, label: MoE, model: {kind: feed_forward}}]",
+                      f"{FIRST}: given more than once: label 'MoE'"),
     "missing key": ("    title: First\n", "", f"{FIRST}.title: Field required"),
     # duplicate names
     "seed twice": ("[0, 1]", "[1, 1]", "defaults.seeds: given more than once: 1"),

@@ -54,6 +54,7 @@ def test_keys_that_null_does_not_remove_are_those_where_it_overrides_something()
         "hardening_weight",
         "balance_weight",
         "train_samples",
+        "augmentation",
         "early_stopping",
     }
     assert {"runs_per_job"} | recipe == NULL_IS_A_VALUE

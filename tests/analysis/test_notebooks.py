@@ -20,7 +20,7 @@ BOOK = {name: block.notebook or name for name, block in CONFIG.drawn().items()}
 BOOKS = (*dict.fromkeys(BOOK.values()), "claims")
 # each notebook's own experiment: the first that it draws
 FIRST = {BOOK[name]: name for name in reversed(NAMES)}
-TIMED = tuple(name for name in CONFIG.benchmarks if name not in CONFIG.trained_benchmarks())
+TIMED = tuple(name for name, block in CONFIG.benchmarks.items() if block.kind == "timing")
 ENDINGS = ("pdf", "png", "svg")
 FORMATS = {"figures": ENDINGS, "tables": ("csv", "md", "tex", "html")}
 # Lines of the last finding: those of an entry per comparison and accuracy are not listed.
@@ -232,3 +232,43 @@ def test_the_notebook_of_claims_shows_the_ledger(tmp_path):
     assert tables[1].data.count("\n") == len(claims) + 1
     assert lines[0].data.count("\n") + 1 == len(claims)
     assert "nan" not in lines[0].data
+
+
+@pytest.mark.parametrize("times", [[], ["epyc"]])
+def test_draws_a_language_model(times, tmp_path, monkeypatch):
+    """The reference's, with times and without."""
+    reference = REPOSITORY / "results" / "reference"
+    paths = [reference / machine / "benchmarks" / "language_benchmark.csv" for machine in times]
+    block = load_config(REPOSITORY / "config" / "paper.yaml").language_models["language_model"]
+    parameters = {
+        "experiment": "mine",
+        "title": block.title,
+        "tidy": str(reference / "h200" / "tidy" / "language_model"),
+        "times": [str(path) for path in paths],
+        "labels": {variant.name: variant.label for variant in block.variants},
+        "figures": str(tmp_path / "figures"),
+        "tables": str(tmp_path / "tables"),
+    }
+    monkeypatch.chdir(tmp_path)
+    shown = run_cells(stored("language_model"), parameters)
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {f"{name}.{end}" for name in block.expand("figures", "mine") for end in ENDINGS}
+    table = pd.read_csv(tmp_path / "tables" / "mine.csv").set_index("variant")
+    assert table.loc["dense_1536", "gap_share"] == 1
+    assert table.loc["none", "gap_share"] == 0
+    said, written = shown[-2][-1].data, shown[-1][-1].data
+    assert "95 % of the gap, with 96 of 1,536 units a byte" in said
+    assert len(written) > block.generated
+    if times:
+        timed = load_config(REPOSITORY / "config" / "paper.yaml").benchmarks["language_benchmark"]
+        parameters = {
+            "experiment": "timed",
+            "title": timed.title,
+            "measured": [],
+            "references": [str(path) for path in paths],
+            "figures": str(tmp_path / "figures"),
+            "tables": str(tmp_path / "tables"),
+        }
+        run_cells(stored("language_benchmark"), parameters)
+        ratios = pd.read_csv(tmp_path / "tables" / "timed_times.csv").set_index("label")["ratio"]
+        assert ratios["feed-forward, 1536"] == 1 < ratios["experts by hash"]

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fastff.bench.processes import timed_in_processes
+from fastff.bench.timing import timing_benchmark
 from fastff.config.benchmarks import TimingBenchmarkSpec, TimingCase
 from fastff.tables.schema import TIMINGS
 
@@ -45,10 +46,12 @@ class CalledInChild:
 
 
 def test_the_rows_of_every_process_follow_each_other():
-    table = timed_in_processes(SPEC, [torch.device("cpu")])
+    table = timed_in_processes(timing_benchmark, SPEC, [torch.device("cpu")])
     assert tuple(table.columns) == TIMINGS.header
     assert table["process"].tolist() == [0] * 4 + [1] * 4
-    one = timed_in_processes(SPEC.model_copy(update={"processes": 1}), [torch.device("cpu")])
+    one = timed_in_processes(
+        timing_benchmark, SPEC.model_copy(update={"processes": 1}), [torch.device("cpu")]
+    )
     assert one["process"].tolist() == [0] * 4
     given = [name for name in (*TIMINGS.keys, *TIMINGS.given) if name != "process"]
     for process in (0, 1):
@@ -67,7 +70,7 @@ def test_the_rows_of_every_process_follow_each_other():
 )
 def test_a_process_that_fails_says_its_exit_code(fault, code, capfd):
     with pytest.raises(ChildProcessError, match=f"^process 0 of 2 ended with exit code {code}$"):
-        timed_in_processes(SPEC, [fault])
+        timed_in_processes(timing_benchmark, SPEC, [fault])
     assert ("'str' object has no attribute 'type'" in capfd.readouterr().err) == (code == 1)
 
 

@@ -38,11 +38,11 @@ def _one_thread():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_layer_learns(variant):
     """Who knows only how often each byte comes has 3.3 bits per byte."""
-    recipe = {"steps": 80, "learning_rate": 2e-2, "evaluate_every": 40}
+    recipe = {"steps": 80, "learning_rate": 2e-2, "evaluate_every": 10}
     (spec,) = specs(variant, recipe=recipe).values()
     result = LanguageTraining(spec, TEXT).train(0)
     assert result.failed_step is None
-    assert result.looks[0].bits_per_byte > result.bits_per_byte
+    assert result.looks[0].bits_per_byte > result.looks[-1].bits_per_byte
     assert result.bits_per_byte < 3.1
     assert math.isfinite(result.bits_per_byte_soft)
 

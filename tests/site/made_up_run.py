@@ -23,7 +23,7 @@ VALUES = {
     "experiments": {
         "own_experiment": {
             # what means something in reStructuredText and HTML
-            "title": "Is a *b*_ < |c| & `d` {e} \\ $f$?",
+            "title": "Is a *b*_ |c| & `d` {e} \\ $f$?",
             "notebook": "soft_merging",
             "dataset": "mnist5k",
             "seeds": [0, 1],

@@ -116,7 +116,6 @@ class LanguageModel(Drawn):
         text: its name.
         depth: routed layers have 2**depth experts, where they don't say otherwise.
         hidden_features: of one expert, likewise.
-        times: the benchmark that times these variants, for the figure of loss against time.
         generated: bytes that the first seed of every variant writes after training; 0 for none.
 
     """
@@ -131,7 +130,6 @@ class LanguageModel(Drawn):
         min_length=1
     )
     seeds: Seeds
-    times: Name | None = None
     generated: int = Field(default=200, ge=0)
 
     @property

@@ -239,11 +239,6 @@ class Config(Spec):
                     if variant not in variants:
                         fault = unknown(f"variant {variant!r}", variant, variants)
                         raise ValueError(f"{key}.cases.{case}.only: {fault}")
-        for name, model in self.language_models.items():
-            times = model.times
-            if times is not None and times not in timed:
-                fault = unknown(f"benchmark {times!r} of language models", times, timed)
-                raise ValueError(f"language_models.{name}.times = {times!r}: {fault}")
 
     def _check_product_names(self, kind: Literal["figures", "tables"]) -> None:
         products = Counter(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastff.files import atomic_path, check_sum, write_sums
+from fastff.tables.schema import LANGUAGE, TIDY
 
 
 def collect(jobs: Sequence[Path], output: Path) -> None:
@@ -18,7 +19,8 @@ def collect(jobs: Sequence[Path], output: Path) -> None:
         ValueError: where two jobs' tables have different columns, or one was changed.
 
     """
-    tables = sorted(path.stem for path in jobs[0].glob("*.csv"))
+    named = dict.fromkeys((*TIDY, *LANGUAGE))
+    tables = [table for table in named if (jobs[0] / f"{table}.csv").exists()]
     for table in tables:
         for job in jobs:
             check_sum(job / f"{table}.csv")

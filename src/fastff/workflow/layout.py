@@ -275,10 +275,13 @@ class Layout:
 
     def times_of(self, name: str) -> list[str]:
         """Return the tables with times of a language model's variants."""
-        model = self.config.language_models.get(name)
-        if model is None or model.times is None:
-            return []
-        return [*self.measured_here(model.times), *self.references_of(model.times)]
+        timed = self.config.language_benchmarks()
+        benchmarks = [benchmark for benchmark, block in timed.items() if block.model == name]
+        return [
+            path
+            for benchmark in benchmarks
+            for path in (*self.measured_here(benchmark), *self.references_of(benchmark))
+        ]
 
     def _source_of(self, part: str) -> str:
         """Return the folder of results that has a part: this run's, or one of `tables_from`."""
