@@ -169,6 +169,7 @@ def draw_language_time(tables: LanguageTables, title: str) -> Figure:
             _draw_losses(axes, tables.runs, rows.set_index("variant")["us_per_byte"])
             axes.set_title(f"{OPS[op]} · {rows['device_name'].iloc[0].split(',')[0]}")
             axes.set(xlabel="time of a byte (µs)", ylabel=PRINTED[LOSS].heading)
+            _add_share(axes, tables.runs)
         _finish(figure, tables.runs, title)
     return figure
 

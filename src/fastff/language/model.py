@@ -47,8 +47,7 @@ class Attention(nn.Module):
         out = F.scaled_dot_product_attention(
             *(q, k, v), is_causal=past is None, dropout_p=self.dropout * self.training
         )  # (b, h, t, d)
-        attended: Tensor = self.outwards(out.transpose(1, 2).flatten(-2))
-        return attended
+        return cast(Tensor, self.outwards(out.transpose(1, 2).flatten(-2)))
 
 
 class Block(nn.Module):
@@ -82,10 +81,8 @@ class Block(nn.Module):
         y = self.norm(x)
         if inputs is not None:
             inputs.append(y)
-        options = (
-            {"tokens": tokens} if isinstance(self.feed_forward, HashRouted) else {"hard": hard}
-        )
-        out: Tensor = x + self.dropout(self.feed_forward(y, **options))
+        how = {"tokens": tokens} if isinstance(self.feed_forward, HashRouted) else {"hard": hard}
+        out: Tensor = x + self.dropout(self.feed_forward(y, **how))
         return out
 
 
@@ -101,10 +98,7 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self,
-        spec: DecoderSpec,
-        variant: LanguageVariant,
-        generator: torch.Generator | None = None,
+        self, spec: DecoderSpec, variant: LanguageVariant, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -138,8 +132,7 @@ class Decoder(nn.Module):
             inputs: a list that gets the inputs (b, t, i) of each feed-forward layer.
 
         """
-        start = past[0].end if past else 0
-        places = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        places = torch.arange(tokens.shape[1], device=tokens.device) + (past[0].end if past else 0)
         x = self.dropout(self.embedding(tokens) + self.position(places))  # (b, t, i)
         for number, block in enumerate(self.blocks):
             x = block(x, tokens, hard, past[number] if past else None, inputs)
