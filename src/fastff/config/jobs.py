@@ -44,7 +44,9 @@ def job_record(
 
     """
     named = {spec.variant.name: spec.model_dump(mode="json", exclude=LABELS) for spec in specs}
-    return {**named, "settings": dict(settings), "sources": sources}
+    # checkpoints change nothing in the tables
+    kept = {key: value for key, value in settings.items() if key != "checkpoint_seconds"}
+    return {**named, "settings": kept, "sources": sources}
 
 
 def train_jobs(config: Config, experiment: str) -> dict[str, TrainSpec]:
