@@ -188,7 +188,7 @@ def test_a_stack_is_stored_whole_or_not_at_all(data, tmp_path, trained, monkeypa
 
     spec = spec_of(depths=(1,))
     store = RunStore(tmp_path, run_context(spec, data, "code"))
-    write, written = store_module._write, []
+    write, written = store_module.write_entries, []
 
     def ends_at_the_second_run(path, values):
         if len(written) == 2:
@@ -196,10 +196,10 @@ def test_a_stack_is_stored_whole_or_not_at_all(data, tmp_path, trained, monkeypa
         written.append(path)
         write(path, values)
 
-    monkeypatch.setattr(store_module, "_write", ends_at_the_second_run)
+    monkeypatch.setattr(store_module, "write_entries", ends_at_the_second_run)
     with pytest.raises(KeyboardInterrupt):
         train_job(spec, data, 10, store)
-    monkeypatch.setattr(store_module, "_write", write)
+    monkeypatch.setattr(store_module, "write_entries", write)
     runs = [first_run(spec)._replace(seed=seed) for seed in spec.seeds]
     assert [store.get(run) is None for run in runs] == [False, True, True]
     trained.clear()

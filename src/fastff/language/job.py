@@ -13,7 +13,6 @@ Tables, of columns in `fastff.tables.schema.LANGUAGE`:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -23,14 +22,14 @@ from time import perf_counter
 from typing import Any
 
 import pandas as pd
-import torch
 
 from fastff.config.language import LanguageSpec
-from fastff.files import read_checked, write_checked
 from fastff.language.text import Text
 from fastff.language.train import LanguageResult, LanguageTraining
 from fastff.tables.schema import HEAD, LANGUAGE
 from fastff.train.checkpoint import Checkpoint
+from fastff.train.device import computed_on
+from fastff.train.entries import DAMAGED, entry_path, read_entries, write_entries
 from fastff.train.graceful_shutdown import StopRequest
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,7 @@ def train_language_models(
         training: LanguageTraining | None = None
         for seed in spec.seeds:
             context = _context(spec, seed, text, sources)
-            key = hashlib.sha256(json.dumps(context, sort_keys=True).encode()).hexdigest()
-            path = None if store is None else store / "language" / key[:2] / f"{key}.json"
+            path = None if store is None else entry_path(store / "language", context)
             result = None if path is None else _stored(path)
             if result is None:
                 began = perf_counter()
@@ -81,7 +79,7 @@ def train_language_models(
                 result = training.train(seed, checkpoint, _teller(spec, seed))
                 result = replace(result, seconds=perf_counter() - began)
                 if path is not None:
-                    write_checked(path, json.dumps(result.to_json()).encode())
+                    write_entries(path, {path.name: result.to_json()})
                 if checkpoint is not None:
                     checkpoint.remove()
             log.info("%s", _described(spec, seed, result))
@@ -141,8 +139,6 @@ def _head(spec: LanguageSpec, seed: int) -> dict[str, Any]:
 
 def _context(spec: LanguageSpec, seed: int, text: Text, sources: str) -> dict[str, Any]:
     """Return what a run depends on. Names are no part of it: what is renamed is the same."""
-    device = text.train.device
-    is_cuda = device.type == "cuda"
     writes = spec.generated if seed == spec.seeds[0] else 0
     return {
         "decoder": spec.decoder.model_dump(mode="json"),
@@ -152,20 +148,17 @@ def _context(spec: LanguageSpec, seed: int, text: Text, sources: str) -> dict[st
         "generated": writes,
         "text": text.sha256,
         "sources": sources,
-        "torch": str(torch.__version__),
-        "device": torch.cuda.get_device_name(device) if is_cuda else "cpu",
-        "tf32": is_cuda and torch.backends.cuda.matmul.allow_tf32,
-        "threads": torch.get_num_threads(),
+        **computed_on(text.train.device),
     }
 
 
 def _stored(path: Path) -> LanguageResult | None:
     """Return a stored result, or None where it isn't stored or can't be read."""
     try:
-        return LanguageResult.from_json(json.loads(read_checked(path)))
+        return LanguageResult.from_json(read_entries(path)[path.name])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         log.warning("stored run %s is damaged (%r): training it again", path, error)
         return None
 

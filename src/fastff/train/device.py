@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -40,6 +40,22 @@ def set_precision(device: torch.device, *, tf32: bool) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
+
+
+def computed_on(device: torch.device) -> dict[str, Any]:
+    """Return the JSON values of where and how exactly this process computes on a device.
+
+    Processors add in another order where their vector units are others.
+    """
+    is_cuda = device.type == "cuda"
+    return {
+        "torch": str(torch.__version__),
+        "device": torch.cuda.get_device_name(device)
+        if is_cuda
+        else f"cpu {torch.backends.cpu.get_cpu_capability()}",
+        "tf32": is_cuda and torch.backends.cuda.matmul.allow_tf32,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def generator(seed: int, stream: Stream, device: str | torch.device = "cpu") -> torch.Generator:
