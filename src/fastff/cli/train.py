@@ -9,12 +9,16 @@ import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastff.cli.arguments import Commands, add_config, add_device, positive, with_settings
 from fastff.config.errors import ConfigError
 from fastff.config.job import TrainSpec
 from fastff.config.language import LanguageSpec
 from fastff.config.load import Config, load_config
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("fastff")
 MAX_SECONDS = 1e6  # between checkpoints: more than any job takes
@@ -68,12 +72,9 @@ def add_train(commands: Commands) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    import torch
-
     from fastff.config.jobs import TRAIN_SETTINGS, named_jobs
     from fastff.data.dataset import load
     from fastff.files import require_folder
-    from fastff.train.device import choose_device, set_precision
     from fastff.train.graceful_shutdown import StoppedError, StopRequest
     from fastff.train.job import job_checkpoints, train
     from fastff.train.store import run_context, run_stores
@@ -88,9 +89,7 @@ def _train(options: argparse.Namespace) -> int:
         return _train_language_model(options, config)
     specs = named_jobs(config, options.job)
     options = with_settings(options, config, TRAIN_SETTINGS)
-    torch.set_num_threads(options.threads)
-    device = choose_device(options.device)
-    set_precision(device, tf32=options.tf32)
+    device = _device(options)
     data = load(options.data, device=device)
     for spec in specs:
         if spec.dataset != data.name:
@@ -118,8 +117,6 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _train_language_model(options: argparse.Namespace, config: Config) -> int:
-    import torch
-
     from fastff.config.jobs import TRAIN_SETTINGS, named_language_jobs
     from fastff.language.job import (
         failed_language_runs,
@@ -127,16 +124,13 @@ def _train_language_model(options: argparse.Namespace, config: Config) -> int:
         train_language_models,
     )
     from fastff.language.text import load_text
-    from fastff.train.device import choose_device, set_precision
     from fastff.train.graceful_shutdown import StoppedError, StopRequest
     from fastff.train.tables import write_tables
     from fastff.workflow.digests import stage_digest
 
     specs = named_language_jobs(config, options.job)
     options = with_settings(options, config, TRAIN_SETTINGS)
-    torch.set_num_threads(options.threads)
-    device = choose_device(options.device)
-    set_precision(device, tf32=options.tf32)
+    device = _device(options)
     text, sources = load_text(options.data, device=device), stage_digest("language")
     if text.name != specs[0].text:
         raise ConfigError(f"--data {options.data} is {text.name}; the job needs {specs[0].text}")
@@ -156,6 +150,18 @@ def _train_language_model(options: argparse.Namespace, config: Config) -> int:
     write_tables(tidy_language_tables(specs, jobs), options.output)
     _keep_record(specs, options, sources)
     return _report_failures(failed_language_runs(specs, jobs), options)
+
+
+def _device(options: argparse.Namespace | Config) -> torch.device:
+    """Return the device to train on, with the threads and the precision set that are asked for."""
+    import torch
+
+    from fastff.train.device import choose_device, set_precision
+
+    torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    set_precision(device, tf32=options.tf32)
+    return device
 
 
 def _keep_record(
@@ -215,17 +221,12 @@ def add_reference(commands: Commands) -> None:
 
 
 def _reference(options: argparse.Namespace) -> int:
-    import torch
-
     from fastff.files import require_folder
-    from fastff.train.device import choose_device, set_precision
     from fastff.workflow.reference import make_reference
 
     require_folder(options.output)
     config = load_config(options.configfile)
-    device = choose_device(config.device)
-    torch.set_num_threads(config.threads)
-    set_precision(device, tf32=config.tf32)
+    device = _device(config)
     only, store = options.only, options.store
     make_reference(config, options.data, options.output, device, only=only, store=store)
     return 0

@@ -87,10 +87,8 @@ def usage(
         inputs: list[Tensor] = []
         model(tokens, hard=True, inputs=inputs)
         for number, x in enumerate(inputs):
-            found, before = (
-                visits(layers[number], x.flatten(0, 1), tokens.flatten()),
-                counts[number],
-            )
+            before = counts[number]
+            found = visits(layers[number], x.flatten(0, 1), tokens.flatten())
             if found is not None:
                 counts[number] = found if before is None else before + found
     return [

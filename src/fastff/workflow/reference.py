@@ -158,10 +158,7 @@ def _experiment(
     seconds = round(perf_counter() - start, 1)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     n_runs, failed = sum(map(len, jobs)), failures(specs, jobs)
-    for line in failed:
-        log.warning("%s", line)
-    if failed and config.failed_runs == "error":
-        raise ValueError(f"failed_runs = error: {len(failed)} runs failed: {failed[0]}")
+    _judge(config, failed)
     log.info("%s: %d runs in %.1f s", name, n_runs, seconds)
     return joined_tables(specs, jobs), {"runs": n_runs, "seconds": seconds, "peak_bytes": peak}
 
@@ -179,10 +176,17 @@ def _language_model(
     seconds = round(sum(result.seconds for job in jobs for result in job.values()), 1)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     n_runs = sum(map(len, jobs))
-    for line in failed_language_runs(specs, jobs):
-        log.warning("%s", line)
+    _judge(config, failed_language_runs(specs, jobs))
     made = {"runs": n_runs, "seconds": seconds, "peak_bytes": peak}
     return tidy_language_tables(specs, jobs), made
+
+
+def _judge(config: Config, failed: Sequence[str]) -> None:
+    """Log a line per failed run; ValueError where the config says that none may fail."""
+    for line in failed:
+        log.warning("%s", line)
+    if failed and config.failed_runs == "error":
+        raise ValueError(f"failed_runs = error: {len(failed)} runs failed: {failed[0]}")
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
