@@ -234,7 +234,7 @@ def test_the_notebook_of_claims_shows_the_ledger(tmp_path):
     assert "nan" not in lines[0].data
 
 
-@pytest.mark.parametrize("times", [[], ["epyc"]])
+@pytest.mark.parametrize("times", [[], ["h200", "epyc"]])
 def test_draws_a_language_model(times, tmp_path, monkeypatch):
     """The reference's, with times and without."""
     reference = REPOSITORY / "results" / "reference"
@@ -270,5 +270,10 @@ def test_draws_a_language_model(times, tmp_path, monkeypatch):
             "tables": str(tmp_path / "tables"),
         }
         run_cells(stored("language_benchmark"), parameters)
-        ratios = pd.read_csv(tmp_path / "tables" / "timed_times.csv").set_index("label")["ratio"]
-        assert ratios["feed-forward, 1536"] == 1 < ratios["experts by hash"]
+        table = pd.read_csv(tmp_path / "tables" / "timed_times.csv")
+        # Two variants were timed compiled, too; what counts is the mode that all were timed in.
+        assert (table.groupby(["device", "op"])["mode"].nunique() == 1).all()
+        assert (table.groupby(["device", "op"])["label"].nunique() == len(block.variants)).all()
+        ratios = table.pivot(index="label", columns=["device", "op"], values="ratio")
+        assert (ratios.loc["feed-forward, 1536"] == 1).all()
+        assert ratios.loc["experts by hash", ("cpu", "token")] > 1
