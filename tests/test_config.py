@@ -159,6 +159,24 @@ def test_written_schema_is_the_model_s():
     assert written == json.loads(json.dumps(json_schema())), "run `fastff schema`"
 
 
+@pytest.mark.parametrize(
+    ("labels", "fault"),
+    [
+        (["<b>", "b"], r"variants\[0\].*label"),
+        (["a\nb", "b"], r"variants\[0\].*label"),
+        (["$\\frac$", "b"], "can't draw the formula"),
+        (["same", "same"], "label 'same'"),
+    ],
+)
+def test_labels_of_feed_forward_layers_are_lines_and_differ(labels, fault):
+    """Those of a language model, as those of an experiment's variants."""
+    variants = [{"name": f"v{i}", "label": label} for i, label in enumerate(labels)]
+    study = merge_layers(read_layers(ROOT / "config" / "config.yaml"))
+    change = {"language_models": {"language_model": {"variants": variants}}}
+    with pytest.raises(ConfigError, match=fault):
+        parse_config(merge(study, change))
+
+
 def test_a_good_config():
     config = parse_config(GOOD)
     (first, second) = config.train_specs("soft_merging")

@@ -164,6 +164,19 @@ def test_checksums_are_of_all_files_and_no_others(tmp_path):
         check_sums(tmp_path)
 
 
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    """As a device, given as the output of a command."""
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/null")):
+        with (
+            pytest.raises(OSError, match="neither a file nor a new name") as refused,
+            atomic_path(place) as path,
+        ):
+            path.write_text("all")
+        assert refused.value.filename == str(place)
+        assert not place.is_file()
+
+
 def test_the_reference_has_its_checksums():
     folders = [path.parent for path in ROOT.glob("results/reference/*/tidy/*/runs.csv.xz")]
     assert folders

@@ -134,6 +134,32 @@ def test_parts_collect_to_the_bytes_of_the_whole(runs_per_job, tmp_path):
     assert len(pd.read_csv(tmp_path / "whole" / "tidy" / "runs.csv")) == (4 + 4 + 2) * 3
 
 
+def _job(folder, **tables):
+    folder.mkdir()
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+    return folder
+
+
+def test_what_cannot_be_joined_is_refused(tmp_path):
+    whole = _job(tmp_path / "whole", runs="a\n1\n", epochs="a\n1\n")
+    others = {
+        "has no tables": _job(tmp_path / "empty"),
+        "none has no tables": tmp_path / "none",
+        "fewer has runs; ": _job(tmp_path / "fewer", runs="a\n2\n"),
+        "has columns b": _job(tmp_path / "other", runs="b\n2\n", epochs="a\n2\n"),
+        "ends within a line": _job(tmp_path / "cut", runs="a\n2\n", epochs="a\n2"),
+        "a job twice": whole,
+    }
+    for fault, other in others.items():
+        with pytest.raises(ValueError, match=fault):
+            collect([whole, other], tmp_path / "output")
+    with pytest.raises(ValueError, match="ends within a line"):
+        collect([others["ends within a line"]], tmp_path / "output")
+    with pytest.raises(ValueError, match="empty has no tables"):
+        collect([others["has no tables"]], tmp_path / "output")
+
+
 def test_runs_that_there_are_not_are_refused():
     spec = config_of(None).train_specs("trial")[0]
     with pytest.raises(ValueError, match=r"runs = 6-8: allowed are runs 0-7"):

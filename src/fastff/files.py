@@ -60,10 +60,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     or the new one, whole.
 
     Raises:
-        OSError: where the file can't be written: a full or read-only disk. It names `path`, also
-            where the call that failed knows no name, or only the temporary one.
+        OSError: where the file can't be written: a full or read-only disk, or a device, which must
+            not become a file. It names `path`, also where the call that failed knows no name, or
+            only the temporary one.
 
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "neither a file nor a new name", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     temporary: Path | None = None

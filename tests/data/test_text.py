@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
 
+from fastff.data.dataset import load
 from fastff.data.errors import DataError
 from fastff.data.prepare import prepare
 from fastff.language.text import load_text
 
 SONG = ("Full fathom five thy father lies; é\n" * 60).encode()
+
+
+def _saved(save, *arrays, **named) -> bytes:
+    file = io.BytesIO()
+    save(file, *arrays, **named)
+    return file.getvalue()
+
+
+def _zipped(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def _written(path):
+    path.write_bytes(SONG)
+    return path
 
 
 def test_the_plays_of_shakespeare_are_those_that_were_pinned(tmp_path):
@@ -91,3 +113,35 @@ def test_a_damaged_or_other_file_is_refused(tmp_path):
         load_text(path)
     with pytest.raises(DataError, match="no key 'vocabulary'; prepare the dataset again"):
         load_text(prepare("mnist5k", tmp_path))
+
+
+@pytest.mark.parametrize("loader", [load_text, load], ids=["text", "images"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        _saved(np.save, np.zeros(3, np.uint8)),
+        _saved(np.savez, train=np.zeros(9000, np.uint8)),
+        _saved(np.savez, train=np.zeros(9000), validation=np.zeros(9000, np.uint8)),
+        _saved(np.savez, train=np.zeros((90, 100), np.uint8), validation=np.zeros(9, np.uint8)),
+        _saved(np.savez, train=np.uint8(1), validation=np.zeros(9, np.uint8)),
+        _zipped("train.npy", b""),
+    ],
+    ids=["empty", "lone array", "one part", "floats", "two axes", "no axis", "empty member"],
+)
+def test_arrays_of_another_shape_are_refused_though_their_checksum_fits(content, loader, tmp_path):
+    path = prepare("own_text", tmp_path, folder=_written(tmp_path / "song.txt"))
+    path.write_bytes(content)
+    record = json.loads(path.with_suffix(".json").read_text())
+    record.update(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+    record.update(mean=[], std=[], class_names=[], n_classes=0, split={})
+    path.with_suffix(".json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"own_text\.(npz|json): "):
+        loader(path)
+
+
+def test_a_record_nested_without_end_is_refused(tmp_path):
+    path = prepare("own_text", tmp_path, folder=_written(tmp_path / "song.txt"))
+    path.with_suffix(".json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"own_text\.json: not JSON"):
+        load_text(path)

@@ -275,6 +275,18 @@ def test_bad_trees_give_one_line_and_code_2(halves, tmp_path, capsys):
             lambda table, odd=odd: table.assign(count=odd),
         )
         assert f"column count has {odd:g}; allowed are whole numbers" in said(good, broken)
+    for column in ("experiment", "dataset"):
+        mixed = edited(
+            *(good, tmp_path / column, "tidy/width_depth/runs"),
+            lambda table, column=column: table.assign(**{column: [*table[column][:-1], "another"]}),
+        )
+        assert f"column {column} has " in said(good, mixed)
+    twice = tmp_path / "twice"
+    shutil.copytree(good, twice)
+    shutil.copytree(twice / "tidy" / "width_depth", twice / "tidy" / "width_depth_fashion_mnist")
+    path = twice / "tidy" / "width_depth_fashion_mnist" / "runs.csv"
+    pd.read_csv(path).assign(experiment="width_depth_fashion_mnist").to_csv(path, index=False)
+    assert "are of two experiments that differ by the name of their dataset" in said(good, twice)
     assert "--exact has none" in said(good, good, "--exact", "--common")
 
 

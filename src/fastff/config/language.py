@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fastff.config.base import Name, Spec, Unique
+from fastff.config.base import Line, Name, Spec, Unique
 from fastff.config.job import Seeds
 from fastff.config.model import (
     Depth,
@@ -112,7 +112,7 @@ class LanguageVariant(Spec):
     """
 
     name: Name
-    label: str = Field(min_length=1, max_length=60)
+    label: Line = Field(min_length=1, max_length=60)
     layer: AnyLayerSpec | None = None
     ramp: bool = False
 

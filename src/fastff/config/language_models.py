@@ -162,6 +162,7 @@ class LanguageModel(Drawn):
     @model_validator(mode="after")
     def _check(self) -> LanguageModel:
         require_unique(self.variant_names())
+        require_unique(tuple(f"label {variant.label!r}" for variant in self.variants))
         if self.generated >= self.decoder.context:
             raise ValueError(
                 f"generated = {self.generated}: must be below decoder.context = "

@@ -20,7 +20,7 @@ def read_record(path: Path, keys: Sequence[str]) -> dict[str, Any]:
         record = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; prepare the dataset first") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); prepare the dataset again") from error
     missing = [key for key in keys if not isinstance(record, dict) or key not in record]
     if missing:
@@ -43,7 +43,12 @@ def read_arrays(path: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:
             )
         file.seek(0)
         try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            arrays = np.load(file, allow_pickle=False)
+            # Of a lone array, or a member that is none, numpy returns something else.
+            if isinstance(arrays, np.lib.npyio.NpzFile):
+                read = dict(arrays)
+                if all(isinstance(array, np.ndarray) for array in read.values()):
+                    return read
+            raise ValueError("not an archive of arrays")
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: {error}; prepare the dataset again") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,5 +61,8 @@ def load_text(path: Path, *, device: str | torch.device = "cpu") -> Text:
     """
     record = read_record(path.with_suffix(".json"), ("name", "vocabulary", "bytes", "sha256"))
     arrays = read_arrays(path, record)
-    train, validation = (torch.from_numpy(arrays[key].copy()) for key in ("train", "validation"))
+    parts = [arrays.get(key) for key in ("train", "validation")]
+    if any(part is None or part.dtype != np.uint8 or part.ndim != 1 for part in parts):
+        raise DataError(f"{path}: train and validation should be bytes of shape (n,)")
+    train, validation = (torch.tensor(part) for part in parts)
     return Text(record["name"], train, validation, record["sha256"]).to(device)

@@ -16,20 +16,30 @@ def collect(jobs: Sequence[Path], output: Path) -> None:
     come last.
 
     Raises:
-        ValueError: where two jobs' tables have different columns, or one was changed.
+        ValueError: where jobs have other tables, or tables other columns, than the first; where one
+            was changed or cut, and where a job is there twice.
 
     """
     named = dict.fromkeys((*TIDY, *LANGUAGE))
+    if len({job.resolve() for job in jobs}) < len(jobs):
+        raise ValueError(f"a job twice: {', '.join(map(str, jobs))}")
     tables = [table for table in named if (jobs[0] / f"{table}.csv").exists()]
+    for job in jobs:
+        found = [table for table in named if (job / f"{table}.csv").exists()]
+        if not found or found != tables:
+            have = ", ".join(found) or "no tables"
+            raise ValueError(f"{job} has {have}; {jobs[0]} has {', '.join(tables) or 'none'}")
     for table in tables:
         for job in jobs:
             check_sum(job / f"{table}.csv")
         texts = [(job / f"{table}.csv").read_text(encoding="utf-8") for job in jobs]
         header = texts[0].partition("\n")[0]
         for job, text in zip(jobs, texts, strict=True):
-            found = text.partition("\n")[0]
-            if found != header:
-                raise ValueError(f"{job / table}.csv has columns {found}, {jobs[0]} has {header}")
+            columns = text.partition("\n")[0]
+            if columns != header:
+                raise ValueError(f"{job / table}.csv has columns {columns}, {jobs[0]} has {header}")
+            if not text.endswith("\n"):
+                raise ValueError(f"{job / table}.csv ends within a line: it was cut")
         rows = [text.partition("\n")[2] for text in texts]
         with atomic_path(output / f"{table}.csv") as path:
             path.write_text(f"{header}\n{''.join(rows)}", encoding="utf-8")

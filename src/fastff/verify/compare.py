@@ -114,7 +114,8 @@ def tables_of(folder: Path) -> dict[TableName, Path]:
     there twice, the one that isn't packed counts.
 
     Raises:
-        VerifyError: for a folder that isn't there or holds no such table.
+        VerifyError: for a folder that isn't there or holds no such table, and where two experiments
+            of one dataset would be taken for the same.
 
     """
     if not folder.is_dir():
@@ -129,7 +130,13 @@ def tables_of(folder: Path) -> dict[TableName, Path]:
             part, *rest = path.relative_to(folder).parts
             stem = "/".join(rest).removesuffix(".xz").removesuffix(".csv")
             short = stem.replace(experiment, experiment.removesuffix(f"_{dataset}"), 1)
-            found[TableName(part, short, dataset)] = path
+            name = TableName(part, short, dataset)
+            if name in found:
+                raise VerifyError(
+                    f"{found[name]} and {path} are of two experiments that differ by the name of "
+                    f"their dataset, {dataset}, alone; allowed is one of them"
+                )
+            found[name] = path
     if not found:
         raise VerifyError(
             f"{folder} is no result tree: it holds no table with rows in tidy/ or tables/"
@@ -199,6 +206,8 @@ def _compare(name: TableName, left: Path, right: Path) -> TableComparison:
     notes: list[str] = []
     if texts[0] == texts[1]:
         return TableComparison(name, pd.DataFrame(columns=CELL), identical=True)
+    for path, text in zip((left, right), texts, strict=True):
+        _require_one_origin(path, text)
     if name.part == "tidy":
         kind = name.name.split("/")[1]
         try:
@@ -215,6 +224,16 @@ def _compare(name: TableName, left: Path, right: Path) -> TableComparison:
     for key, row in compare_exactly(a.exact, b.exact).iterrows():
         faults.append(f"{_describe(key, a.exact)}: {row['left']} against {row['right']}")
     return TableComparison(name, cells, tuple(faults), (*notes, *_notes(tables, a, b)))
+
+
+def _require_one_origin(path: Path, text: str) -> None:
+    """Raise VerifyError for a table whose rows are of several experiments or datasets."""
+    for column in ("experiment", "dataset"):
+        found = pd.read_csv(StringIO(text), usecols=[column], dtype=str)[column].unique()
+        if len(found) > 1:
+            raise VerifyError(
+                f"{path}: column {column} has {found[0]!r} and {found[1]!r}; allowed is one of them"
+            )
 
 
 def _in_both(kind: str, tables: list[pd.DataFrame]) -> tuple[list[pd.DataFrame], list[str]]:
