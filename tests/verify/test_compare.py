@@ -84,6 +84,11 @@ def test_a_point_of_accuracy_lost_by_a_variant_is_found(halves, tmp_path):
             "variant moe_mixture, depth 9, hidden_features 8: only on the right",
         ),
         (
+            "width_depth/runs",
+            lambda runs: runs.drop(runs.index[0]),
+            "region_leak 0.0: lacks 0 of the seeds on the left, 1 on the right",
+        ),
+        (
             "learned_transition/epochs",
             lambda epochs: epochs.assign(more=1),
             "column more is only on the right",

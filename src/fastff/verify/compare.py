@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from fastff.tables.read import TidyError, load_table
-from fastff.tables.schema import TIDY
+from fastff.tables.schema import RUN, TIDY
 from fastff.verify.means import (
     LEVEL,
     Estimates,
@@ -216,6 +216,7 @@ def _compare(name: TableName, left: Path, right: Path) -> TableComparison:
             raise VerifyError(str(error)) from None
         tables, notes = _in_both(kind, tables)
         a, b, cells, faults = compare_tidy(kind, tables)
+        faults += _missing_runs(tables) if kind == "runs" else ()
     else:
         tables = [pd.read_csv(StringIO(text)) for text in texts]
         a, b = (as_stated(*side) for side in zip(tables, (str(left), str(right)), strict=True))
@@ -307,6 +308,17 @@ def _only_on_one_side(tables: list[pd.DataFrame], a: Estimates, b: Estimates) ->
     for side, one, other in (("left", a, b), ("right", b, a)):
         for key in one.exact.index.difference(other.exact.index, sort=False):
             yield f"{_describe(key, one.exact)}: only on the {side}"
+
+
+def _missing_runs(tables: list[pd.DataFrame]) -> Iterator[str]:
+    """Yield the shapes that lack other runs of their side's seeds than on the other side."""
+    *shape, seed = RUN
+    lacking = [table[seed].nunique() - table.groupby(shape)[seed].nunique() for table in tables]
+    for key, row in pd.concat(lacking, axis=1, join="inner", keys=["left", "right"]).iterrows():
+        if row["left"] != row["right"]:
+            where = ", ".join(f"{name} {value}" for name, value in zip(shape, key, strict=True))
+            missing = f"{row['left']} of the seeds on the left, {row['right']} on the right"
+            yield f"{where}: lacks {missing}"
 
 
 def _notes(tables: list[pd.DataFrame], a: Estimates, b: Estimates) -> Iterator[str]:
