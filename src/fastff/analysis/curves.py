@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from fastff.analysis.failed import unless_all_failed
-from fastff.analysis.lines import add_legend, draw_band, heading, label_ends, line_styles
+from fastff.analysis.labels import label_ends
+from fastff.analysis.lines import add_legend, draw_band, heading, line_styles
 from fastff.analysis.style import CENTRE, log_ticks, theme, width_of, wrap
 from fastff.analysis.summary import labels_of, require_one_shape, summarise_epochs
 from fastff.tables.format import show_interval

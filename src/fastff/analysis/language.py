@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -15,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
+from fastff.analysis.labels import label_ends, label_points
 from fastff.analysis.lines import (
     LineStyle,
     draw_band,
     family_of,
     family_style,
     heading,
-    label_ends,
     line_styles,
 )
 from fastff.analysis.style import (
@@ -46,8 +45,6 @@ OPS = {
     "forward": "batch, per byte",
     "token": "one byte after another",
 }
-NEAR = 0.03  # share of a panel's width within which names of points are set below each other
-ROOM = 0.1  # share of a panel's width that a name needs at the right of its point
 PANEL = 2.9  # height of a panel with names, in inches
 USED = {
     "ever_visited": "experts, leaves or nodes ever visited (%)",
@@ -317,7 +314,7 @@ def _style(variant: str) -> LineStyle:
 def _draw_losses(axes: Axes, runs: pd.DataFrame, places: pd.Series[float]) -> None:
     """Draw the mean loss of every variant at its place on a log axis, with names beside them."""
     labels = labels_of(runs)
-    points: list[tuple[float, float, str]] = []
+    points: list[tuple[float, float, str, str]] = []
     line: list[tuple[float, float]] = []
     for variant, group in runs.groupby("variant", sort=False):
         mean, ci = mean_ci(group[LOSS])
@@ -328,55 +325,17 @@ def _draw_losses(axes: Axes, runs: pd.DataFrame, places: pd.Series[float]) -> No
         x = float(places[variant])
         style = _style(str(variant))
         axes.errorbar(x, mean, yerr=ci, elinewidth=0.7, **{**style.line, "linestyle": ""}, zorder=3)
-        if str(variant).startswith(DENSE):
+        is_dense = str(variant).startswith(DENSE)
+        if is_dense:
             line.append((x, mean))
-        elif variant != NONE:
-            points.append((x, mean, _short(labels[str(variant)])))
+        name = "" if is_dense or variant == NONE else _short(labels[str(variant)])
+        points.append((x, mean, name, style.colour))
     dense = family_style("feed-forward")
     axes.plot(*np.array(sorted(line)).reshape(-1, 2).T, color=dense.colour, linewidth=0.8, zorder=0)
     axes.set_xscale("log")
     axes.margins(x=0.12, y=0.08)
     log_ticks(axes.xaxis)
-    _name(axes, points)
-
-
-def _name(axes: Axes, points: Sequence[tuple[float, float, str]], height: float = PANEL) -> None:
-    """Write names beside points (x, y, name), moved apart where those of near points would meet.
-
-    They stand at the right, or at the left where there is more room.
-    """
-    to_axes = axes.transData + axes.transAxes.inverted()
-    step = 1.25 * FONT_SIZE / 72 / height
-    places = []
-    for *point, name in points:
-        x, y = to_axes.transform(point)
-        places.append((float(x), float(y), str(name)))
-    groups: list[list[tuple[float, float, str]]] = []
-    for place in sorted(places):
-        if not groups or place[0] - groups[-1][0][0] > NEAR:
-            groups.append([])
-        groups[-1].append(place)
-    at = [-1.0, *(group[0][0] for group in groups), 2.0]
-    for group, before, here, behind in zip(groups, at, at[1:], at[2:], strict=False):
-        is_left = behind - here < min(ROOM, here - before)
-        last = -np.inf
-        for x, y, name in sorted(group, key=itemgetter(1)):
-            last = max(y, last + step)
-            side = here - 0.014 if is_left else group[-1][0] + 0.014
-            axes.annotate(
-                name,
-                (x, y),
-                xytext=(side, last),
-                xycoords="axes fraction",
-                textcoords="axes fraction",
-                ha="right" if is_left else "left",
-                va="center",
-                fontsize=FONT_SIZE,
-                annotation_clip=False,
-                zorder=1,  # below points and their bars
-                bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.3},
-                arrowprops={"arrowstyle": "-", "linewidth": 0.3, "color": "0.6", "shrinkB": 2},
-            )
+    label_points(axes, points, (TWO_COLUMNS - 1.0, PANEL))
 
 
 def _add_share(axes: Axes, runs: pd.DataFrame) -> None:

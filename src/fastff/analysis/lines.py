@@ -19,7 +19,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from fastff.analysis.failed import say_failed
-from fastff.analysis.style import CHARACTER, FONT_SIZE, wrap
+from fastff.analysis.style import CHARACTER, wrap
 from fastff.config.base import Spec
 from fastff.config.display import displayed
 from fastff.config.model import (
@@ -229,34 +229,6 @@ def _draw_failed(axes: Axes, places: pd.Series[float], style: LineStyle) -> None
             "linestyle": "",
         }
         axes.plot(places, heights, transform=axes.get_xaxis_transform(), **keywords)
-
-
-def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], height: float) -> None:
-    """Write texts at the right of a panel, at the ends of lines, moved apart where they'd meet.
-
-    Args:
-        axes: a panel whose limits are set.
-        ends: where a line ends (in data; NaN has no text), its text and its colour.
-        height: of the panel in inches, about.
-
-    """
-    to_axes = axes.transData + axes.transAxes.inverted()
-    shown = sorted(end for end in ends if np.isfinite(end[0]))
-    heights = [float(to_axes.transform((1.0, y))[1]) for y, *_ in shown]
-    step = 1.3 * FONT_SIZE / 72 / height
-    places: list[float] = []
-    for y in heights:
-        places.append(max(y, places[-1] + step if places else -0.05))
-    top = 1.0
-    for k in reversed(range(len(places))):
-        places[k] = min(places[k], top)
-        top = places[k] - step
-    for y, place, (_, text, colour) in zip(heights, places, shown, strict=True):
-        axes.plot(
-            [1.0, 1.04], [y, place], color=colour, linewidth=0.6, clip_on=False,
-            transform=axes.transAxes, scalex=False, scaley=False,
-        )  # fmt: skip
-        axes.text(1.05, place, text, transform=axes.transAxes, va="center")
 
 
 def add_legend(

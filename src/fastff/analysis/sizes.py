@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from fastff.analysis.failed import unless_all_failed
-from fastff.analysis.lines import LineStyle, add_legend, heading, label_ends, line_styles
+from fastff.analysis.labels import label_ends
+from fastff.analysis.lines import LineStyle, add_legend, heading, line_styles
 from fastff.analysis.style import TWO_COLUMNS, ZERO, theme, wrap
 from fastff.analysis.summary import labels_of, mean_ci, require_one, summarise
 from fastff.tables.schema import MATCHES, PRINTED, SHAPE

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from fastff.analysis.lines import LineStyle, label_ends, line_styles
+from fastff.analysis.labels import label_ends
+from fastff.analysis.lines import LineStyle, line_styles
 from fastff.analysis.style import CENTRE, LIMIT, TWO_COLUMNS, log_ticks, theme, wrap
 from fastff.analysis.timings import Timings, fastest_modes
 from fastff.config.display import displayed
