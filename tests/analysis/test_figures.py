@@ -20,6 +20,7 @@ from fastff.analysis import (
     mean_ci,
     save_figure,
 )
+from fastff.analysis.style import CHARACTER, wrap
 from fastff.config.load import load_config
 
 CONFIG = load_config(Path(__file__).parents[2] / "config" / "config.yaml")
@@ -209,3 +210,16 @@ def test_a_failed_save_leaves_nothing(small, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save_figure(figure, tmp_path / "new", "trial")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_titles_are_broken_between_their_parts_into_even_lines():
+    long = "Accuracy beside feed-forward layers of equal size"
+    parts = (long, "Width and depth", "Fashion-MNIST", "10 seeds")
+    lines = wrap(" · ".join(parts), 5.0, heading=True).split("\n")
+    assert " · ".join(lines) == " · ".join(parts)
+    assert len(lines) == 2
+    assert lines == [long, " · ".join(parts[1:])]
+    words = wrap("word " * 21, 20 * 5 * CHARACTER)
+    assert [len(line.split()) for line in words.split("\n")] == [11, 10]
+    assert wrap("A", 1.0) == "A"
+    assert wrap("x" * 40, 1.0).count("\n") == 2  # a word that is longer than a line

@@ -128,7 +128,7 @@ def test_the_figure(recorded):
     assert faults(figure) == []
     assert figure._suptitle.get_text() == "Title, region leak 0.3 · MNIST-5k · seed 0"
     titles = [axes.get_title()[:7] for axes in figure.axes]
-    assert titles == ["epoch 0", "epoch 2", "epoch 4", "", "", ""]
+    assert titles == ["epoch 0", "epoch 2", "epoch 4"]
     first = points[(points["seed"] == 0) & (points["epoch"] == 4)]
     axes = figure.axes[2]
     run = epochs[(epochs["seed"] == 0) & (epochs["epoch"] == 4)].iloc[0]
@@ -150,16 +150,37 @@ def test_the_figure(recorded):
         assert by_leaf.setdefault(leaf, held) == held
 
 
-def test_at_most_five_epochs_and_the_legend_fill_the_grid(recorded):
+@pytest.mark.parametrize(
+    ("recorded_every", "drawn"), [(3, (0, 6, 15, 21, 30, 36)), (9, (0, 9, 18, 27, 36))]
+)
+def test_at_most_six_epochs_fill_the_grid_and_fewer_leave_a_place_to_the_legend(
+    recorded, recorded_every, drawn
+):
     tables = [table[table["epoch"] == 2] for table in recorded]
-    tables = [
-        pd.concat([table.assign(epoch=epoch) for epoch in range(0, 39, 3)]) for table in tables
-    ]
+    epochs = range(0, 39, recorded_every)
+    tables = [pd.concat([table.assign(epoch=epoch) for epoch in epochs]) for table in tables]
     figure = draw_regions(*tables, "Title")
     assert faults(figure) == []
     shown = [axes.get_title().split(",")[0] for axes in figure.axes]
-    assert shown == [*(f"epoch {epoch}" for epoch in (0, 9, 18, 27, 36)), ""]
-    assert figure.axes[-1].get_legend() is not None
+    titles = [f"epoch {epoch}" for epoch in drawn]
+    assert shown == titles + [""] * (6 - len(drawn))
+    assert len(figure.legends) == (len(drawn) == 6)
+    assert (figure.axes[-1].get_legend() is not None) == (len(drawn) < 6)
+
+
+def test_every_leaf_that_is_seen_has_its_number(recorded):
+    nodes, points, epochs = recorded
+    run = points[(points["seed"] == 0) & (points["epoch"] == 0)]
+    # the leaf between the lines is a strip of 0.3 % of the plane
+    x, y = run["x"].mean(), run["y"].mean()
+    extent = run["x"].max() - run["x"].min()
+    plane = {0: (1.0, 0.0, -x), 2: (1.0, 0.0, -x - 0.003 * extent), 1: (0.0, 1.0, -y)}
+    nodes = nodes[(nodes["epoch"] == 0) & (nodes["seed"] == 0) & (nodes["node"] < 3)].copy()
+    weights = pd.DataFrame([plane[k] for k in nodes["node"]], index=nodes.index)
+    nodes[["weight_x", "weight_y", "bias"]] = weights
+    figure = draw_regions(nodes, points[points["epoch"] == 0], epochs, "Title")
+    assert faults(figure) == []
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0", "1", "2", "3"]
 
 
 def test_a_run_that_diverged(recorded):

@@ -161,7 +161,10 @@ def test_differences_to_layers_of_equal_size(runs):
         shown = np.asarray(line.get_ydata(), dtype=float)
         expected = 100 * rows[f"{match}_difference_mean"].astype(float)
         np.testing.assert_allclose(shown, expected)
-        assert {text.get_text() for text in axes.texts} == {"1", "2", "3", "4"}
+        depths = [depth for text in axes.texts for depth in text.get_text().split(", ")]
+        assert {*depths} == {"1", "2", "3", "4"}
+        # where all lines end at one size, each has its depth
+        assert len(depths) == (2 * 4 if match == "equal_inference_width" else 4)
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["FFF, log-sigmoid", "MoE"]
 

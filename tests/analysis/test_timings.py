@@ -268,7 +268,8 @@ def test_ratios_are_drawn_below_the_times_with_the_crossing(write):
     assert times.get_yscale() == ratios.get_yscale() == "log"
     (container,) = [c for c in ratios.containers if len(c.lines[0].get_xdata())]
     assert container.lines[0].get_ydata() == pytest.approx([0.8, 1.6, 3.2])
-    assert [text.get_text() for text in ratios.texts] == ["3.2×", "4", "feed-forward"]
+    assert [text.get_text() for text in ratios.texts] == ["4", "feed-forward"]
+    assert ratios.get_title() == "widest feed-forward:\n3.2× the kernel's time"
 
 
 def test_a_table_that_is_none_is_refused(write, tmp_path):

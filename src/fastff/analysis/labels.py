@@ -52,7 +52,12 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], height: float
 
 
 def label_points(
-    axes: Axes, points: Sequence[tuple[float, float, str, str]], size: tuple[float, float]
+    axes: Axes,
+    points: Sequence[tuple[float, float, str, str]],
+    size: tuple[float, float],
+    *,
+    gap: float = GAP,
+    zorder: float = 1,
 ) -> None:
     """Write names beside points: at the right, or at the left where another point is in the way.
 
@@ -62,6 +67,8 @@ def label_points(
         axes: a panel whose limits are set.
         points: x and y in data, name ("" of a point that is only in the way), and colour.
         size: width and height of the panel in inches, about.
+        gap: share of the panel's width from a point to its name.
+        zorder: of the names; by default they are below points and their bars.
 
     """
     to_axes = axes.transData + axes.transAxes.inverted()
@@ -80,23 +87,23 @@ def label_points(
         column = columns.pop(0)
         hidden = [(point.x, point.x, point.y) for point in drawn if point not in column] + taken
         edges = {side: max(side * label.x for label in column) for side in (1, -1)}
-        boxes = {side: _boxes(column, side, edge, size) for side, edge in edges.items()}
+        boxes = {side: _boxes(column, side, edge + gap, size) for side, edge in edges.items()}
         free = [side for side in boxes if not _meet(boxes[side], hidden, LINE / size[1])]
         if not free and columns:
             columns[0] = column + columns[0]
             continue
         if not free:
             free, edges[1] = [1], max(right for _, right, _ in hidden)
-        taken += _boxes(column, free[0], edges[free[0]], size)
-        _write(axes, column, size[1], free[0] * GAP, edges[free[0]])
+        taken += _boxes(column, free[0], edges[free[0]] + gap, size)
+        _write(axes, column, size[1], free[0] * gap, edges[free[0]], zorder)
 
 
 def _boxes(column: Sequence[Label], side: int, edge: float, size: tuple[float, float]) -> list[Box]:
     """Return the boxes of the names of a column that stand beyond an edge at a side (1: right)."""
     boxes = []
     for label, y in _apart(column, size[1]):
-        end = edge + 2 * GAP + CHARACTER * len(label.text) / size[0]
-        x = sorted((side * edge, side * end))
+        end = edge + GAP + CHARACTER * len(label.text) / size[0]
+        x = sorted((side * (edge - GAP), side * end))
         boxes.append((x[0], x[1], y))
     return boxes
 
@@ -124,7 +131,12 @@ def _apart(column: Sequence[Label], height: float) -> list[tuple[Label, float]]:
 
 
 def _write(
-    axes: Axes, column: Sequence[Label], height: float, gap: float, edge: float = 1.0
+    axes: Axes,
+    column: Sequence[Label],
+    height: float,
+    gap: float,
+    edge: float = 1.0,
+    zorder: float = 1,
 ) -> None:
     """Write the names of a column beyond an edge, each with a line to what it names."""
     side = 1 if gap > 0 else -1
@@ -132,10 +144,10 @@ def _write(
         axes.plot(
             [label.x, side * edge + 0.8 * gap], [label.y, place], color=label.colour,
             linewidth=0.6, clip_on=False, transform=axes.transAxes, scalex=False, scaley=False,
-            zorder=1,
+            zorder=zorder,
         )  # fmt: skip
         axes.text(
             side * edge + gap, place, label.text, transform=axes.transAxes,
-            ha="left" if side > 0 else "right", va="center", zorder=1,
+            ha="left" if side > 0 else "right", va="center", zorder=zorder,
             bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.2},
         )  # fmt: skip

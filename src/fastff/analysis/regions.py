@@ -17,6 +17,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from fastff.analysis.failed import unless_all_failed
+from fastff.analysis.labels import label_points
 from fastff.analysis.planes import draw_points, finite
 from fastff.analysis.style import (
     CENTRE,
@@ -32,8 +33,8 @@ from fastff.tables.format import show
 
 Points = NDArray[np.float64]  # (n, 2)
 SMALLEST = 1e-12  # of the box's area: a smaller polygon is a rounding error
-MOST_PANELS, MOST_COLUMNS = 5, 3
-LABELLED = 0.004  # share of the panel above which an area has its leaf's number
+MOST_PANELS, MOST_COLUMNS = 6, 3
+INSIDE, SEEN = 0.004, 0.0002  # shares of the panel: larger areas hold a number, or have it beside
 MARGIN = 0.04  # of the points' extent, around them
 TINT = 0.5  # how much of a leaf's colour its area has; the rest is white
 
@@ -137,9 +138,10 @@ def draw_regions(
     """Return the plane over the epochs: areas are leaves, lines decisions, points samples.
 
     A node's line is drawn only where the plane reaches the node, the thicker the nearer the node
-    is to the root, and each area has its leaf's number. Points have the colour of their class. Of
-    the first variant with a tree on a plane and of one seed, the first; at most five epochs, evenly
-    chosen, and the classes in the last place of the grid.
+    is to the root, and each area has its leaf's number, beside it where it is small. Points have
+    the colour of their class. Of the first variant with a tree on a plane and of one seed, the
+    first; at most six epochs, evenly chosen. The classes are in a place of the grid that is left,
+    or below it.
 
     Args:
         nodes: the table of nodes.
@@ -173,9 +175,10 @@ def draw_regions(
 
     with theme():
         n_columns = min(MOST_COLUMNS, len(shared) + 1)
-        n_rows = -(-(len(shared) + 1) // n_columns)
+        n_rows = -(-len(shared) // n_columns)
+        is_full = n_rows * n_columns == len(shared)
         panel = TWO_COLUMNS / MOST_COLUMNS
-        size = (panel * n_columns, 0.5 + (panel + 0.2) * n_rows)
+        size = (panel * n_columns, 0.5 + 0.35 * is_full + (panel + 0.2) * n_rows)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for axes in grid[len(shared) :]:
@@ -199,12 +202,16 @@ def draw_regions(
             Line2D([], [], label=str(k), color=colour, marker="o", linestyle="", markersize=4)
             for k, colour in by_class.items()
         ]
-        grid[-1].legend(
-            handles=handles,
-            title="class of a sample;\nnumbers: leaves;\nthickest line: root",
-            loc="center",
-            ncols=2,
-        )
+        note = ("class of a sample;", "numbers: leaves;", "thickest line: root")
+        if is_full:
+            figure.legend(
+                handles=handles,
+                title=" ".join(note),
+                loc="outside lower center",
+                ncols=len(handles),
+            )
+        else:
+            grid[-1].legend(handles=handles, title="\n".join(note), loc="center", ncols=2)
     return figure
 
 
@@ -222,12 +229,16 @@ def _draw_tree(axes: Axes, tree: pd.DataFrame, points: pd.DataFrame, colours: li
     margin = MARGIN * np.maximum(high - low, 1e-9)
     (left, bottom), (right, top) = low - margin, high + margin
     regions = tree_regions(tree, (left, right, bottom, top))
+    named: list[tuple[float, float, str, str]] = []
     for leaf, corners in regions.leaves.items():
         axes.add_patch(Polygon(corners, facecolor=colours[leaf], edgecolor="none", zorder=0))
-        if area(corners) > LABELLED * (right - left) * (top - bottom):
-            x, y = corners.mean(axis=0)
+        share = area(corners) / ((right - left) * (top - bottom))
+        x, y = corners.mean(axis=0)
+        if share > INSIDE:
             number = axes.text(x, y, str(leaf), ha="center", va="center", zorder=4)
             number.set_path_effects([withStroke(linewidth=2, foreground=colours[leaf])])
+        if share > SEEN:
+            named.append((x, y, "" if share > INSIDE else str(leaf), "0.15"))
     levels = [int(np.log2(node + 1)) for node in regions.lines]
     axes.add_collection(
         LineCollection(
@@ -239,6 +250,10 @@ def _draw_tree(axes: Axes, tree: pd.DataFrame, points: pd.DataFrame, colours: li
     )
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
+    for x, y, *_ in (area for area in named if area[2]):
+        axes.plot(x, y, "o", color="0.15", markersize=2, zorder=5)
+    panel = (TWO_COLUMNS / MOST_COLUMNS, TWO_COLUMNS / MOST_COLUMNS)
+    label_points(axes, named, panel, gap=0.07, zorder=4)
 
 
 def _tint(colour: str) -> str:

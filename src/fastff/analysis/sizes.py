@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from fastff.analysis.failed import unless_all_failed
-from fastff.analysis.labels import label_ends
+from fastff.analysis.labels import LINE, label_ends
 from fastff.analysis.lines import LineStyle, add_legend, heading, line_styles
 from fastff.analysis.style import TWO_COLUMNS, ZERO, theme, wrap
 from fastff.analysis.summary import labels_of, mean_ci, require_one, summarise
@@ -181,17 +181,26 @@ def _draw_depth(axes: Axes, points: pd.DataFrame, match: str, style: LineStyle) 
 def _write_depths(
     axes: Axes, matched: pd.DataFrame, match: str, styles: dict[str, LineStyle]
 ) -> None:
-    """Write the depth at the end of each line, or where all end at one size, beside the panel."""
+    """Write the depth at the end of each line, or where all end at one size, beside the panel.
+
+    There, lines of a variant whose ends are less than a line of text apart have one text.
+    """
     column, size = f"{match}_difference", MATCHES[match]
     known = matched.dropna(subset=f"{column}_mean").sort_values(size)
     lasts = known.groupby(["variant", "depth"], sort=False).last().reset_index()
-    ends = [
-        (row[size], PRINTED[column].scale * row[f"{column}_mean"], row["depth"], row["variant"])
-        for row in lasts.to_dict("records")
-    ]
-    if lasts[size].nunique() == 1:
-        label_ends(axes, [(y, str(d), styles[v].colour) for _, y, d, v in ends], HEIGHT - 0.6)
+    lasts["y"] = PRINTED[column].scale * lasts[f"{column}_mean"]
+    if lasts[size].nunique() > 1:
+        for depth, row in lasts.sort_values("y").groupby("depth").last().iterrows():
+            end = (row[size], row["y"])
+            axes.annotate(str(depth), end, (0, 4), textcoords="offset points", ha="center")
         return
-    highest = {depth: (x, y) for x, y, depth, _ in sorted(ends, key=lambda end: end[1])}
-    for depth, end in highest.items():
-        axes.annotate(str(depth), end, (0, 4), textcoords="offset points", ha="center")
+    places = axes.transScale.transform([(1.0, y) for y in lasts["y"]])[:, 1]
+    low, high = axes.transScale.transform([(1.0, y) for y in axes.get_ylim()])[:, 1]
+    lasts["line"] = (places - low) / (high - low) * HEIGHT / LINE
+    ends = []
+    for variant, rows in lasts.sort_values("line").groupby("variant", sort=False):
+        starts = rows["line"].diff().gt(1).cumsum()
+        for _, near in rows.groupby(starts):
+            depths = ", ".join(map(str, sorted(near["depth"])))
+            ends.append((float(near["y"].mean()), depths, styles[str(variant)].colour))
+    label_ends(axes, ends, HEIGHT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ SIZED = (
     *("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"),
 )
 CHARACTER = 0.056  # mean width of a character of that size, in inches
+BOLD = 1.25  # times as wide is a character of a figure's title
+JOIN, NO_BREAK = " · ", "\N{NO-BREAK SPACE}"  # between the parts of a title, and in each
 
 # The keywords of a note in the middle of a panel that has nothing to show.
 CENTRE: dict[str, Any] = {
@@ -151,9 +154,23 @@ def width_of(n_columns: int) -> float:
 
 
 def wrap(text: str, width: float, *, heading: bool = False) -> str:
-    """Return a text, broken into lines that fit `width` inches; a heading is larger and bold."""
-    character = CHARACTER * (1.35 if heading else 1.0)
-    return textwrap.fill(text, width=int(width / character))
+    """Return a text, broken into as few lines as fit `width` inches, of about equal length.
+
+    A heading is larger and bold, and its parts, between middle dots, are broken only where one of
+    them is longer than a line.
+    """
+    most = int(width / (CHARACTER * (BOLD if heading else 1.0)))
+    if heading:
+        parts = text.split(JOIN)
+        text = JOIN.join(p.replace(" ", NO_BREAK) if len(p) < most else p for p in parts)
+    lines = textwrap.wrap(text, width=most)
+    for narrower in range(most - 1, 0, -1):
+        tried = textwrap.wrap(text, width=narrower, break_long_words=False)
+        if len(tried) > len(lines) or max(map(len, tried), default=0) > narrower:
+            break
+        lines = tried
+    broken = "\n".join(lines).replace(NO_BREAK, " ")
+    return re.sub(r" ·\n|\n· ", "\n", broken)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from fastff.analysis.labels import label_ends
+from fastff.analysis.labels import LINE, label_ends
 from fastff.analysis.lines import LineStyle, line_styles
-from fastff.analysis.style import CENTRE, LIMIT, TWO_COLUMNS, log_ticks, theme, wrap
+from fastff.analysis.style import CENTRE, CHARACTER, LIMIT, TWO_COLUMNS, log_ticks, theme, wrap
 from fastff.analysis.timings import Timings, fastest_modes
 from fastff.config.display import displayed
 from fastff.tables.schema import PRINTED
@@ -108,13 +108,11 @@ def _draw(axes: Axes, panel: Panel, styles: dict[str, LineStyle]) -> None:
 
 
 def _mark_feed_forward(axes: Axes, panel: Panel) -> None:
-    """Write the last ratio of the feed-forward layer, and from which x on it is above 1."""
+    """Say how much slower the widest feed-forward layer is, and mark from which x on one is."""
     line = panel.rows[panel.rows["variant"] == FEED_FORWARD].sort_values(panel.x)
     if line.empty:
         return
-    last = line.iloc[-1]
-    end = (last[panel.x], last[RATIO])
-    axes.annotate(f"{end[1]:.3g}×", end, (-3, 3), textcoords="offset points", ha="right")
+    axes.set_title(f"widest feed-forward:\n{line[RATIO].iloc[-1]:.3g}× the kernel's time")
     slower = np.flatnonzero(line[RATIO] < 1)
     first = slower[-1] + 1 if len(slower) else 0
     if 0 < first < len(line):
@@ -144,13 +142,29 @@ def _label(
                 for v, line in lines.iterrows() if last[v] == place]  # fmt: skip
         if place < len(panels) - 1:  # beside the panel is the next one
             for y, text, _ in ends if panel.y != RATIO else ():
-                transform = axes.get_yaxis_transform()
-                axes.text(0.97, y / 1.5, text, transform=transform, ha="right", va="top")
+                _write_inside(axes, panel, y, text)
             continue
         if panel.roofline_of in lines.index:
             roofline = float(lines.loc[panel.roofline_of, "roofline_us"])
             ends.append((roofline, "roofline", ROOFLINE["color"]))
         label_ends(axes, ends, PANEL_HEIGHT - AROUND)
+
+
+def _write_inside(axes: Axes, panel: Panel, y: float, text: str) -> None:
+    """Write a name into a panel beside its line: where the fewest points are, above or below."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    points = to_axes.transform(panel.rows[[panel.x, panel.y]].to_numpy(dtype=float))
+    width = CHARACTER * len(text) / (TWO_COLUMNS / 4)
+    height = LINE / (PANEL_HEIGHT - AROUND)
+    end = float(to_axes.transform((1.0, y))[1])
+
+    def crowd(place: tuple[float, float]) -> int:
+        inside = (points >= place) & (points <= np.add(place, (width, height)))
+        return int(inside.all(axis=1).sum())
+
+    places = [(x, end + dy) for dy in (0.04, -0.04 - height) for x in (0.97 - width, 0.03)]
+    x, bottom = min(places, key=crowd)
+    axes.text(x, bottom, text, transform=axes.transAxes, va="bottom")
 
 
 def _heading(panel: Panel) -> str:
