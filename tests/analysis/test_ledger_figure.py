@@ -11,6 +11,7 @@ from fastff.analysis import (
     count_verdicts,
     describe_ledger,
     draw_ledger,
+    draw_ledger_times,
     load_ledger,
     shown_ledger,
     to_markdown,
@@ -53,23 +54,45 @@ def table() -> pd.DataFrame:
     return pd.concat([known, speeds], ignore_index=True)
 
 
-def test_the_figure_has_a_row_per_replication_speed_and_crossing(table):
+def test_the_figure_has_a_row_per_replication(table):
     figure = draw_ledger(table, "Which claims hold?")
-    effects, speeds, crossings = figure.axes
-    replications = (table["kind"] == "replication") & table["effect"].notna()
-    drawn = table[replications & (table["device"] == "")]
+    (effects,) = figure.axes
+    replications = table[table["kind"] == "replication"]
+    drawn = replications[replications["effect"].notna() & (replications["device"] == "")]
     names = [text.get_text() for text in effects.get_yticklabels()]
     assert names == [name[0].upper() + name[1:] for name in drawn["short"]]
+    assert faults(figure) == []
+    (legend,) = figure.legends
+    hidden = len(replications) - len(drawn)
+    assert legend.get_title().get_text() == f"{len(replications)} replications, {hidden} not tested"
+    counts = drawn["verdict"].value_counts()
+    assert [text.get_text() for text in legend.get_texts()] == [
+        f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS[:4]
+    ]
+
+
+def test_figures_of_the_reference_fit_a_screen():
+    known = load_ledger(REFERENCE)
+    for draw in (draw_ledger, draw_ledger_times):
+        figure = draw(known, "Which claims hold? " * 3)
+        assert faults(figure) == []
+        width, height = figure.get_size_inches()
+        assert 900 * height / width <= 830
+
+
+def test_claims_about_time_are_speeds_and_crossings(table):
+    figure = draw_ledger_times(table, "Time")
+    speeds, crossings = figure.axes
     assert [text.get_text() for text in speeds.get_yticklabels()] == ["The speed claim"]
     written = [text.get_text() for text in crossings.texts]
     assert written[:4] == ["from depth 9", "a number", "never", "a number"]
     assert faults(figure) == []
-    note = f"{len(table) - len(drawn) - 3} of {len(table)} claims are not shown"
-    assert note in figure.legends[0].get_title().get_text()
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "speed-ups: 1; crossings: 2"
 
 
 def test_speeds_are_drawn_over_the_published_on_a_logarithmic_axis(table):
-    (axes,) = draw_ledger(table[table["claim"] == "speed"], "Speed").axes
+    (axes,) = draw_ledger_times(table[table["claim"] == "speed"], "Speed").axes
     assert axes.get_xscale() == "log"
     shown = [tuple(line.get_xdata()) for line in axes.lines]
     assert (38.0 / 220.0, 45.0 / 220.0) in shown
@@ -98,8 +121,9 @@ def test_effects_are_turned_so_that_right_supports(expects, margin, numbers, pub
     np.testing.assert_allclose(shares(rows)[[*keys]].iloc[0], expected)
 
 
-def test_the_figure_of_nothing_says_so(table):
-    figure = draw_ledger(table[table["verdict"] == VERDICTS[4]], "Nothing")
+@pytest.mark.parametrize("draw", [draw_ledger, draw_ledger_times])
+def test_the_figure_of_nothing_says_so(table, draw):
+    figure = draw(table[table["verdict"] == VERDICTS[4]], "Nothing")
     assert [text.get_text() for text in figure.axes[0].texts] == [
         "no claim is tested by these results"
     ]

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from fastff.analysis.ledger import load_ledger, write_ledger
-from fastff.config.load import Config, parse_config
+from fastff.config.load import CLAIM_FIGURES, Config, parse_config
 from fastff.site.manifest import Manifest
 from fastff.tables.format import write_table
 
@@ -77,7 +77,7 @@ def made_up_run(folder: Path, *, with_ledger: bool) -> tuple[Path, Manifest]:
         write_ledger(table, folder / "claims")
         ledger = {
             "caption": str(ROOT / "workflow" / "report" / "claims.rst"),
-            "figures": [_figure(folder, "claims")],
+            "figures": [_figure(folder, name) for name in CLAIM_FIGURES],
             "tables": [str(folder / "claims")],
             "data": [str(folder / "claims.csv")],
             "notebook": _notebook(folder, "claims"),

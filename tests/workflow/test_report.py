@@ -22,7 +22,9 @@ def entries(config: Config) -> dict[str, set[str]]:
         for name, block in config.drawn().items()
     }
     if config.claims is not None:
-        found["claims: Which claims hold?"] = {"figure claims", "table claims"}
+        found["claims: Which claims hold?"] = {
+            *("figure claims", "figure claims_times", "table claims")
+        }
     return found
 
 

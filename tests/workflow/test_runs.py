@@ -12,6 +12,7 @@ import yaml
 from trees import TINY, TINY_PATH, copy_tree
 
 from fastff.analysis import load_ledger
+from fastff.config.load import CLAIM_FIGURES
 from fastff.tables.schema import TIDY
 from fastff.workflow.caches import FOLDERS, OWN
 
@@ -61,8 +62,9 @@ def test_the_ledger_says_what_the_tables_can_test(finished):
     assert re.search(r"\| not tested +\|", stem.with_suffix(".md").read_text())
     assert r"\toprule" in stem.with_suffix(".tex").read_text()
     for end, start in ((".pdf", b"%PDF"), (".png", b"\x89PNG"), (".svg", b"<?xml")):
-        figure = finished.folder / "figures" / "tiny" / f"claims{end}"
-        assert figure.read_bytes().startswith(start)
+        for name in CLAIM_FIGURES:
+            figure = finished.folder / "figures" / "tiny" / f"{name}{end}"
+            assert figure.read_bytes().startswith(start)
     page = finished.folder / "results" / "tiny" / "notebooks" / "claims.html"
     assert "Which claims hold?" in page.read_text()
 

@@ -78,7 +78,7 @@ def check_site(site, config):
         check_block(site, config, name)
         assert block.title in front.text
     if config.claims is not None:
-        assert "_images/claims.svg" in front.images
+        assert {"_images/claims.svg", "_images/claims_times.svg"} <= {*front.images}
         assert (site / "notebooks" / "claims.html").exists()
     assert "../_images" not in "".join(front.images)
     assert "_images/rule-graph.svg" in read_page(site / "workflow.html").images

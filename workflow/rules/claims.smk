@@ -50,7 +50,14 @@ if CLAIMS is not None:
                 category="claims: Which claims hold?",
                 labels={"result": "figure claims"},
             ),
+            report(
+                f"{FIGURES}/claims_times.png",
+                caption=CAPTION,
+                category="claims: Which claims hold?",
+                labels={"result": "figure claims_times"},
+            ),
             multiext(f"{FIGURES}/claims", ".pdf", ".svg"),
+            multiext(f"{FIGURES}/claims_times", ".pdf", ".svg"),
             html=f"{RESULTS}/notebooks/claims.html",
         log:
             notebook=f"{RESULTS}/notebooks/claims.ipynb",

@@ -37,7 +37,7 @@ from fastff.analysis.ledger import (
     shown_ledger,
     write_ledger,
 )
-from fastff.analysis.ledger_figure import draw_ledger
+from fastff.analysis.ledger_figure import draw_ledger, draw_ledger_times
 from fastff.analysis.planes import draw_leak_projections, draw_projections
 from fastff.analysis.regions import draw_regions, tree_regions
 from fastff.analysis.shares import draw_distribution, draw_entropy, draw_shares, draw_trees

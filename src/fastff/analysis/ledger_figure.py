@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from fastff.analysis.ledger import VERDICTS
 from fastff.analysis.style import CENTRE, LIMIT, TWO_COLUMNS, ZERO, log_ticks, theme, wrap
 from fastff.tables.format import show_digits
 
-ROW_HEIGHT, PANEL_HEIGHT = 0.118, 0.42  # inches of a claim, and of a panel's own axis and title
-ABOVE, BELOW = 0.55, 0.6  # inches for the title, and for the legend
+ROW_HEIGHT, PANEL_HEIGHT = 0.106, 0.42  # inches of a claim, and of a panel's own axis and title
+ABOVE, BELOW = 0.72, 0.36  # inches for title and legend, and for the last axis and the note
 # Inches from the left: where panels begin and end, and where the columns of text begin.
 START, END, HERE, PUBLISHED = 2.62, 4.25, 4.33, 6.4
 SHOWN = VERDICTS[:4]
@@ -31,12 +32,33 @@ CROSSED = "Depth from which on one gate is faster than another"
 
 
 def draw_ledger(table: pd.DataFrame, title: str) -> Figure:
-    """Return the figure: a row per claim, with its effect and the published one as text.
+    """Return the figure of the replications: a row per claim, with its effect as text.
 
-    Above are the replications, or where none has an effect, the other claims that have a published
-    value: the share of it that was measured, turned so that right supports the claim. Of a claim
-    that two sides are equal it is the share of the margin that is left, 1 where there is no
-    difference. Below are the speeds of which one was published, and depths of crossings as text.
+    Each has the share of the published effect that was measured, turned so that right supports the
+    claim. Of a claim that two sides are equal it is the share of the margin that is left, 1 where
+    there is no difference. Where no replication has an effect, the other claims that have a
+    published value are drawn; those about time are in `draw_ledger_times`.
+
+    Args:
+        table: what `load_ledger` returned.
+        title: what the figure shows.
+
+    """
+    effects = table[table["effect"].notna() & (table["device"] == "")]
+    effects = effects[shares(effects).notna().all(axis=1)]
+    replications = table[table["kind"] == "replication"]
+    drawn = effects[effects["kind"] == "replication"]
+    if drawn.empty:
+        counted = f"{len(effects)} claims with a published value, no replication among them"
+        return _draw([effects], title, counted, "interval for the mean over seeds")
+    counted = f"{len(replications)} replications, {len(replications) - len(drawn)} not tested"
+    return _draw([drawn], title, counted, "interval for the mean over seeds")
+
+
+def draw_ledger_times(table: pd.DataFrame, title: str) -> Figure:
+    """Return the figure of claims about time: a row per speed, and per depth of a crossing.
+
+    Of speeds it has those of which one was published, over that one.
 
     Args:
         table: what `load_ledger` returned.
@@ -45,14 +67,15 @@ def draw_ledger(table: pd.DataFrame, title: str) -> Figure:
     """
     speeds = table[(table["unit"] == "×") & table["published_value"].notna()]
     crossings = table[(table["unit"] == "depth") & (table["verdict"] != VERDICTS[4])]
-    effects = table[table["effect"].notna() & (table["device"] == "")]
-    effects = effects[shares(effects).notna().all(axis=1)]
-    replications = effects[effects["kind"] == "replication"]
-    effects = replications if len(replications) else effects
-    groups = [group for group in (effects, speeds, crossings) if len(group)]
-    heights = [len(group) * ROW_HEIGHT for group in groups] or [1.0]
-    hidden = len(table) - sum(map(len, groups))
-    height = ABOVE + BELOW + sum(heights) + PANEL_HEIGHT * (len(heights) - 1) + 0.3
+    counted = f"speed-ups: {len(speeds)}; crossings: {len(crossings)}"
+    return _draw([speeds, crossings], title, counted, "interval over processes")
+
+
+def _draw(groups: Sequence[pd.DataFrame], title: str, counted: str, bars: str) -> Figure:
+    """Return a figure with a panel per group that has rows, and the verdicts counted above."""
+    shown = [group for group in groups if len(group)]
+    heights = [len(group) * ROW_HEIGHT for group in shown] or [1.0]
+    height = ABOVE + BELOW + sum(heights) + PANEL_HEIGHT * (len(heights) - 1)
     with theme():
         figure = Figure(figsize=(TWO_COLUMNS, height))
         panels, top = [], height - ABOVE
@@ -61,33 +84,33 @@ def draw_ledger(table: pd.DataFrame, title: str) -> Figure:
             box = (START / TWO_COLUMNS, bottom / height, (END - START) / TWO_COLUMNS, rows / height)
             panels.append(figure.add_axes(box))
             top = bottom - PANEL_HEIGHT
-        for axes, group in zip(panels, groups, strict=False):
+        for axes, group in zip(panels, shown, strict=False):
             _write(axes, group)
-            if group is effects:
-                _draw_shares(axes, group)
-            elif group is speeds:
-                _draw_speeds(axes, group)
-            else:
+            if (group["unit"] == "depth").all():
                 axes.xaxis.set_visible(False)
                 axes.spines[:].set_visible(False)
                 _name(axes, CROSSED)
-        if not groups:
+            elif (group["unit"] == "×").all():
+                _draw_speeds(axes, group)
+            else:
+                _draw_shares(axes, group)
+        if not shown:
             panels[0].annotate("no claim is tested by these results", **CENTRE)
             panels[0].set_axis_off()
+        verdicts = pd.concat(groups)["verdict"].value_counts()
         figure.suptitle(wrap(title, TWO_COLUMNS, heading=True), y=1 - 0.04 / height, va="top")
-        note = f"; {hidden} of {len(table)} claims are not shown" if hidden else ""
         figure.legend(
             handles=[
-                Line2D([], [], marker=MARKERS[verdict], color=COLOURS[verdict], label=verdict)
+                Line2D([], [], marker=MARKERS[verdict], color=COLOURS[verdict],
+                       label=f"{verdicts.get(verdict, 0)} {verdict}")
                 for verdict in SHOWN
             ],
-            loc="lower center",
+            loc="upper center",
+            bbox_to_anchor=(0.5, 1 - 0.18 / height),
             ncols=len(SHOWN),
-            title=wrap(
-                f"bars: interval for the mean over seeds; of speeds, over processes{note}",
-                TWO_COLUMNS,
-            ),
-        )
+            title=counted,
+        )  # fmt: skip
+        figure.supxlabel(f"bars: {bars}", y=0.03 / height, va="bottom")
     return figure
 
 
@@ -171,7 +194,7 @@ def _here(row: dict[Any, Any]) -> str:
         return "never" if np.isnan(row["effect"]) else f"from depth {row['effect']:g}"
     if row["unit"] == "×":
         return f"{row['effect']:.3g}× [{show_digits(row['low'])}, {show_digits(row['high'])}]"
-    unit = str(row["unit"]).replace(" per ", "/")
+    unit = str(row["unit"]).replace(" per 1", " per step").replace(" per ", "/")
     return f"{row['effect']:+.3g} [{row['low']:+.3g}, {row['high']:+.3g}] {unit}"
 
 

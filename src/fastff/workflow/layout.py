@@ -30,7 +30,7 @@ from fastff.config.jobs import (
     settings,
 )
 from fastff.config.language import LanguageSpec
-from fastff.config.load import Config
+from fastff.config.load import CLAIM_FIGURES, Config
 from fastff.tables.schema import LANGUAGE, TIDY
 from fastff.workflow.digests import stage_digest
 
@@ -232,12 +232,12 @@ class Layout:
         ]
 
     def claim_products(self) -> list[str]:
-        """Return the ledger, its figure and its executed notebook, if claims are tested."""
+        """Return the ledger, its figures and its executed notebook, if claims are tested."""
         if self.claims is None:
             return []
         return [
             *(f"{self.results}/claims{end}" for end in TABLE_FORMATS),
-            *(f"{self.figures}/claims{end}" for end in FIGURE_FORMATS),
+            *(f"{self.figures}/{stem}{end}" for stem in CLAIM_FIGURES for end in FIGURE_FORMATS),
             f"{self.results}/notebooks/claims.html",
         ]
 
@@ -402,7 +402,7 @@ class Layout:
         ledger = self._drawn_block(
             "claims",
             self.captions / "claims.rst",
-            figures=[f"{self.figures}/claims"],
+            figures=[f"{self.figures}/{stem}" for stem in CLAIM_FIGURES],
             tables=[f"{self.results}/claims"],
             data=[f"{self.results}/claims.csv"],
         )
