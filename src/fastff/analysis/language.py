@@ -264,9 +264,9 @@ def language_times_table(times: pd.DataFrame) -> pd.DataFrame:
     """Return each variant's time, as `fastest`, and how many times less than the widest dense's."""
     rows = fastest(times)
     keys = ["device", "op"]
-    dense = rows[rows["variant"].str.startswith(DENSE)]
-    widths = dense["variant"].str.removeprefix(DENSE).astype(int).sort_values(ascending=False)
-    widest = dense.loc[widths.index].drop_duplicates(keys).set_index(keys)["median_us"]
+    widths = rows["variant"].str.extract(f"^{DENSE}([0-9]+)$", expand=False).astype(float)
+    dense = rows.assign(width=widths).dropna(subset="width").sort_values("width")
+    widest = dense.drop_duplicates(keys, keep="last").set_index(keys)["median_us"]
     ratio = [widest.get((row.device, row.op), np.nan) / row.median_us for row in rows.itertuples()]
     columns = [LABEL, "device", "dtype", "op", "batch", "mode", "median_us"]
     return rows[columns].assign(ratio=ratio, peak_mib=rows["peak_bytes"] / 2**20)

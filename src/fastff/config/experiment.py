@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -42,6 +43,12 @@ class Comparison(Spec):
         if self.treatment == self.baseline:
             raise ValueError(f"treatment and baseline are both {self.baseline!r}; two are needed")
         return self
+
+
+def require_distinct(variants: Sequence[Any]) -> None:
+    """Raise ValueError where two variants have the same name, or the same label."""
+    require_unique(tuple(variant.name for variant in variants))
+    require_unique(tuple(f"label {variant.label!r}" for variant in variants))
 
 
 class Drawn(Spec):
@@ -87,8 +94,7 @@ class DrawnVariants(Drawn):
 
     @model_validator(mode="after")
     def _check_variants(self) -> DrawnVariants:
-        require_unique(self.variant_names())
-        require_unique(tuple(f"label {variant.label!r}" for variant in self.variants))
+        require_distinct(self.variants)
         return self
 
     def variant_names(self) -> tuple[str, ...]:

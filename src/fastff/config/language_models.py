@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fastff.config.base import Folder, Name, require_unique
+from fastff.config.base import Folder, Name
 from fastff.config.errors import describe_faults
-from fastff.config.experiment import Drawn, Products
+from fastff.config.experiment import Drawn, Products, require_distinct
 from fastff.config.gates import GateSpec, LinearGateSpec, TreeGateSpec
 from fastff.config.job import Seeds
 from fastff.config.language import (
@@ -161,8 +161,7 @@ class LanguageModel(Drawn):
 
     @model_validator(mode="after")
     def _check(self) -> LanguageModel:
-        require_unique(self.variant_names())
-        require_unique(tuple(f"label {variant.label!r}" for variant in self.variants))
+        require_distinct(self.variants)
         if self.generated >= self.decoder.context:
             raise ValueError(
                 f"generated = {self.generated}: must be below decoder.context = "

@@ -23,9 +23,9 @@ def collect(jobs: Sequence[Path], output: Path) -> None:
     named = dict.fromkeys((*TIDY, *LANGUAGE))
     if len({job.resolve() for job in jobs}) < len(jobs):
         raise ValueError(f"a job twice: {', '.join(map(str, jobs))}")
-    tables = [table for table in named if (jobs[0] / f"{table}.csv").exists()]
-    for job in jobs:
-        found = [table for table in named if (job / f"{table}.csv").exists()]
+    held = [[table for table in named if (job / f"{table}.csv").exists()] for job in jobs]
+    tables = held[0]
+    for job, found in zip(jobs, held, strict=True):
         if not found or found != tables:
             have = ", ".join(found) or "no tables"
             raise ValueError(f"{job} has {have}; {jobs[0]} has {', '.join(tables) or 'none'}")

@@ -206,19 +206,22 @@ def _compare(name: TableName, left: Path, right: Path) -> TableComparison:
     notes: list[str] = []
     if texts[0] == texts[1]:
         return TableComparison(name, pd.DataFrame(columns=CELL), identical=True)
-    for path, text in zip((left, right), texts, strict=True):
-        _require_one_origin(path, text)
-    if name.part == "tidy":
-        kind = name.name.split("/")[1]
-        try:
-            tables = [load_table(path.parent, kind) for path in (left, right)]
-        except TidyError as error:
-            raise VerifyError(str(error)) from None
+    kind = name.name.split("/")[1] if name.part == "tidy" else None
+    try:
+        tables = (
+            [load_table(path.parent, kind) for path in (left, right)]
+            if kind
+            else [pd.read_csv(StringIO(text)) for text in texts]
+        )
+    except TidyError as error:
+        raise VerifyError(str(error)) from None
+    for path, table in zip((left, right), tables, strict=True):
+        _require_one_origin(path, table)
+    if kind:
         tables, notes = _in_both(kind, tables)
         a, b, cells, faults = compare_tidy(kind, tables)
         faults += _missing_runs(tables) if kind == "runs" else ()
     else:
-        tables = [pd.read_csv(StringIO(text)) for text in texts]
         a, b = (as_stated(*side) for side in zip(tables, (str(left), str(right)), strict=True))
         cells, faults = compare_means(a.means, b.means), []
     faults += _only_on_one_side(tables, a, b)
@@ -227,10 +230,10 @@ def _compare(name: TableName, left: Path, right: Path) -> TableComparison:
     return TableComparison(name, cells, tuple(faults), (*notes, *_notes(tables, a, b)))
 
 
-def _require_one_origin(path: Path, text: str) -> None:
+def _require_one_origin(path: Path, table: pd.DataFrame) -> None:
     """Raise VerifyError for a table whose rows are of several experiments or datasets."""
     for column in ("experiment", "dataset"):
-        found = pd.read_csv(StringIO(text), usecols=[column], dtype=str)[column].unique()
+        found = table[column].unique()
         if len(found) > 1:
             raise VerifyError(
                 f"{path}: column {column} has {found[0]!r} and {found[1]!r}; allowed is one of them"
